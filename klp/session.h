@@ -24,8 +24,6 @@ struct klp_session {
 	struct klp_patch *patch;       /* klp_patches_read */
 	size_t patch_count;
 	struct klp_unw_space *space;   /* klp_tables_build */
-	struct klp_range *klp_text;    /* runtime memory and armed prefixes */
-	size_t klp_text_count;
 	json_t *pending;               /* array: the threads that hold the operation up */
 	size_t threads;                /* in the last sweep */
 };

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "klp/proof.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define KLP_STACK_COPY  (64u << 10) /* bytes of stack taken in one read; what lies above is read piecemeal */
+#define KLP_TCB_WINDOW  0x1000u     /* the robust list's head is this near to its thread control block */
+#define KLP_TLS_SLACK   16384u      /* TCB, surplus static TLS, alignment: between a thread's first frame and its thread pointer */
+
+struct klp_stack_copy {
+	const struct klp_process *p;
+	uint64_t low;
+	size_t len;
+	uint8_t bytes[KLP_STACK_COPY];
+};
+
+static int klp_stack_read(void *ctx, uint64_t addr, void *buf, size_t len)
+{
+	const struct klp_stack_copy *c = ctx;
+	struct klp_error ignored = KLP_ERROR_INIT;
+
+	if (addr >= c->low && addr - c->low <= c->len && len <= c->len - (addr - c->low)) {
+		memcpy(buf, c->bytes + (addr - c->low), len);
+		return 0;
+	}
+	return klp_process_read(c->p, addr, buf, len, &ignored);
+}
+
+uint64_t klp_thread_pointer(struct klp_session *s, pid_t tid)
+{
+	struct klp_error ignored = KLP_ERROR_INIT;
+	uint64_t head = 0, word[KLP_TCB_WINDOW / 8 + 3], at;
+	size_t len = 0;
+
+	if (syscall(SYS_get_robust_list, tid, &head, &len) || !head || (head & 7))
+		return 0;
+	if (s->r.robust_known) {
+		at = head - (uint64_t)s->r.robust_delta;
+		if (!klp_process_read(&s->p, at, word, 8, &ignored) && word[0] == at)
+			return at;
+	}
+	/* glibc's TCB holds its own address at offsets 0 (the psABI's rule for %fs:0) and 16 (header.self). */
+	at = head - KLP_TCB_WINDOW;
+	if (klp_process_read(&s->p, at, word, sizeof(word), &ignored)) {
+		at = (head & ~4095ull); /* the window may begin below the mapping */
+		memset(word, 0, sizeof(word));
+		if (klp_process_read(&s->p, at, word, (size_t)(head - at) & ~7ull, &ignored))
+			return 0;
+	}
+	for (size_t i = KLP_TCB_WINDOW / 8; i-- > 0;) {
+		uint64_t here = at + i * 8;
+
+		if (here < head && word[i] == here && word[i + 2] == here) {
+			s->r.robust_delta = (int64_t)(head - here);
+			s->r.robust_known = true;
+			return here;
+		}
+	}
+	return 0;
+}
+
+/* Where this thread's own stack ends (invariant U2). stack_high = 0 if that is unknown: no walk then ends reliably. */
+static void klp_thread_stack(struct klp_session *s, pid_t tid, uint64_t tp, struct klp_unw_thread *th)
+{
+	th->main_thread = tid == s->p.pid;
+	if (th->main_thread) {
+		th->stack_high = s->p.start_stack;
+		th->top_slack = 16;
+		return;
+	}
+	th->stack_high = tp;
+	th->top_slack = KLP_TLS_SLACK;
+	for (size_t i = 0; i < s->p.object_count; i++)
+		th->top_slack += s->p.object[i].tls_memsz + s->p.object[i].tls_align;
+}
+
+static bool klp_in_ranges(uint64_t addr, const struct klp_range *range, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (addr >= range[i].start && addr < range[i].end)
+			return true;
+	return false;
+}
+
+static void klp_walk(struct klp_session *s, pid_t tid, const struct klp_unw_regs *regs, uint64_t sp, uint64_t tp,
+		     const struct klp_range *range, size_t count, struct klp_proof *out)
+{
+	static _Thread_local struct klp_stack_copy copy;
+	struct klp_unw_thread th = {0};
+	struct klp_error ignored = KLP_ERROR_INIT;
+	const struct klp_mapping *m = klp_process_mapping(&s->p, sp);
+	uint64_t end;
+
+	klp_thread_stack(s, tid, tp, &th);
+	th.stack_low = sp;
+	copy.p = &s->p;
+	copy.low = sp;
+	copy.len = 0;
+	end = sp >= th.stack_high || th.stack_high - sp > KLP_STACK_COPY ? sp + KLP_STACK_COPY : th.stack_high + 16;
+	if (m && end > m->end)
+		end = m->end;
+	if (m && end - sp > KLP_STACK_COPY)
+		end = sp + KLP_STACK_COPY;
+	if (m && end > sp && !klp_process_read(&s->p, sp, copy.bytes, (size_t)(end - sp), &ignored))
+		copy.len = (size_t)(end - sp);
+	klp_unw_walk(s->space, regs, &th, klp_stack_read, &copy, &out->trace);
+	out->verdict = out->trace.verdict;
+	if (out->verdict != KLP_OK) {
+		if (out->trace.frame_no < out->trace.count)
+			out->function = out->trace.frame[out->trace.frame_no].pc;
+		else if (out->trace.count)
+			out->function = out->trace.frame[out->trace.count - 1].pc;
+		/* A function being left that was seen on the way says more than where the walk ended. */
+	}
+	for (size_t i = 0; i < out->trace.count; i++) {
+		const struct klp_unw_frame *f = &out->trace.frame[i];
+
+		/* Both rules of U4 are in `lookup`; the raw pc of the innermost frame is the same there. */
+		if (!klp_in_ranges(f->lookup, range, count))
+			continue;
+		out->verdict = KLP_ON_STACK;
+		out->function = f->lookup;
+		return;
+	}
+}
+
+/* "voluntary_ctxt_switches" and the other one, from an open status file: the whole of what proof 1 needs of it. */
+static int klp_switches(int fd, uint64_t out[2], char *comm, size_t comm_len, char *state)
+{
+	char text[4096];
+	ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
+	const char *v, *nv, *name, *st;
+
+	if (n <= 0)
+		return -ESRCH;
+	text[n] = 0;
+	v = strstr(text, "\nvoluntary_ctxt_switches:");
+	nv = strstr(text, "\nnonvoluntary_ctxt_switches:");
+	name = strncmp(text, "Name:\t", 6) == 0 ? text + 6 : NULL;
+	st = strstr(text, "\nState:\t");
+	if (!v || !nv || !name || !st)
+		return -EINVAL;
+	out[0] = strtoull(v + 25, NULL, 10);
+	out[1] = strtoull(nv + 28, NULL, 10);
+	*state = st[8];
+	snprintf(comm, comm_len, "%.*s", (int)strcspn(name, "\n"), name);
+	return 0;
+}
+
+static bool klp_makes_tasks(long nr)
+{
+#if defined(SYS_vfork)
+	if (nr == SYS_vfork || nr == SYS_fork)
+		return true;
+#endif
+	return nr == SYS_clone || nr == SYS_clone3;
+}
+
+void klp_prove_blocked(struct klp_session *s, pid_t tid, const struct klp_range *range, size_t count, struct klp_proof *out)
+{
+	struct klp_task_syscall first, second;
+	struct klp_task_info info;
+	struct klp_unw_regs regs = {0};
+	struct klp_error err = KLP_ERROR_INIT;
+	uint64_t before[2], after[2];
+	char path[64], state = 0;
+	int fd;
+
+	memset(&first, 0, sizeof(first)); /* they are compared as memory */
+	memset(&second, 0, sizeof(second));
+	memset(out, 0, offsetof(struct klp_proof, trace));
+	out->trace.count = 0;
+	out->verdict = KLP_UNW_CHANGED;
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/status", s->p.pid, tid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0) {
+		out->gone = errno == ENOENT || errno == ESRCH;
+		return;
+	}
+	if (klp_switches(fd, before, out->comm, sizeof(out->comm), &state)) {
+		out->gone = access(path, F_OK) != 0;
+		goto done;
+	}
+	if (state == 'Z' || state == 'X') {
+		out->gone = true;
+		goto done;
+	}
+	if (klp_task_syscall(&s->p, tid, &first, &err)) {
+		out->gone = access(path, F_OK) != 0;
+		goto done;
+	}
+	if (first.running) {
+		out->running = true;
+		out->verdict = KLP_RUNNING;
+		goto done;
+	}
+	if (first.nr < 0 || first.pc == 0 || state == 'D' || state == 'T' || state == 't') {
+		/* A kernel-made task has no user context. A thread outside a call, in a page fault, frozen or stopped answers
+		 * with an arbitrary user PC: any frame of it may be incomplete, so its registers would be needed. */
+		if (!klp_task_info(&s->p, tid, &info, &err) && klp_task_is_kernel_made(&info)) {
+			out->kernel_made = true;
+			out->verdict = KLP_OK;
+			goto done;
+		}
+		if (first.nr < 0 || first.pc == 0) {
+			out->verdict = KLP_UNW_REG_UNKNOWN;
+			goto done;
+		}
+	}
+	if (klp_makes_tasks(first.nr)) {
+		out->verdict = KLP_IN_CLONE;
+		goto done;
+	}
+	regs.pc = first.pc;
+	regs.r[7] = first.sp; /* DWARF number of the stack pointer on x86_64 */
+	regs.known = 1u << 7;
+	klp_walk(s, tid, &regs, first.sp, tid == s->p.pid ? 0 : klp_thread_pointer(s, tid), range, count, out);
+	if (klp_task_syscall(&s->p, tid, &second, &err) || second.running || memcmp(&first, &second, sizeof(first)) ||
+	    klp_switches(fd, after, out->comm, sizeof(out->comm), &state) || before[0] != after[0] || before[1] != after[1]) {
+		out->running = second.running;
+		out->verdict = KLP_UNW_CHANGED;
+	}
+done:
+	close(fd);
+}
+
+void klp_prove_registers(struct klp_session *s, pid_t tid, const struct klp_unw_regs *regs, uint64_t thread_pointer,
+			 const struct klp_range *range, size_t count, struct klp_proof *out)
+{
+	char comm[sizeof(out->comm)];
+
+	memcpy(comm, out->comm, sizeof(comm));
+	memset(out, 0, offsetof(struct klp_proof, trace));
+	memcpy(out->comm, comm, sizeof(comm));
+	out->trace.count = 0;
+	klp_walk(s, tid, regs, regs->r[7], thread_pointer, range, count, out);
+}

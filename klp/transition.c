@@ -1,0 +1,691 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "klp/transition.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "klp/plan.h"
+#include "klp/proof.h"
+
+#define KLP_SWEEP_FIRST_NS   200000ull    /* pause before the second sweep; doubles */
+#define KLP_SWEEP_MAX_NS     20000000ull
+#define KLP_SWEEP_RUNNING_NS 6000000ull   /* the longest pause while a thread is sampled as running */
+#define KLP_RUNNING_SAMPLES  16u          /* P2: an interrupt only after so many "running" answers ... */
+#define KLP_RUNNING_SPAN_NS  100000000ull /* ... spread over this long, the last one immediately before */
+#define KLP_INTERRUPT_GAP_NS 1000000000ull/* A6: one thread is interrupted at most once a second */
+#define KLP_TRANSITION_MAX_SITES (KLP_MAX_OPS / 2 - 64)
+
+/* One thread of the target as this run of the tool sees it. */
+struct klp_mover {
+	pid_t tid;
+	uint32_t ns_tid;
+	uint32_t index;              /* its entry in the thread table */
+	bool listed, moved, candidate;
+	unsigned running;            /* "running" answers in a row */
+	uint64_t running_since, interrupted_at, since;
+	uint64_t count;              /* entry count at the proof */
+	enum klp_reason reason;
+	uint64_t function;
+	char comm[64];
+};
+
+struct klp_mover_list { struct klp_mover *m; size_t count, room; };
+
+struct klp_run {
+	struct klp_session *s;
+	struct klp_plan plan;
+	struct klp_mover_list list;
+	struct klp_proof *proof;
+	struct klp_rt_op *op;
+	bool same_ns;
+	struct klp_mover *looked;    /* proof 3: whom klp_transition_look looks at */
+};
+
+static uint64_t klp_cb_addr(const struct klp_session *s, size_t offset)
+{
+	return s->r.cb + offset;
+}
+
+static uint64_t klp_thread_addr(const struct klp_session *s, uint32_t index)
+{
+	return klp_cb_addr(s, offsetof(struct klp_rt_cb, threads) + (size_t)index * sizeof(struct klp_rt_thread));
+}
+
+struct klp_patch *klp_transition_patch(struct klp_session *s)
+{
+	if (!s->cb || !KLP_TR_ACTIVE(s->cb->transition))
+		return NULL;
+	for (size_t i = 0; i < s->patch_count; i++)
+		if (s->patch[i].index + 1 == s->cb->transition_patch)
+			return &s->patch[i];
+	return NULL;
+}
+
+const char *klp_function_name(const struct klp_session *s, uint64_t addr, char *buf, size_t len)
+{
+	for (size_t i = 0; i < s->patch_count; i++) {
+		const struct klp_patch *p = &s->patch[i];
+		uint64_t best = 0;
+
+		for (size_t k = 0; p->function && k < p->rec.function_count; k++) {
+			const struct klp_module_function *fn = klp_patch_function(p, k);
+
+			for (size_t r = 0; r < fn->range_count; r++) {
+				if (addr - p->rec.bias >= fn->range[r].start && addr - p->rec.bias < fn->range[r].end) {
+					snprintf(buf, len, "%s", fn->name);
+					return buf;
+				}
+			}
+			if (addr >= p->rec.text && addr - p->rec.text < p->rec.text_len && p->function[2 * k + 1] <= addr &&
+			    p->function[2 * k + 1] > best) {
+				best = p->function[2 * k + 1];
+				snprintf(buf, len, "%s [%s]", fn->name, p->rec.name);
+			}
+		}
+		if (best)
+			return buf;
+	}
+	snprintf(buf, len, "0x%" PRIx64, addr);
+	return buf;
+}
+
+int klp_transition_ranges(struct klp_session *s, struct klp_patch *p, enum klp_transition_kind kind, unsigned leaving, struct klp_range **range,
+			  size_t *count, struct klp_error *e)
+{
+	struct klp_plan plan;
+	int rc = klp_plan_make(s, p, kind, &plan, e);
+
+	if (rc)
+		return rc;
+	*range = plan.leave[leaving];
+	*count = plan.leave_count[leaving];
+	plan.leave[leaving] = NULL;
+	klp_plan_free(&plan);
+	return 0;
+}
+
+int klp_transition_start(struct klp_session *s, struct klp_patch *p, enum klp_transition_kind kind, struct klp_error *e)
+{
+	uint32_t id = s->cb->next_id, generation = s->cb->next_generation, next[2], about[2];
+	struct klp_plan plan;
+	struct klp_rt_op *op;
+	struct timespec now;
+	uint64_t word, since;
+	size_t n = 0;
+	int rc = klp_plan_make(s, p, kind, &plan, e);
+
+	_Static_assert(offsetof(struct klp_rt_cb, next_generation) == offsetof(struct klp_rt_cb, next_id) + 4, "written together");
+	_Static_assert(offsetof(struct klp_rt_cb, transition_kind) == offsetof(struct klp_rt_cb, transition_patch) + 4, "written together");
+	if (rc)
+		return rc;
+	if (plan.count > KLP_TRANSITION_MAX_SITES) {
+		klp_plan_free(&plan);
+		return klp_fail(e, E2BIG, KLP_LIMIT, "more than %u functions change at once", KLP_TRANSITION_MAX_SITES);
+	}
+	op = calloc(KLP_MAX_OPS, sizeof(*op));
+	if (!op) {
+		klp_plan_free(&plan);
+		return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for a request");
+	}
+	next[0] = id + 1;
+	next[1] = (generation & 0xffff) == 0xffff ? 1 : generation + 1;
+	rc = klp_session_write_cb(s, offsetof(struct klp_rt_cb, next_id), next, sizeof(next), e);
+	for (size_t i = 0; i < plan.count && !rc; i++)
+		rc = klp_process_write(&s->p, plan.site[i].armed.record + offsetof(struct klp_rt_site, pc) + (id & 1) * 16,
+				       plan.site[i].pc, sizeof(plan.site[i].pc), e);
+	clock_gettime(CLOCK_REALTIME, &now);
+	since = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+	about[0] = p->index + 1;
+	about[1] = kind;
+	if (!rc)
+		rc = klp_session_write_cb(s, offsetof(struct klp_rt_cb, transition_since), &since, sizeof(since), e);
+	if (!rc)
+		rc = klp_session_write_cb(s, offsetof(struct klp_rt_cb, transition_patch), about, sizeof(about), e);
+	if (rc)
+		goto out;
+	word = KLP_TR(id, generation, 1u, 0u);
+	klp_patch_state_op(s, p, kind == KLP_TRANSITION_LOAD ? KLP_PATCH_ENABLING : KLP_PATCH_DISABLING, &op[n++]);
+	klp_op_store(&op[n++], klp_cb_addr(s, offsetof(struct klp_rt_cb, transition)), word);
+	klp_op_sync(&op[n++]); /* S1: pairs with the re-load of the word behind the count in dispatch */
+	for (size_t i = 0; i < plan.count; i++)
+		klp_op_store(&op[n++], plan.site[i].armed.record + offsetof(struct klp_rt_site, slot), plan.site[i].armed.rt.stub);
+	klp_op_sync(&op[n++]); /* S2: no core goes through an old slot value any more */
+	rc = klp_remote_run(&s->r, op, n, e);
+	if (!rc)
+		rc = klp_session_read_cb(s, e);
+	if (!rc)
+		rc = klp_patches_read(s, e);
+	if (!rc)
+		klp_log(s, 0, "'%s': starting %s transition", p->rec.name, kind == KLP_TRANSITION_LOAD ? "patching" : "unpatching");
+out:
+	free(op);
+	klp_plan_free(&plan);
+	return rc;
+}
+
+int klp_transition_reverse(struct klp_session *s, struct klp_error *e)
+{
+	uint64_t word = s->cb->transition;
+	unsigned target = KLP_TR_TARGET(word) ? 0 : 1;
+	struct klp_patch *p = klp_transition_patch(s);
+	bool patching;
+	uint32_t next;
+	struct klp_rt_op op[3];
+	int rc;
+
+	if (!p)
+		return klp_fail(e, EINVAL, KLP_TARGET_MEMORY, "no transition is in flight");
+	patching = (s->cb->transition_kind == KLP_TRANSITION_LOAD) == (target == 1);
+	klp_log(s, 0, "'%s': reversing transition from %s", p->rec.name, patching ? "unpatching to patching" : "patching to unpatching");
+	next = (s->cb->next_generation & 0xffff) == 0xffff ? 1 : s->cb->next_generation + 1;
+	word = KLP_TR(KLP_TR_ID(word), s->cb->next_generation, target, KLP_TR_SEALED(word));
+	rc = klp_session_write_cb(s, offsetof(struct klp_rt_cb, next_generation), &next, sizeof(next), e);
+	if (rc)
+		return rc;
+	klp_patch_state_op(s, p, patching ? KLP_PATCH_ENABLING : KLP_PATCH_DISABLING, &op[0]);
+	klp_op_store(&op[1], klp_cb_addr(s, offsetof(struct klp_rt_cb, transition)), word);
+	klp_op_sync(&op[2]); /* a dispatch that does not show in in_sp afterwards has seen the new word */
+	rc = klp_remote_run(&s->r, op, 3, e);
+	if (!rc)
+		rc = klp_session_read_cb(s, e);
+	return rc ? rc : klp_patches_read(s, e);
+}
+
+/* ---- the list of threads ---- */
+
+static struct klp_mover *klp_mover_find(struct klp_mover_list *l, pid_t tid)
+{
+	size_t low = 0, high = l->count;
+
+	while (low < high) {
+		size_t mid = (low + high) / 2;
+
+		if (l->m[mid].tid == tid)
+			return &l->m[mid];
+		if (l->m[mid].tid < tid)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return NULL;
+}
+
+static int klp_mover_compare(const void *a, const void *b)
+{
+	pid_t x = ((const struct klp_mover *)a)->tid, y = ((const struct klp_mover *)b)->tid;
+
+	return x < y ? -1 : x > y;
+}
+
+static bool klp_same_pid_namespace(pid_t pid)
+{
+	char path[64], mine[64], theirs[64];
+	ssize_t a, b;
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/pid", pid);
+	a = readlink("/proc/self/ns/pid", mine, sizeof(mine));
+	b = readlink(path, theirs, sizeof(theirs));
+	return a > 0 && a == b && !memcmp(mine, theirs, (size_t)a);
+}
+
+static int klp_mover_ns_tid(struct klp_run *run, struct klp_mover *m)
+{
+	struct klp_task_info info;
+	struct klp_error err = KLP_ERROR_INIT;
+
+	if (run->same_ns) {
+		m->ns_tid = (uint32_t)m->tid;
+		return 0;
+	}
+	if (klp_task_info(&run->s->p, m->tid, &info, &err))
+		return -ESRCH;
+	m->ns_tid = (uint32_t)info.ns_tid;
+	return 0;
+}
+
+/*
+ * A fork's child inherited the table of its parent: the thread that forked goes on in the universe that its entry, found by the
+ * thread pointer, says (T2). A thread without an entry never dispatched in this transition.
+ */
+static int klp_adopted_state(struct klp_session *s, pid_t tid, uint32_t *state, struct klp_error *e)
+{
+	uint64_t tp = klp_thread_pointer(s, tid);
+	struct klp_rt_thread *table;
+	int rc;
+
+	if (!tp)
+		return 0;
+	table = malloc(KLP_MAX_THREADS * sizeof(*table));
+	if (!table)
+		return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for the thread table");
+	rc = klp_process_read(&s->p, klp_thread_addr(s, 0), table, KLP_MAX_THREADS * sizeof(*table), e);
+	for (size_t i = 0; i < KLP_MAX_THREADS && !rc; i++) {
+		if (table[i].tid && table[i].tp == tp && table[i].state >> 1 == KLP_TR_ID(s->cb->transition)) {
+			*state = table[i].state;
+			break;
+		}
+	}
+	free(table);
+	return rc;
+}
+
+/* Lists the threads and gives each new one an entry. *added says whether there were new ones. */
+static int klp_movers_list(struct klp_run *run, bool *added, struct klp_error *e)
+{
+	struct klp_session *s = run->s;
+	uint64_t word = s->cb->transition;
+	uint32_t fresh = KLP_TR_ID(word) << 1 | (KLP_TR_SEALED(word) ? KLP_TR_TARGET(word) : 0);
+	size_t old = run->list.count, n = 0;
+	pid_t *tid = NULL;
+	int rc = klp_process_tids(&s->p, &tid, &n, e);
+
+	*added = false;
+	if (rc)
+		return rc;
+	s->threads = n;
+	for (size_t i = 0; i < old; i++)
+		run->list.m[i].listed = false;
+	for (size_t i = 0; i < n; i++) {
+		struct klp_mover *m = klp_mover_find(&(struct klp_mover_list){run->list.m, old, 0}, tid[i]);
+
+		if (tid[i] == s->r.helper)
+			continue;
+		if (m) {
+			m->listed = true;
+			continue;
+		}
+		if (run->list.count == run->list.room) {
+			size_t room = run->list.room ? run->list.room * 2 : 64;
+			struct klp_mover *grown = realloc(run->list.m, room * sizeof(*grown));
+
+			if (!grown) {
+				free(tid);
+				return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for the thread list");
+			}
+			run->list.m = grown;
+			run->list.room = room;
+		}
+		m = &run->list.m[run->list.count];
+		memset(m, 0, sizeof(*m));
+		m->tid = tid[i];
+		m->since = klp_now_ns();
+		m->reason = KLP_RUNNING;
+		m->index = UINT32_MAX;
+		if (klp_mover_ns_tid(run, m))
+			continue;
+		m->listed = true;
+		run->list.count++;
+		*added = true;
+	}
+	free(tid);
+	/* Those that ended are forgotten; their entries stay and harm nobody. */
+	n = 0;
+	for (size_t i = 0; i < run->list.count; i++)
+		if (run->list.m[i].listed)
+			run->list.m[n++] = run->list.m[i];
+	run->list.count = n;
+	qsort(run->list.m, run->list.count, sizeof(*run->list.m), klp_mover_compare);
+
+	for (size_t i = 0; i < run->list.count;) {
+		struct klp_mover *batch[KLP_MAX_OPS];
+		size_t ops = 0;
+
+		for (; i < run->list.count && ops < KLP_MAX_OPS; i++) {
+			struct klp_mover *m = &run->list.m[i];
+			uint32_t state = fresh;
+
+			if (m->index != UINT32_MAX)
+				continue;
+			if (s->r.adopted) {
+				state = KLP_TR_ID(word) << 1;
+				rc = klp_adopted_state(s, m->tid, &state, e);
+				if (rc)
+					return rc;
+			}
+			batch[ops] = m;
+			run->op[ops++] = (struct klp_rt_op){.code = KLP_OP_INSERT, .a = {m->ns_tid, state}};
+		}
+		if (!ops)
+			break;
+		rc = klp_remote_run(&s->r, run->op, ops, e);
+		if (rc)
+			return rc;
+		for (size_t k = 0; k < ops; k++) {
+			if (run->op[k].result < 0 || run->op[k].result >= (int64_t)KLP_MAX_THREADS)
+				return klp_fail(e, ENOSPC, KLP_LIMIT, "the thread table of %u entries is full", KLP_MAX_THREADS);
+			batch[k]->index = (uint32_t)run->op[k].result;
+		}
+	}
+	return 0;
+}
+
+/* Every thread that existed when the last slot led to its stub gets an entry; then the word is sealed. */
+static int klp_transition_seal(struct klp_run *run, struct klp_error *e)
+{
+	struct klp_session *s = run->s;
+	struct klp_rt_op op[2];
+	bool added = true;
+	int rc = 0;
+
+	for (unsigned pass = 0; added && pass < 1000 && !rc; pass++)
+		rc = klp_movers_list(run, &added, e);
+	if (rc)
+		return rc;
+	klp_op_store(&op[0], klp_cb_addr(s, offsetof(struct klp_rt_cb, transition)), s->cb->transition | KLP_TR(0, 0, 0, 1));
+	klp_op_sync(&op[1]); /* S3 */
+	rc = klp_remote_run(&s->r, op, 2, e);
+	return rc ? rc : klp_session_read_cb(s, e);
+}
+
+/* ---- moving them ---- */
+
+static int klp_entry_read(struct klp_run *run, const struct klp_mover *m, struct klp_rt_thread *t, struct klp_error *e)
+{
+	int rc = klp_process_read(&run->s->p, klp_thread_addr(run->s, m->index), t, sizeof(*t), e);
+
+	if (!rc && t->tid != m->ns_tid)
+		return klp_fail(e, EINVAL, KLP_TARGET_MEMORY, "the entry of thread %d belongs to %u", m->tid, t->tid);
+	return rc;
+}
+
+static bool klp_entry_arrived(const struct klp_session *s, const struct klp_rt_thread *t)
+{
+	uint64_t word = s->cb->transition;
+	unsigned universe = t->state >> 1 == (KLP_TR_ID(word) & 0x7fffffffu) ? t->state & 1 : 0;
+
+	return universe == KLP_TR_TARGET(word);
+}
+
+/* Proof 3, while the thread is stopped: the verdict is stored here, for a thread that enters patched code all the time would outrun any
+ * later store. */
+static void klp_transition_look(void *ctx, pid_t tid, const struct klp_unw_regs *regs, uint64_t thread_pointer)
+{
+	struct klp_run *run = ctx;
+	struct klp_mover *m = run->looked;
+	struct klp_session *s = run->s;
+	struct klp_error err = KLP_ERROR_INIT;
+	unsigned leaving = KLP_TR_TARGET(s->cb->transition) ? 0 : 1;
+	struct klp_rt_thread t;
+	uint64_t verdict;
+
+	klp_prove_registers(s, tid, regs, thread_pointer, run->plan.leave[leaving], run->plan.leave_count[leaving], run->proof);
+	m->reason = run->proof->verdict;
+	m->function = run->proof->function;
+	if (run->proof->verdict != KLP_OK || klp_entry_read(run, m, &t, &err))
+		return;
+	verdict = KLP_VERDICT(KLP_TR_GENERATION(s->cb->transition), t.count);
+	if (klp_process_write(&s->p, klp_thread_addr(s, m->index) + offsetof(struct klp_rt_thread, verdict), &verdict, sizeof(verdict), &err))
+		return;
+	m->count = t.count;
+	m->candidate = true;
+}
+
+static int klp_sweep_thread(struct klp_run *run, struct klp_mover *m, struct klp_error *e)
+{
+	struct klp_session *s = run->s;
+	unsigned leaving = KLP_TR_TARGET(s->cb->transition) ? 0 : 1;
+	struct klp_rt_thread t;
+	uint64_t now;
+	int rc = klp_entry_read(run, m, &t, e);
+
+	if (rc)
+		return rc;
+	m->candidate = false;
+	/* in_sp: a thread inside dispatch may still store a universe that it was told before a reversal. */
+	if (klp_entry_arrived(s, &t) && !t.in_sp) {
+		m->moved = true;
+		return 0;
+	}
+	klp_prove_blocked(s, m->tid, run->plan.leave[leaving], run->plan.leave_count[leaving], run->proof);
+	if (run->proof->comm[0])
+		memcpy(m->comm, run->proof->comm, sizeof(m->comm));
+	if (run->proof->gone || run->proof->kernel_made) {
+		m->moved = true;
+		return 0;
+	}
+	m->reason = run->proof->verdict;
+	m->function = run->proof->function;
+	now = klp_now_ns();
+	if (!run->proof->running) {
+		m->running = 0;
+		m->candidate = run->proof->verdict == KLP_OK;
+		m->count = t.count;
+		return 0;
+	}
+	if (!m->running++)
+		m->running_since = now;
+	if (m->running < KLP_RUNNING_SAMPLES || now - m->running_since < KLP_RUNNING_SPAN_NS ||
+	    (m->interrupted_at && now - m->interrupted_at < KLP_INTERRUPT_GAP_NS))
+		return 0;
+	m->interrupted_at = now;
+	run->looked = m;
+	rc = klp_remote_interrupt(&s->r, m->tid, klp_transition_look, run, e);
+	if (rc < 0 && rc != -ESRCH && rc != -EBUSY && rc != -EPERM)
+		return rc;
+	if (rc == -ESRCH)
+		m->moved = false; /* the next listing tells */
+	return 0;
+}
+
+/* T1's final check: verdict stored, membarrier, count read again. Unchanged: every later entry sees the verdict. */
+static int klp_sweep_verify(struct klp_run *run, struct klp_error *e)
+{
+	struct klp_session *s = run->s;
+	uint16_t generation = KLP_TR_GENERATION(s->cb->transition);
+
+	for (size_t i = 0; i < run->list.count;) {
+		struct klp_mover *batch[KLP_MAX_OPS];
+		size_t ops = 0;
+		int rc;
+
+		for (; i < run->list.count && ops < KLP_MAX_OPS - 1; i++) {
+			struct klp_mover *m = &run->list.m[i];
+
+			if (!m->candidate || m->moved)
+				continue;
+			batch[ops] = m;
+			klp_op_store(&run->op[ops++], klp_thread_addr(s, m->index) + offsetof(struct klp_rt_thread, verdict),
+				     KLP_VERDICT(generation, m->count));
+		}
+		if (!ops)
+			break;
+		klp_op_sync(&run->op[ops]); /* S4: pairs with "count before verdict" in klp/runtime/dispatch.c */
+		rc = klp_remote_run(&s->r, run->op, ops + 1, e);
+		if (rc)
+			return rc;
+		for (size_t k = 0; k < ops; k++) {
+			struct klp_rt_thread t;
+
+			rc = klp_entry_read(run, batch[k], &t, e);
+			if (rc)
+				return rc;
+			batch[k]->moved = t.count == batch[k]->count || (klp_entry_arrived(s, &t) && !t.in_sp);
+			if (!batch[k]->moved)
+				batch[k]->reason = KLP_RUNNING;
+		}
+	}
+	return 0;
+}
+
+static void klp_sweep_pending(struct klp_run *run)
+{
+	json_array_clear(run->s->pending);
+	for (size_t i = 0; i < run->list.count; i++) {
+		const struct klp_mover *m = &run->list.m[i];
+		char name[600];
+		json_t *o;
+
+		if (m->moved)
+			continue;
+		o = json_object();
+		json_object_set_new(o, "tid", json_integer(m->tid));
+		json_object_set_new(o, "name", json_string(m->comm));
+		json_object_set_new(o, "function", m->function ? json_string(klp_function_name(run->s, m->function, name, sizeof(name))) : json_null());
+		json_object_set_new(o, "reason", json_string(klp_reason_name(m->reason)));
+		json_object_set_new(o, "since_ms", json_integer((json_int_t)((klp_now_ns() - m->since) / 1000000)));
+		json_array_append_new(run->s->pending, o);
+	}
+}
+
+/* All threads once. *left = how many have not moved. */
+static int klp_sweep(struct klp_run *run, size_t *left, bool *running, struct klp_error *e)
+{
+	bool added;
+	int rc = klp_movers_list(run, &added, e);
+
+	for (size_t i = 0; i < run->list.count && !rc; i++)
+		if (!run->list.m[i].moved)
+			rc = klp_sweep_thread(run, &run->list.m[i], e);
+	if (!rc)
+		rc = klp_sweep_verify(run, e);
+	*left = 0;
+	*running = false;
+	for (size_t i = 0; i < run->list.count; i++) {
+		if (run->list.m[i].moved)
+			continue;
+		(*left)++;
+		*running |= run->list.m[i].running != 0;
+	}
+	return rc;
+}
+
+/* Every site still has klp's bytes: else calls went past dispatch and nothing is proven. */
+static int klp_transition_check_sites(struct klp_run *run, struct klp_error *e)
+{
+	for (size_t i = 0; i < run->plan.count; i++) {
+		const struct klp_armed_site *a = &run->plan.site[i].armed;
+		enum klp_site_state state;
+		size_t done;
+		int rc = klp_site_read_state(run->s, a, &state, &done, e);
+
+		if (rc)
+			return rc;
+		if (state != KLP_STATE_ARMED) {
+			char name[600];
+
+			return klp_fail(e, EAGAIN, KLP_PENDING, "the patch site of %s is %s: another tracer changed it",
+					klp_function_name(run->s, a->rt.entry, name, sizeof(name)),
+					state == KLP_STATE_BYPASSED ? "bypassed" : "not armed");
+		}
+	}
+	return 0;
+}
+
+static int klp_transition_complete(struct klp_run *run, struct klp_error *e)
+{
+	struct klp_session *s = run->s;
+	unsigned target = KLP_TR_TARGET(s->cb->transition);
+	bool enabled = (run->plan.kind == KLP_TRANSITION_LOAD) == (target == 1);
+	const char *verb = enabled ? "patching" : "unpatching";
+	uint64_t overflow;
+	size_t n = 0;
+	int rc = klp_process_read(&s->p, klp_cb_addr(s, offsetof(struct klp_rt_cb, overflow)), &overflow, sizeof(overflow), e);
+
+	if (!rc && overflow)
+		return klp_fail(e, EAGAIN, KLP_PENDING, "a thread found the thread table full, so nothing can be proven: unload the patch");
+	if (!rc)
+		rc = klp_transition_check_sites(run, e);
+	if (rc)
+		return rc;
+	klp_log(s, 0, "'%s': completing %s transition", run->plan.patch->rec.name, verb);
+	for (size_t i = 0; i < run->plan.count; i++)
+		klp_op_store(&run->op[n++], run->plan.site[i].armed.record + offsetof(struct klp_rt_site, slot), run->plan.site[i].pc[target]);
+	klp_op_sync(&run->op[n++]); /* S5: nobody loads a stub from a slot any more when the word becomes 0 */
+	klp_patch_state_op(s, run->plan.patch, enabled ? KLP_PATCH_ENABLED : KLP_PATCH_DISABLED, &run->op[n++]);
+	for (size_t i = 0; run->plan.replace && enabled && i < s->patch_count; i++) {
+		const struct klp_patch *other = &s->patch[i];
+
+		if (other->index != run->plan.patch->index && other->rec.state == KLP_PATCH_ENABLED)
+			klp_patch_state_op(s, other, KLP_PATCH_DISABLED, &run->op[n++]);
+	}
+	klp_op_store(&run->op[n++], klp_cb_addr(s, offsetof(struct klp_rt_cb, transition)), 0);
+	klp_op_sync(&run->op[n++]);
+	rc = klp_remote_run(&s->r, run->op, n, e);
+	if (rc)
+		return rc;
+	klp_log(s, 0, "'%s': %s complete", run->plan.patch->rec.name, verb);
+	rc = klp_session_read_cb(s, e);
+	return rc ? rc : klp_patches_read(s, e);
+}
+
+static int klp_run_open(struct klp_run *run, struct klp_session *s, struct klp_error *e)
+{
+	struct klp_patch *p = klp_transition_patch(s);
+	int rc;
+
+	memset(run, 0, sizeof(*run));
+	run->s = s;
+	if (!p || p->rec.state == KLP_PATCH_LOADING)
+		return klp_fail(e, EINVAL, KLP_TARGET_MEMORY, "the transition in flight names no patch");
+	run->same_ns = klp_same_pid_namespace(s->p.pid);
+	run->proof = malloc(sizeof(*run->proof));
+	run->op = calloc(KLP_MAX_OPS, sizeof(*run->op));
+	if (!run->proof || !run->op)
+		return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for a transition");
+	rc = klp_plan_make(s, p, (enum klp_transition_kind)s->cb->transition_kind, &run->plan, e);
+	return rc ? rc : klp_tables_build(s, e);
+}
+
+static void klp_run_close(struct klp_run *run)
+{
+	klp_plan_free(&run->plan);
+	free(run->list.m);
+	free(run->proof);
+	free(run->op);
+}
+
+int klp_transition_run(struct klp_session *s, struct klp_error *e)
+{
+	uint64_t deadline = klp_now_ns() + (uint64_t)s->opt.timeout_ms * 1000000ull, pause = KLP_SWEEP_FIRST_NS;
+	struct klp_run run;
+	size_t left = 0;
+	bool running = false;
+	int rc = klp_run_open(&run, s, e);
+
+	if (!rc && !KLP_TR_SEALED(s->cb->transition))
+		rc = klp_transition_seal(&run, e);
+	while (!rc) {
+		rc = klp_sweep(&run, &left, &running, e);
+		if (rc)
+			break;
+		if (!left) {
+			rc = klp_transition_complete(&run, e);
+			if (rc != -EAGAIN)
+				break;
+		}
+		if (klp_now_ns() >= deadline) {
+			klp_sweep_pending(&run);
+			if (left)
+				rc = klp_fail(e, EAGAIN, KLP_PENDING, "%zu of %zu threads have not moved yet", left, run.list.count);
+			break;
+		}
+		rc = 0;
+		klp_log(s, 2, "%zu of %zu threads left", left, run.list.count);
+		klp_sleep_ns(running && pause > KLP_SWEEP_RUNNING_NS ? KLP_SWEEP_RUNNING_NS : pause);
+		if (pause < KLP_SWEEP_MAX_NS)
+			pause *= 2;
+		rc = klp_remote_ping(&s->r, e);
+	}
+	klp_run_close(&run);
+	return rc;
+}
+
+int klp_transition_force(struct klp_session *s, struct klp_error *e)
+{
+	struct klp_run run;
+	int rc = klp_run_open(&run, s, e);
+	uint32_t forced = 1;
+
+	if (!rc)
+		rc = klp_session_write_cb(s, offsetof(struct klp_rt_cb, patches) + run.plan.patch->index * sizeof(struct klp_rt_patch) +
+						     offsetof(struct klp_rt_patch, forced), &forced, sizeof(forced), e);
+	if (!rc)
+		rc = klp_transition_complete(&run, e);
+	klp_run_close(&run);
+	return rc;
+}
