@@ -11,37 +11,42 @@
 #include "patchsite/patchsite.h"
 
 /*
- * The PLT entry of a prefix: jumps through the slot at `slot` (near: invariant "a literal is immutable once armed" holds
- * trivially, the displacement never changes). Where only a direct jump fits (ENDBR: 5 bytes) it jumps to `hop`, code in runtime
- * memory that jumps through the slot.
- * Fills out[0..*len) and says with *addr where it starts. -ERANGE (KLP_NO_ROOM) if slot or hop is out of reach.
+ * The PLT entry of a prefix: jumps through the slot at `slot` (near: invariant "a literal is immutable once armed"
+ * holds trivially, the displacement never changes). Where only a direct jump fits (ENDBR: 5 bytes) it jumps to `hop`,
+ * code in runtime memory that jumps through the slot. Fills out[0..*len) and says with *addr where it starts. -ERANGE
+ * (KLP_NO_ROOM) if slot or hop is out of reach.
  */
 #define KLP_PREFIX_MAX 24
 int klp_prefix_encode(unsigned arch, const struct klp_site *s, uint64_t slot, uint64_t hop, uint8_t out[KLP_PREFIX_MAX],
 		      uint64_t *addr, size_t *len, struct klp_error *e);
 
 /*
- * The stub of one site: the ftrace call site. KLP_STUB_SIZE bytes at stub_addr: first the stub proper (loads the identity, goes to the
- * trampoline through the arena's `trampoline` word), at KLP_HOP_OFFSET the hop (jumps through the slot).
+ * The stub of one site: the ftrace call site. KLP_STUB_SIZE bytes at stub_addr: first the stub proper (loads the
+ * identity, goes to the trampoline through the arena's `trampoline` word), at KLP_HOP_OFFSET the hop (jumps through the
+ * slot).
  */
 #define KLP_HOP_OFFSET 32
-int klp_stub_encode(unsigned arch, uint64_t stub_addr, uint64_t site_record, uint64_t trampoline_word, uint8_t *out, size_t out_len,
-		    struct klp_error *e);
+int klp_stub_encode(unsigned arch, uint64_t stub_addr, uint64_t site_record, uint64_t trampoline_word, uint8_t *out,
+		    size_t out_len, struct klp_error *e);
 
 /* A mapping of the target, as near-memory selection needs it. Sorted by address. */
-struct klp_gap_map { uint64_t start, end; int grows_down; };
+struct klp_gap_map {
+	uint64_t start, end;
+	int grows_down;
+};
 struct klp_gap_query {
 	const struct klp_gap_map *map;
 	size_t count;
-	uint64_t object_start, object_end;  /* the object to be near to: every byte of both must reach each other */
-	uint64_t brk_start, brk_end;        /* [start of heap, current break]; 0,0 unknown */
-	uint64_t size;                      /* bytes wanted; one unmapped page is kept on both sides in addition */
-	uint64_t reach;                     /* e.g. 2 GiB - 1 MiB */
-	uint64_t page, min_addr, max_addr;  /* page size, vm.mmap_min_addr (at least 64 KiB), end of user space */
-	uint64_t stack_guard;               /* bytes below a grows_down mapping that belong to it: the stack's limit + guard gap */
+	uint64_t object_start, object_end; /* the object to be near to: every byte of both must reach each other */
+	uint64_t brk_start, brk_end;       /* [start of heap, current break]; 0,0 unknown */
+	uint64_t size;                     /* bytes wanted; one unmapped page is kept on both sides in addition */
+	uint64_t reach;                    /* e.g. 2 GiB - 1 MiB */
+	uint64_t page, min_addr, max_addr; /* page size, vm.mmap_min_addr (at least 64 KiB), end of user space */
+	uint64_t stack_guard; /* bytes below a grows_down mapping that belong to it: the stack's limit + guard gap */
 };
-/* Highest fitting address below the object first (section 6), then above; never between the break and the next mapping above it, nor in a
- * stack's growth range, and for objects below 4 GiB (non-PIE) at least 1 GiB clear of the break above it. 0 = there is none. */
+/* Highest fitting address below the object first (section 6), then above; never between the break and the next mapping
+ * above it, nor in a stack's growth range, and for objects below 4 GiB (non-PIE) at least 1 GiB clear of the break
+ * above it. 0 = there is none. */
 uint64_t klp_near_find(const struct klp_gap_query *q);
 
 #endif
