@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* klpctl check and stack: what a load would meet now; the target is only read. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "klp/applicable.h"
+#include "klp/proof.h"
+#include "klp/transition.h"
+
+typedef void (*klp_thread_fn)(struct klp_session *s, pid_t tid, const struct klp_proof *proof, json_t *list);
+
+/* Proof 1 of every thread against the given ranges. */
+static int klp_threads_prove(struct klp_session *s, const struct klp_range *range, size_t count, klp_thread_fn fn, json_t *list, struct klp_error *e)
+{
+	struct klp_proof *proof = malloc(sizeof(*proof));
+	pid_t *tid = NULL;
+	size_t n = 0;
+	int rc;
+
+	if (!proof)
+		return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for a stack trace");
+	rc = klp_process_tids(&s->p, &tid, &n, e);
+	if (!rc)
+		rc = klp_tables_build(s, e);
+	for (size_t i = 0; i < n && !rc; i++) {
+		klp_prove_blocked(s, tid[i], range, count, proof);
+		if (!proof->gone)
+			fn(s, tid[i], proof, list);
+	}
+	s->threads = n;
+	free(proof);
+	free(tid);
+	return rc;
+}
+
+static void klp_check_thread(struct klp_session *s, pid_t tid, const struct klp_proof *proof, json_t *list)
+{
+	char hex[32];
+	json_t *o;
+
+	(void)s;
+	if (proof->verdict == KLP_OK)
+		return;
+	snprintf(hex, sizeof(hex), "0x%" PRIx64, proof->function);
+	o = json_object();
+	json_object_set_new(o, "tid", json_integer(tid));
+	json_object_set_new(o, "name", json_string(proof->comm));
+	json_object_set_new(o, "function", proof->function ? json_string(hex) : json_null());
+	json_object_set_new(o, "reason", json_string(klp_reason_name(proof->verdict)));
+	json_object_set_new(o, "since_ms", json_integer(0));
+	json_array_append_new(list, o);
+}
+
+int klp_check(pid_t pid, const struct klp_module *m, json_t **result, struct klp_error *e)
+{
+	const struct klp_object *o = NULL;
+	struct klp_range *range = NULL;
+	struct klp_session s;
+	size_t count = 0;
+	int rc = klp_session_open(&s, pid, KLP_SESSION_READ, NULL, e);
+
+	if (!rc)
+		rc = klp_process_check(&s.p, e);
+	if (!rc)
+		rc = klp_applicable_object(&s, m, &o, e);
+	if (!rc)
+		rc = klp_applicable_name(m, e);
+	if (!rc)
+		rc = klp_applicable_check(&s, m, o, e);
+	if (!rc) {
+		const struct klp_module_object *mo = &m->object[0];
+
+		range = calloc(mo->function_count * KLP_MODULE_MAX_RANGES, sizeof(*range));
+		if (!range)
+			rc = klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for the range list");
+		for (size_t i = 0; range && i < mo->function_count; i++)
+			for (size_t k = 0; k < mo->function[i].range_count; k++)
+				range[count++] = (struct klp_range){o->bias + mo->function[i].range[k].start, o->bias + mo->function[i].range[k].end};
+	}
+	if (!rc)
+		rc = klp_threads_prove(&s, range, count, klp_check_thread, s.pending, e);
+	*result = klp_session_result(&s, pid, m->name, m->object_count ? m->object[0].function_count : 0, rc, e);
+	free(range);
+	klp_session_close(&s);
+	return rc;
+}
+
+static void klp_stack_thread(struct klp_session *s, pid_t tid, const struct klp_proof *proof, json_t *list)
+{
+	json_t *o = json_object(), *frames = json_array();
+
+	json_object_set_new(o, "tid", json_integer(tid));
+	json_object_set_new(o, "name", json_string(proof->comm));
+	json_object_set_new(o, "reliable", json_boolean(proof->verdict == KLP_OK));
+	json_object_set_new(o, "reason", proof->verdict == KLP_OK ? json_null() : json_string(klp_reason_name(proof->verdict)));
+	for (size_t i = 0; i < proof->trace.count; i++) {
+		const struct klp_unw_frame *f = &proof->trace.frame[i];
+		const struct klp_object *obj = klp_process_object_at(&s->p, f->lookup);
+		char name[600];
+		json_t *frame = json_object();
+
+		json_object_set_new(frame, "pc", json_integer((json_int_t)f->pc));
+		json_object_set_new(frame, "object", obj ? json_string(obj->path) : json_null());
+		json_object_set_new(frame, "offset", obj ? json_integer((json_int_t)(f->pc - obj->bias)) : json_null());
+		json_object_set_new(frame, "function", json_string(klp_function_name(s, f->lookup, name, sizeof(name))));
+		json_object_set_new(frame, "signal", json_boolean(f->signal));
+		json_array_append_new(frames, frame);
+	}
+	json_object_set_new(o, "frames", frames);
+	json_array_append_new(list, o);
+}
+
+int klp_stack(pid_t pid, json_t **result, struct klp_error *e)
+{
+	struct klp_session s;
+	json_t *list;
+	int rc = klp_session_open(&s, pid, KLP_SESSION_READ, NULL, e);
+
+	*result = NULL;
+	if (!rc) {
+		list = json_array();
+		rc = klp_threads_prove(&s, NULL, 0, klp_stack_thread, list, e);
+		*result = json_object();
+		json_object_set_new(*result, "pid", json_integer(pid));
+		json_object_set_new(*result, "result", json_string(rc ? "failed" : "done"));
+		json_object_set_new(*result, "threads", list);
+	} else {
+		*result = klp_session_result(&s, pid, NULL, 0, rc, e);
+	}
+	klp_session_close(&s);
+	return rc;
+}

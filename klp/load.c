@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "klp/applicable.h"
+#include "klp/arming.h"
+#include "klp/digest.h"
+#include "klp/link.h"
+#include "klp/reclaim.h"
+#include "klp/session.h"
+#include "klp/transition.h"
+
+#define KLP_TIDY_WAIT_MS 200u  /* for memory that an earlier command could not give back */
+
+static int klp_patch_record(struct klp_session *s, unsigned index, const struct klp_rt_patch *rec, struct klp_error *e)
+{
+	size_t at = offsetof(struct klp_rt_cb, patches) + index * sizeof(*rec);
+	struct klp_rt_patch unpublished = *rec;
+	int rc;
+
+	unpublished.state = KLP_PATCH_FREE;
+	rc = klp_session_write_cb(s, at, &unpublished, sizeof(unpublished), e);
+	return rc ? rc : klp_session_write_cb(s, at + offsetof(struct klp_rt_patch, state), &rec->state, sizeof(rec->state), e);
+}
+
+static int klp_segment_write(struct klp_session *s, const struct klp_linked *l, unsigned kind, struct klp_error *e)
+{
+	const struct klp_segment *seg = &l->seg[kind];
+
+	if (!seg->size)
+		return 0;
+	return kind == KLP_SEG_DATA ? klp_process_write(&s->p, l->base + seg->offset, seg->bytes, (size_t)seg->size, e)
+				    : klp_remote_write_text(&s->r, l->base + seg->offset, seg->bytes, (size_t)seg->size, e);
+}
+
+/* Maps the module, copies it in and makes its site records. The record is LOADING from before the first mapping on. */
+static int klp_module_place(struct klp_session *s, const struct klp_module *m, const struct klp_object *o, unsigned index,
+			    struct klp_rt_patch *rec, struct klp_linked *l, struct klp_armed_site *site, struct klp_error *e)
+{
+	static const uint32_t prot[KLP_SEG_COUNT] = {PROT_READ | PROT_EXEC, PROT_READ, PROT_READ | PROT_WRITE, PROT_READ};
+	const struct klp_module_object *mo = &m->object[0];
+	struct klp_object object = *o; /* the process's own array is read again below */
+	uint64_t size, base, *pair;
+	int rc = klp_link_measure(m, 4096, &size, e);
+
+	if (rc)
+		return rc;
+	base = klp_session_near(s, &object, size, e);
+	if (!base)
+		return -e->err;
+	rc = klp_link(m, &s->p, &object, base, l, e);
+	if (rc)
+		return rc;
+	for (unsigned k = 0; k < KLP_SEG_COUNT; k++) {
+		if (!l->seg[k].size)
+			continue;
+		rc = klp_remote_map(&s->r, base + l->seg[k].offset, l->seg[k].size, prot[k], KLP_OWNER_PATCH + index, e);
+		if (rc < 0)
+			return rc;
+	}
+	rc = klp_process_refresh(&s->p, e);
+	if (rc)
+		return rc;
+	pair = (uint64_t *)(void *)(l->seg[KLP_SEG_META].bytes + (l->functions_addr - base - l->seg[KLP_SEG_META].offset));
+	for (size_t i = 0; i < mo->function_count; i++) {
+		rc = klp_site_get(s, &object, &mo->function[i], &site[i], e);
+		if (rc)
+			return rc;
+		pair[2 * i] = site[i].record;
+	}
+	for (unsigned k = 0; k < KLP_SEG_COUNT; k++) {
+		rc = klp_segment_write(s, l, k, e);
+		if (rc)
+			return rc;
+	}
+	rec->base = base;
+	rec->len = l->size;
+	rec->text = base + l->seg[KLP_SEG_TEXT].offset;
+	rec->text_len = l->seg[KLP_SEG_TEXT].size;
+	rec->meta = l->meta_addr;
+	rec->meta_len = l->meta_len;
+	rec->functions = l->functions_addr;
+	rec->function_count = mo->function_count;
+	rec->reserved[0] = l->eh_frame_addr;
+	rec->reserved[1] = l->eh_frame_size;
+	return klp_patch_record(s, index, rec, e);
+}
+
+static int klp_load_new(struct klp_session *s, const struct klp_module *m, const struct klp_object *o, struct klp_error *e)
+{
+	const struct klp_module_object *mo = &m->object[0];
+	struct klp_armed_site *site = calloc(mo->function_count, sizeof(*site));
+	struct klp_object object = *o;
+	struct klp_rt_patch rec = {0};
+	struct klp_linked linked = {0};
+	struct klp_patch *p = NULL;
+	unsigned index = 0;
+	int rc;
+
+	if (!site)
+		return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for sites");
+	while (index < KLP_MAX_PATCHES && s->cb->patches[index].state != KLP_PATCH_FREE)
+		index++;
+	if (index == KLP_MAX_PATCHES) {
+		free(site);
+		return klp_fail(e, ENOSPC, KLP_LIMIT, "all %u patch records are in use", KLP_MAX_PATCHES);
+	}
+	strcpy(rec.name, m->name); /* klp_applicable_name has checked its length */
+	rec.state = KLP_PATCH_LOADING;
+	rec.order = 1;
+	for (size_t i = 0; i < s->patch_count; i++)
+		if (s->patch[i].rec.order >= rec.order)
+			rec.order = s->patch[i].rec.order + 1;
+	memcpy(rec.digest, m->digest, sizeof(rec.digest));
+	rec.bias = object.bias;
+	rec.object_start = object.start;
+	rec.replace = s->opt.replace;
+	klp_log(s, 0, "enabling patch '%s'", rec.name);
+	rc = klp_patch_record(s, index, &rec, e);
+	if (!rc)
+		rc = klp_module_place(s, m, &object, index, &rec, &linked, site, e);
+	klp_linked_free(&linked);
+	if (!rc) {
+		klp_log(s, 0, "'%s': initializing patching transition", rec.name);
+		rc = klp_sites_arm(s, site, mo->function_count, e);
+	}
+	for (size_t i = 0; i < mo->function_count && !rc; i++)
+		if (site[i].site.weak_to_uprobe)
+			klp_log(s, 1, "%s: its site is the function's first instruction: a uprobe there would bypass the patch", mo->function[i].name);
+	free(site);
+	if (rc)
+		return rc;
+	/* The record is complete now: as ENABLING it is read with its metadata. */
+	rec.state = KLP_PATCH_ENABLING;
+	s->cb->patches[index].state = KLP_PATCH_ENABLING;
+	rc = klp_patches_read(s, e);
+	for (size_t i = 0; i < s->patch_count && !rc; i++)
+		if (s->patch[i].index == index)
+			p = &s->patch[i];
+	if (!rc && !p)
+		rc = klp_fail(e, EINVAL, KLP_INTERNAL, "the new patch is not in the list");
+	return rc ? rc : klp_transition_start(s, p, KLP_TRANSITION_LOAD, e);
+}
+
+/* Undoes a load that failed, or ends one that was reversed, and gives memory back. *e keeps the first error. */
+static void klp_load_tidy(struct klp_session *s, unsigned wait_ms)
+{
+	struct klp_error second = KLP_ERROR_INIT;
+	struct klp_reclaimed done;
+
+	if (!s->remote_started || klp_session_read_cb(s, &second) || klp_patches_read(s, &second) || !s->cb ||
+	    KLP_TR_ACTIVE(s->cb->transition))
+		return;
+	if (klp_reclaim(s, wait_ms, &done, &second))
+		klp_log(s, 1, "memory is kept in the target: %s", second.text);
+	else if (done.waiting)
+		klp_log(s, 1, "memory is kept in the target: %zu threads could not be seen outside of it", done.waiting);
+}
+
+static int klp_load_resume(struct klp_session *s, struct klp_patch *p, struct klp_error *e)
+{
+	int rc = klp_session_start(s, e);
+
+	if (!rc && klp_transition_patch(s) && klp_transition_patch(s)->rec.state == KLP_PATCH_DISABLING)
+		rc = klp_transition_reverse(s, e);
+	(void)p;
+	return rc ? rc : klp_transition_run(s, e);
+}
+
+static int klp_load_session(struct klp_session *s, const struct klp_module *m, struct klp_error *e)
+{
+	const struct klp_object *o = NULL;
+	struct klp_patch *p;
+	struct klp_reclaimed done;
+	int rc = klp_applicable_object(s, m, &o, e);
+
+	if (rc)
+		return rc;
+	if (s->opt.immediate)
+		return klp_fail(e, ENOTSUP, KLP_UNSUPPORTED, "--consistency=immediate needs a module that says whether it is coupled per function; this version refuses it");
+	rc = klp_applicable_name(m, e);
+	if (rc)
+		return rc;
+	p = klp_transition_patch(s);
+	if (p && memcmp(p->rec.digest, m->digest, sizeof(p->rec.digest)))
+		return klp_fail(e, EBUSY, KLP_BUSY, "the transition of patch '%s' is in progress", p->rec.name);
+	if (p)
+		return klp_load_resume(s, p, e);
+	p = klp_patch_find(s, m->name);
+	if (p && memcmp(p->rec.digest, m->digest, sizeof(p->rec.digest)))
+		return klp_fail(e, EEXIST, KLP_EXISTS, "another patch named '%s' is loaded", m->name);
+	if (p) {
+		klp_fail(e, EEXIST, KLP_EXISTS, "patch '%s' is loaded already", m->name);
+		return 1;
+	}
+	rc = klp_applicable_check(s, m, o, e);
+	if (rc)
+		return rc;
+	rc = klp_session_start(s, e);
+	if (!rc && s->patch_count)
+		rc = klp_reclaim(s, KLP_TIDY_WAIT_MS, &done, e);
+	if (!rc && !s->r.image)
+		rc = klp_session_start(s, e); /* it was complete: everything of an earlier patch is gone */
+	if (!rc)
+		rc = klp_process_refresh(&s->p, e);
+	if (!rc)
+		rc = klp_applicable_object(s, m, &o, e); /* the object array may have moved */
+	if (!rc)
+		rc = klp_load_new(s, m, o, e);
+	if (!rc)
+		rc = klp_transition_run(s, e);
+	if (rc && rc != -EAGAIN)
+		klp_load_tidy(s, 1000);
+	/* Replaced patches are DISABLED now. */
+	if (!rc && s->opt.replace)
+		klp_load_tidy(s, 1000);
+	return rc;
+}
+
+int klp_load(pid_t pid, const struct klp_module *m, const struct klp_options *o, json_t **result, struct klp_error *e)
+{
+	struct klp_session s;
+	int rc = klp_session_open(&s, pid, KLP_SESSION_CHANGE, o, e);
+
+	if (!rc)
+		rc = klp_load_session(&s, m, e);
+	if (result)
+		*result = klp_session_result(&s, pid, m->name, m->object_count ? m->object[0].function_count : 0, rc, e);
+	klp_session_close(&s);
+	return rc;
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* klpctl status: reads the control block, stops nobody, writes nothing. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "klp/arming.h"
+#include "klp/plan.h"
+#include "klp/transition.h"
+
+static const char *klp_site_word(struct klp_session *s, struct klp_site_set *sites, uint64_t record)
+{
+	static const char *const word[] = {
+		[KLP_STATE_DORMANT] = "dormant",   [KLP_STATE_PARTIAL] = "partial", [KLP_STATE_ARMED] = "armed",
+		[KLP_STATE_BYPASSED] = "bypassed", [KLP_STATE_FOREIGN] = "taken",
+	};
+	struct klp_armed_site *a = klp_site_find(sites, record);
+	struct klp_error ignored = KLP_ERROR_INIT;
+	enum klp_site_state state;
+	size_t done;
+
+	if (!a || klp_site_read_state(s, a, &state, &done, &ignored) || (unsigned)state >= sizeof(word) / sizeof(word[0]))
+		return "unknown";
+	return word[state];
+}
+
+static json_t *klp_status_functions(struct klp_session *s, const struct klp_patch *p, struct klp_site_set *sites)
+{
+	json_t *list = json_array();
+
+	for (size_t k = 0; k < p->rec.function_count; k++) {
+		const struct klp_module_function *fn = klp_patch_function(p, k);
+		json_t *o = json_object();
+
+		json_object_set_new(o, "object", json_string(p->meta.object[0].name));
+		json_object_set_new(o, "name", json_string(fn->name));
+		json_object_set_new(o, "sympos", json_integer((json_int_t)fn->sympos));
+		json_object_set_new(o, "old_address", json_integer((json_int_t)(p->rec.bias + fn->address)));
+		json_object_set_new(o, "new_address", json_integer((json_int_t)p->function[2 * k + 1]));
+		json_object_set_new(o, "site", json_string(klp_site_word(s, sites, p->function[2 * k])));
+		json_array_append_new(list, o);
+	}
+	return list;
+}
+
+static json_t *klp_status_transition(struct klp_session *s, const struct klp_patch *p)
+{
+	uint64_t word = s->cb->transition;
+	struct timespec now;
+	json_t *o;
+	int64_t since;
+
+	if (klp_transition_patch(s) != p)
+		return json_null();
+	clock_gettime(CLOCK_REALTIME, &now);
+	since = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 - (int64_t)s->cb->transition_since;
+	o = json_object();
+	json_object_set_new(o, "direction",
+			    json_string((s->cb->transition_kind == KLP_TRANSITION_LOAD) == (KLP_TR_TARGET(word) == 1) ? "patching" : "unpatching"));
+	json_object_set_new(o, "since_ms", json_integer((json_int_t)(since > 0 ? since : 0)));
+	json_object_set_new(o, "attended", json_boolean(s->cb->helper_tid != 0));
+	return o;
+}
+
+static json_t *klp_status_patch(struct klp_session *s, const struct klp_patch *p, struct klp_site_set *sites)
+{
+	json_t *o = json_object();
+
+	json_object_set_new(o, "name", json_string(p->rec.name));
+	json_object_set_new(o, "state", json_string(klp_patch_state_name(p->rec.state)));
+	json_object_set_new(o, "enabled", json_boolean(p->rec.state == KLP_PATCH_ENABLING || p->rec.state == KLP_PATCH_ENABLED));
+	json_object_set_new(o, "replace", json_boolean(p->rec.replace));
+	json_object_set_new(o, "forced", json_boolean(p->rec.forced));
+	json_object_set_new(o, "stack_order", json_integer((json_int_t)klp_patch_stack_order(s, p)));
+	json_object_set_new(o, "functions", p->has_meta ? klp_status_functions(s, p, sites) : json_array());
+	json_object_set_new(o, "transition", klp_status_transition(s, p));
+	if (p->has_meta && p->rec.state == KLP_PATCH_DISABLED)
+		json_object_set(o, "pinned_by", p->meta.escapes ? p->meta.escapes : json_null());
+	return o;
+}
+
+int klp_status(pid_t pid, json_t **result, struct klp_error *e)
+{
+	struct klp_session s;
+	struct klp_site_set sites = {0};
+	json_t *o, *list;
+	int rc = klp_session_open(&s, pid, KLP_SESSION_READ, NULL, e);
+
+	*result = NULL;
+	if (rc) {
+		*result = klp_session_result(&s, pid, NULL, 0, rc, e);
+		return rc;
+	}
+	rc = klp_sites_read(&s, &sites, e);
+	if (!rc) {
+		o = json_object();
+		list = json_array();
+		json_object_set_new(o, "pid", json_integer(pid));
+		json_object_set_new(o, "result", json_string("done"));
+		json_object_set_new(o, "runtime", json_boolean(s.r.image != 0));
+		for (size_t i = 0; i < s.patch_count; i++)
+			json_array_append_new(list, klp_status_patch(&s, &s.patch[i], &sites));
+		json_object_set_new(o, "patches", list);
+		*result = o;
+	} else {
+		*result = klp_session_result(&s, pid, NULL, 0, rc, e);
+	}
+	klp_site_set_free(&sites);
+	klp_session_close(&s);
+	return rc;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* klpctl: the command line over <klp/klp.h>. */
+#ifndef KLPCTL_H
+#define KLPCTL_H
+
+#include <klp/klp.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Exit codes (docs/man/klpctl.1). */
+enum {
+	KLPCTL_DONE = 0,
+	KLPCTL_FAILED = 1,
+	KLPCTL_USAGE = 2,
+	KLPCTL_NOT_APPLICABLE = 3,
+	KLPCTL_REFUSED = 4,
+	KLPCTL_PENDING = 5,
+	KLPCTL_PERMISSION = 6,
+};
+
+#define KLPCTL_MAX_PIDS 65536
+
+struct klpctl_args {
+	const char *command;
+	pid_t *pid;
+	size_t pid_count;
+	bool json, watch, verbose;
+	struct klp_options opt;
+	const char *operand;   /* FILE.klp, NAME or FILE */
+};
+
+/* 0, or KLPCTL_USAGE after saying why on stderr. */
+int klpctl_parse(int argc, char **argv, struct klpctl_args *a);
+void klpctl_help(void);
+
+/* From the error of one operation. */
+int klpctl_exit_code(int rc, const struct klp_error *e);
+
+/* Human output of one process's result, on stdout (failures on stderr). */
+void klpctl_print_result(const char *command, const json_t *result);
+void klpctl_print_status(const json_t *result);
+void klpctl_print_stack(const json_t *result);
+void klpctl_print_sites(const json_t *result);
+void klpctl_print_info(const json_t *result);
+void klpctl_log(void *ctx, int level, const char *text);
+
+#endif
