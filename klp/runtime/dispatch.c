@@ -10,6 +10,8 @@
 #include "klp/runtime/rt.h"
 #include "syscall.h"
 
+#include <stdbool.h>
+
 #pragma GCC poison malloc calloc realloc free printf fprintf memcpy memset errno
 
 #define DISPATCH_RETRIES 8 /* reads of {transition, slot} before the original body is taken */
@@ -30,7 +32,8 @@ struct self {
 	struct klp_rt_cb *cb;
 	uint64_t tp; /* thread pointer, 0 while it is not known */
 	uint32_t tid;
-	uint32_t initial; /* state of an entry that has to be made */
+	uint32_t inherited; /* a fork's child: the state of the thread that it is a copy of */
+	bool born;	    /* it made its entry in this dispatch and is no copy: a new thread, clean */
 };
 
 /* Word 0 of the thread control block is its own address (psABI); the engine allows this only after checking it. */
@@ -87,7 +90,7 @@ static struct klp_rt_thread *find(const struct self *s)
  * Makes an entry in the first free place. The helper inserts along the same probe sequence and nothing is removed while
  * a transition runs, so that both find the same place and one tid never has two entries.
  */
-static struct klp_rt_thread *claim(const struct self *s)
+static struct klp_rt_thread *claim(struct self *s)
 {
 	uint32_t i = KLP_THREAD_HASH(s->tid), n;
 
@@ -96,9 +99,12 @@ static struct klp_rt_thread *claim(const struct self *s)
 		uint32_t tid = 0;
 
 		if (__atomic_compare_exchange_n(&e->tid, &tid, s->tid, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
-			__atomic_store_n(&e->state, s->initial, __ATOMIC_RELEASE);
+			if (s->born) /* its universe is told by decide(), when the engine can see that it is inside */
+				return e;
+			__atomic_store_n(&e->state, s->inherited, __ATOMIC_RELEASE);
 			return e;
 		}
+		s->born = s->born && tid != s->tid;
 		if (tid == s->tid)
 			return e;
 	}
@@ -119,18 +125,18 @@ static __attribute__((noinline)) struct klp_rt_thread *enter(struct self *s, uin
 	uint64_t tp;
 	uint32_t i;
 
-	s->initial = (KLP_TR_ID(tr) << 1) | (KLP_TR_SEALED(tr) ? KLP_TR_TARGET(tr) : 0);
-	if (pid == __atomic_load_n(&cb->pid, __ATOMIC_RELAXED))
+	s->born = pid == __atomic_load_n(&cb->pid, __ATOMIC_RELAXED);
+	if (s->born)
 		return claim(s);
 
-	s->initial = KLP_TR_ID(tr) << 1;
+	s->inherited = KLP_TR_ID(tr) << 1;
 	tp = thread_pointer(s);
 	for (i = 0; tp && i < KLP_MAX_THREADS; i++) {
 		const struct klp_rt_thread *parent = &cb->threads[i];
 
 		if (__atomic_load_n(&parent->tid, __ATOMIC_ACQUIRE) &&
 		    __atomic_load_n(&parent->tp, __ATOMIC_RELAXED) == tp) {
-			s->initial = __atomic_load_n(&parent->state, __ATOMIC_ACQUIRE);
+			s->inherited = __atomic_load_n(&parent->state, __ATOMIC_ACQUIRE);
 			break;
 		}
 	}
@@ -184,7 +190,7 @@ static uint64_t pass(struct klp_rt_site *site, struct klp_rt_regs *regs, struct 
  *
  * Returns the transition word under which this was decided; not active: it is over.
  */
-static uint64_t decide(struct klp_rt_cb *cb, struct klp_rt_thread *e, const struct klp_rt_regs *regs,
+static uint64_t decide(struct klp_rt_cb *cb, struct klp_rt_thread *e, const struct klp_rt_regs *regs, bool born,
 		       uint32_t *universe)
 {
 	uint64_t prev = __atomic_load_n(&e->in_sp, __ATOMIC_RELAXED), tr, count, verdict;
@@ -201,7 +207,15 @@ static uint64_t decide(struct klp_rt_cb *cb, struct klp_rt_thread *e, const stru
 	if (KLP_TR_ACTIVE(tr)) {
 		uint32_t id = KLP_TR_ID(tr) << 1;
 
-		if (verdict && verdict == KLP_VERDICT(KLP_TR_GENERATION(tr), count)) {
+		/*
+		 * A new thread is clean: in a sealed transition it begins in the target universe. Decided by the word
+		 * that was loaded above, not by the one that this dispatch came in with: a reversal in between would
+		 * leave it in a universe that the engine takes for the other one.
+		 */
+		if (born) {
+			state = id | (KLP_TR_SEALED(tr) ? KLP_TR_TARGET(tr) : 0);
+			__atomic_store_n(&e->state, state, __ATOMIC_RELEASE);
+		} else if (verdict && verdict == KLP_VERDICT(KLP_TR_GENERATION(tr), count)) {
 			state = id | KLP_TR_TARGET(tr);
 			__atomic_store_n(&e->state, state, __ATOMIC_RELEASE);
 		}
@@ -233,7 +247,7 @@ void klp_rt_livepatch(struct klp_rt_site *site, struct klp_rt_regs *regs)
 		/* Bound at the first dispatch; another value: the tid of a thread that has exited is in use again. */
 		if (!tp || (s.tp && tp != s.tp))
 			__atomic_store_n(&e->tp, thread_pointer(&s), __ATOMIC_RELAXED);
-		tr = decide(s.cb, e, regs, &universe);
+		tr = decide(s.cb, e, regs, s.born, &universe);
 		if (!KLP_TR_ACTIVE(tr)) {
 			tr = pass(site, regs, s.cb);
 			if (!tr)
