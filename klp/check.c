@@ -47,7 +47,7 @@ static void klp_check_thread(struct klp_session *s, pid_t tid, const struct klp_
 	snprintf(hex, sizeof(hex), "0x%" PRIx64, proof->function);
 	o = json_object();
 	json_object_set_new(o, "tid", json_integer(tid));
-	json_object_set_new(o, "name", json_string(proof->comm));
+	json_object_set_new(o, "name", klp_json_text(proof->comm));
 	json_object_set_new(o, "function", proof->function ? json_string(hex) : json_null());
 	json_object_set_new(o, "reason", json_string(klp_reason_name(proof->verdict)));
 	json_object_set_new(o, "since_ms", json_integer(0));
@@ -93,7 +93,7 @@ static void klp_stack_thread(struct klp_session *s, pid_t tid, const struct klp_
 	json_t *o = json_object(), *frames = json_array();
 
 	json_object_set_new(o, "tid", json_integer(tid));
-	json_object_set_new(o, "name", json_string(proof->comm));
+	json_object_set_new(o, "name", klp_json_text(proof->comm));
 	json_object_set_new(o, "reliable", json_boolean(proof->verdict == KLP_OK));
 	json_object_set_new(o, "reason", proof->verdict == KLP_OK ? json_null() : json_string(klp_reason_name(proof->verdict)));
 	for (size_t i = 0; i < proof->trace.count; i++) {
@@ -103,9 +103,9 @@ static void klp_stack_thread(struct klp_session *s, pid_t tid, const struct klp_
 		json_t *frame = json_object();
 
 		json_object_set_new(frame, "pc", json_integer((json_int_t)f->pc));
-		json_object_set_new(frame, "object", obj ? json_string(obj->path) : json_null());
+		json_object_set_new(frame, "object", obj ? klp_json_text(obj->path) : json_null());
 		json_object_set_new(frame, "offset", obj ? json_integer((json_int_t)(f->pc - obj->bias)) : json_null());
-		json_object_set_new(frame, "function", json_string(klp_function_name(s, f->lookup, name, sizeof(name))));
+		json_object_set_new(frame, "function", klp_json_text(klp_function_name(s, f->lookup, name, sizeof(name))));
 		json_object_set_new(frame, "signal", json_boolean(f->signal));
 		json_array_append_new(frames, frame);
 	}

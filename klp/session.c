@@ -133,6 +133,21 @@ void klp_session_close(struct klp_session *s)
 	memset(s, 0, sizeof(*s));
 }
 
+json_t *klp_json_text(const char *text)
+{
+	json_t *o = json_string(text);
+	char *copy;
+
+	if (o || !(copy = strdup(text)))
+		return o;
+	for (char *c = copy; *c; c++)
+		if ((unsigned char)*c >= 0x80)
+			*c = '?';
+	o = json_string(copy);
+	free(copy);
+	return o;
+}
+
 static const char *klp_result_word(int rc, const struct klp_error *e)
 {
 	if (rc == 0)
@@ -166,8 +181,8 @@ json_t *klp_session_result(const struct klp_session *s, pid_t pid, const char *p
 	json_object_set_new(o, "result", json_string(klp_result_word(rc, e)));
 	json_object_set_new(o, "reason", rc < 0 ? json_string(klp_reason_name(e->reason)) : json_null());
 	if (rc < 0)
-		json_object_set_new(o, "message", json_string(e->text));
-	json_object_set_new(o, "patch", patch ? json_string(patch) : json_null());
+		json_object_set_new(o, "message", klp_json_text(e->text));
+	json_object_set_new(o, "patch", patch ? klp_json_text(patch) : json_null());
 	json_object_set_new(o, "functions", json_integer((json_int_t)functions));
 	json_object_set_new(o, "threads", json_integer((json_int_t)s->threads));
 	json_object_set_new(o, "threads_stopped", json_integer((json_int_t)s->r.threads_stopped));

@@ -48,6 +48,9 @@ void klp_sleep_ns(uint64_t ns);
 /* The result object of one process: rc as returned by the operation. */
 json_t *klp_session_result(const struct klp_session *s, pid_t pid, const char *patch, size_t functions, int rc, const struct klp_error *e);
 
+/* A JSON string of text that need not be UTF-8 (thread names, paths): other bytes become '?'. Never NULL but for want of memory. */
+json_t *klp_json_text(const char *text);
+
 /* Unwinder tables of everything that is mapped executable now (klp/tables.c). */
 int klp_tables_build(struct klp_session *s, struct klp_error *e);
 void klp_tables_free(struct klp_session *s);

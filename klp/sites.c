@@ -24,7 +24,7 @@ int klp_sites_file(const char *path, json_t **result, struct klp_error *e)
 		json_t *fn = json_object();
 
 		patchable += f->reason == KLP_OK;
-		json_object_set_new(fn, "name", json_string(f->name));
+		json_object_set_new(fn, "name", klp_json_text(f->name));
 		json_object_set_new(fn, "address", json_integer((json_int_t)f->entry));
 		json_object_set_new(fn, "patchable", json_boolean(f->reason == KLP_OK));
 		json_object_set_new(fn, "reason", f->reason == KLP_OK ? json_null() : json_string(klp_reason_name(f->reason)));
@@ -32,7 +32,7 @@ int klp_sites_file(const char *path, json_t **result, struct klp_error *e)
 		json_object_set_new(fn, "weak_to_uprobe", json_boolean(f->reason == KLP_OK && f->site.weak_to_uprobe));
 		json_array_append_new(functions, fn);
 	}
-	json_object_set_new(o, "file", json_string(path));
+	json_object_set_new(o, "file", klp_json_text(path));
 	json_object_set_new(o, "result", json_string("done"));
 	json_object_set_new(o, "patchable", json_integer((json_int_t)patchable));
 	json_object_set_new(o, "functions", functions);

@@ -33,8 +33,8 @@ static json_t *klp_status_functions(struct klp_session *s, const struct klp_patc
 		const struct klp_module_function *fn = klp_patch_function(p, k);
 		json_t *o = json_object();
 
-		json_object_set_new(o, "object", json_string(p->meta.object[0].name));
-		json_object_set_new(o, "name", json_string(fn->name));
+		json_object_set_new(o, "object", klp_json_text(p->meta.object[0].name));
+		json_object_set_new(o, "name", klp_json_text(fn->name));
 		json_object_set_new(o, "sympos", json_integer((json_int_t)fn->sympos));
 		json_object_set_new(o, "old_address", json_integer((json_int_t)(p->rec.bias + fn->address)));
 		json_object_set_new(o, "new_address", json_integer((json_int_t)p->function[2 * k + 1]));
@@ -67,7 +67,7 @@ static json_t *klp_status_patch(struct klp_session *s, const struct klp_patch *p
 {
 	json_t *o = json_object();
 
-	json_object_set_new(o, "name", json_string(p->rec.name));
+	json_object_set_new(o, "name", klp_json_text(p->rec.name));
 	json_object_set_new(o, "state", json_string(klp_patch_state_name(p->rec.state)));
 	json_object_set_new(o, "enabled", json_boolean(p->rec.state == KLP_PATCH_ENABLING || p->rec.state == KLP_PATCH_ENABLED));
 	json_object_set_new(o, "replace", json_boolean(p->rec.replace));

@@ -524,8 +524,8 @@ static void klp_sweep_pending(struct klp_run *run)
 			continue;
 		o = json_object();
 		json_object_set_new(o, "tid", json_integer(m->tid));
-		json_object_set_new(o, "name", json_string(m->comm));
-		json_object_set_new(o, "function", m->function ? json_string(klp_function_name(run->s, m->function, name, sizeof(name))) : json_null());
+		json_object_set_new(o, "name", klp_json_text(m->comm));
+		json_object_set_new(o, "function", m->function ? klp_json_text(klp_function_name(run->s, m->function, name, sizeof(name))) : json_null());
 		json_object_set_new(o, "reason", json_string(klp_reason_name(m->reason)));
 		json_object_set_new(o, "since_ms", json_integer((json_int_t)((klp_now_ns() - m->since) / 1000000)));
 		json_array_append_new(run->s->pending, o);
