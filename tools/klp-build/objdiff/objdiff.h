@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The object half of klp-build: compares the rebuilt objects of the original and the patched tree, decides about every
+ * difference (invariant B1), checks that the rebuilt original is what runs (invariant B2), and writes the module.
+ *
+ * Every file is read only; nothing but `output` is written. All of them are hostile input.
+ */
+#ifndef KLP_OBJDIFF_H
+#define KLP_OBJDIFF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <jansson.h>
+#include "klp/include/klp/error.h"
+
+/* One compilation unit that is linked into the target. A unit that exists in one tree only has NULL for the other. */
+struct klp_unit {
+	const char *name;       /* for messages: the source file, relative to the tree */
+	const char *original_o; /* rebuilt from the original tree */
+	const char *patched_o;  /* rebuilt from the patched tree */
+	bool assembly;          /* assembled from .s or .S: a change in it is refused */
+};
+
+struct klp_objdiff_input {
+	const struct klp_unit *units;
+	size_t unit_count;
+	const char *original_linked; /* the linked rebuilt original program, unstripped */
+	const char *patched_linked;  /* the linked rebuilt patched program, unstripped */
+	const char *running;         /* the shipped file, possibly stripped and with another build-id */
+	const char *debug;           /* its debug file, or NULL */
+	const char *patch_name, *description; /* description may be NULL */
+	bool dry_run;                         /* decide everything, write nothing */
+	const char *output;
+};
+
+enum klp_objdiff_result {
+	KLP_OBJDIFF_BUILT = 0,
+	KLP_OBJDIFF_FAILED = 1,    /* *e says why */
+	KLP_OBJDIFF_NO_CHANGE = 3, /* no functional change */
+	KLP_OBJDIFF_REFUSED = 4,   /* report["refused"] says why */
+};
+
+/*
+ * Returns one of enum klp_objdiff_result. *report is a new reference that the caller owns (NULL only after FAILED):
+ *   changed, new, removed: [{symbol, file, reason}]   functions
+ *   data:                  [{symbol, file, action, reason}]   action: new, cloned
+ *   refused:               [{symbol, section, file, reason, advice}]
+ *   notes:                 [string]
+ *   extern_data:           [{symbol, file}]   direct references to another object's data without a copy relocation: these
+ *                          units can be compiled again with -mno-direct-extern-access
+ *   metadata:              the module's metadata, if it was built (or would have been)
+ */
+int klp_objdiff_run(const struct klp_objdiff_input *input, json_t **report, struct klp_error *e);
+
+/* Compares two objects only: changed, new, removed, data, refused and notes. Same results (0: they differ). */
+int klp_objdiff_compare(const char *original_o, const char *patched_o, json_t **report, struct klp_error *e);
+
+#endif
