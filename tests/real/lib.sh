@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# Common to the tests that patch Debian's own daemons: fetch a pinned source package, apply its patches up to the fix, build it.
+# Sourced. Exit status 77 means skipped, and says why.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+build=${KLP_BUILD:-$root/build}
+cache=${KLP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/klp}
+bin=$build/bin
+started=()
+
+say() { printf '%s\n' "$*"; }
+die() {
+	printf 'FAILED: %s\n' "$*" >&2
+	exit 1
+}
+skip() {
+	printf 'SKIPPED: %s\n' "$*" >&2
+	exit 77
+}
+
+cleanup() {
+	local status=$?
+	trap - EXIT INT TERM
+	for pid in ${started[@]+"${started[@]}"}; do
+		kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null
+	done
+	[ -n "${work:-}" ] && rm -rf "$work"
+	exit $status
+}
+# Ends what was started and removes the work directory, however the script ends.
+real_begin() {
+	work=$(mktemp -d "${TMPDIR:-/tmp}/klp-real.XXXXXX")
+	trap cleanup EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM
+	mkdir -p "$cache"
+}
+
+# A private apt: the machine's own package sources with their deb-src, lists and archives in the cache directory.
+real_apt_setup() {
+	local a=$cache/apt etc list parts
+	eval "$(apt-config shell etc Dir::Etc/d list Dir::Etc::sourcelist/f parts Dir::Etc::sourceparts/d)"
+	rm -rf "$a/etc"
+	mkdir -p "$a/etc/parts" "$a/state/lists/partial" "$a/cache/archives/partial"
+	: >"$a/etc/sources.list"
+	if [ -f "$list" ]; then
+		sed -n 's/^[[:space:]]*deb\([[:space:]]\)/deb-src\1/p' "$list" >>"$a/etc/sources.list"
+	fi
+	for f in "$parts"/*.list; do
+		[ -f "$f" ] && sed -n 's/^[[:space:]]*deb\([[:space:]]\)/deb-src\1/p' "$f" >>"$a/etc/sources.list"
+	done
+	for f in "$parts"/*.sources; do
+		[ -f "$f" ] && sed 's/^Types:.*/Types: deb-src/' "$f" >"$a/etc/parts/${f##*/}"
+	done
+	cat >"$a/etc/apt.conf" <<-END
+	Dir::State "$a/state";
+	Dir::State::status "/var/lib/dpkg/status";
+	Dir::Cache "$a/cache";
+	Dir::Etc::sourcelist "$a/etc/sources.list";
+	Dir::Etc::sourceparts "$a/etc/parts";
+	APT::Sandbox::User "$(id -un)";
+	END
+	apt_conf=$a/etc/apt.conf
+	if ! apt-get -c "$apt_conf" update >"$a/update.log" 2>&1; then
+		cat "$a/update.log" >&2
+		skip "the package lists cannot be fetched"
+	fi
+}
+
+# real_source PACKAGE VERSION-PATTERN PATCH: leaves in $source_dir the unpacked source with every patch of its series before PATCH
+# applied, and in $fix the PATCH itself. Unpacked once per cache.
+real_source() {
+	local package=$1 pattern=$2 patch=$3 versions version dir name
+	dir=$(compgen -G "$cache/$package/*/.complete-$patch" | sort -V | tail -n 1 || true)
+	if [ -z "$dir" ]; then
+		real_apt_setup
+		versions=$(apt-cache -c "$apt_conf" showsrc --only-source "$package" 2>/dev/null | sed -n 's/^Version: //p' | sort -uV)
+		[ -n "$versions" ] || skip "no source package of $package is to be had from this machine's package sources"
+		version=$(while read -r v; do
+			# shellcheck disable=SC2254 # a pattern on purpose
+			case $v in $pattern) echo "$v" ;; esac
+		done <<<"$versions" | tail -n 1)
+		if [ -z "$version" ]; then
+			version=$(tail -n 1 <<<"$versions")
+			say "$package $pattern is not to be had; taking the newest, $version"
+		fi
+		dir=$cache/$package/${version//[^A-Za-z0-9.+~-]/_}
+		rm -rf "$dir"
+		mkdir -p "$dir"
+		say "fetching the source of $package $version"
+		(cd "$dir" && apt-get -c "$apt_conf" source -qq --download-only "$package=$version") >"$dir/fetch.log" 2>&1 || {
+			cat "$dir/fetch.log" >&2
+			skip "the source of $package $version cannot be fetched"
+		}
+		dpkg-source --no-check --skip-patches -x "$dir"/*.dsc "$dir/src" >"$dir/unpack.log" 2>&1 ||
+			{ cat "$dir/unpack.log" >&2; die "the source of $package $version cannot be unpacked"; }
+		grep -qx "$patch" "$dir/src/debian/patches/series" ||
+			skip "the source of $package $version does not have the patch $patch"
+		while read -r name _; do
+			case $name in '' | '#'*) continue ;; esac
+			[ "$name" = "$patch" ] && break
+			patch -d "$dir/src" -s -f -p1 <"$dir/src/debian/patches/$name" >"$dir/patch.log" 2>&1 ||
+				{ cat "$dir/patch.log" >&2; die "$name of $package $version does not apply"; }
+		done <"$dir/src/debian/patches/series"
+		: >"$dir/.complete-$patch"
+		dir=$dir/.complete-$patch
+	fi
+	dir=${dir%/*}
+	source_dir=$dir/src
+	fix=$source_dir/debian/patches/$patch
+	cache_dir=$dir
+	say "$package ${dir##*/}, before $patch"
+}
+
+cflags_klp() { PKG_CONFIG_PATH=$build pkg-config --cflags klp; }
+
+# real_free_port: a TCP port on the loopback that nobody listens on.
+real_free_port() {
+	local port
+	for _ in {1..50}; do
+		port=$((20000 + RANDOM % 20000))
+		if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+			echo "$port"
+			return
+		fi
+	done
+	return 1
+}
+
+# real_wait_port PORT: until somebody answers there.
+real_wait_port() {
+	for _ in {1..100}; do
+		(exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null && return
+		sleep 0.1
+	done
+	die "nobody answers on port $1"
+}
+
+# real_klpctl COMMAND...: runs it, keeps its JSON in $work/klpctl.json, fails with what it said.
+real_klpctl() {
+	local status=0
+	"$bin/klpctl" "$@" >"$work/klpctl.json" 2>"$work/klpctl.err" || status=$?
+	if [ "$status" -ne 0 ]; then
+		cat "$work/klpctl.json" "$work/klpctl.err" >&2
+		die "klpctl $1: exit status $status"
+	fi
+}
+
+# real_expect WHAT EXPECTED ACTUAL
+real_expect() {
+	if [ "$2" != "$3" ]; then
+		die "$1: expected '$2', got '$3'"
+	fi
+	say "  $1: $3"
+}
+
+real_tools() {
+	for t in klpctl klp-build; do
+		[ -x "$bin/$t" ] || die "$bin/$t is not built"
+	done
+}
