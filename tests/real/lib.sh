@@ -160,3 +160,38 @@ real_tools() {
 		[ -x "$bin/$t" ] || die "$bin/$t is not built"
 	done
 }
+
+# real_build VARIANT PATCHED COMMAND...: a copy of the source in $cache_dir/VARIANT, with the fix applied if PATCHED is yes, built there by
+# COMMAND. Built once per cache and set of flags. Sets $tree.
+real_build() {
+	local variant=$1 patched=$2 key
+	shift 2
+	tree=$cache_dir/$variant
+	key=$(printf '%s\n' "$(gcc --version | head -n 1)" "$*" "$(cflags_klp)" | sha256sum | cut -c1-64)
+	if [ "$(cat "$tree.built" 2>/dev/null)" = "$key" ]; then
+		return
+	fi
+	say "building ($variant)"
+	rm -rf "$tree" "$tree.built"
+	cp -a "$source_dir" "$tree"
+	if [ "$patched" = yes ]; then
+		patch -d "$tree" -s -f -p1 <"$fix" >"$tree.log" 2>&1 || { cat "$tree.log" >&2; die "the fix does not apply"; }
+	fi
+	(cd "$tree" && "$@") >"$tree.log" 2>&1 || { tail -n 50 "$tree.log" >&2; die "the $variant build failed"; }
+	echo "$key" >"$tree.built"
+}
+
+# real_ship FILE: what a distribution installs ($shipped, stripped) and its debug file ($debug), made from FILE.
+real_ship() {
+	shipped=$work/shipped/${1##*/}
+	debug=$work/debug/${1##*/}.debug
+	mkdir -p "$work/shipped" "$work/debug"
+	objcopy --only-keep-debug "$1" "$debug"
+	strip -o "$shipped" "$1"
+	objcopy --add-gnu-debuglink="$debug" "$shipped"
+}
+
+# real_patched PID: the names of the patches that klpctl status reports for it, and their states.
+real_patched() {
+	"$bin/klpctl" status -p "$1" --json | jq -r '.processes[].patches[] | "\(.name) \(.state)"'
+}
