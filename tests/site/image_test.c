@@ -1,0 +1,506 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The real runtime image in this process: what a call through the trampoline keeps, and how dispatch decides. */
+#include <check.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "harness.h"
+#include "victims.h"
+
+struct snapshot {
+	uint64_t reg[14], rsp, stack[5];
+	uint8_t xmm[16][16];
+	uint64_t which;
+};
+_Static_assert(sizeof(struct snapshot) == 424, "victims.S");
+
+extern struct snapshot snapshot_now;
+void call_with(const struct snapshot *in, void *stack_top, const void *fn);
+
+#define ID 7u
+#define GEN 3u
+#define BEFORE 0u
+#define AFTER 1u
+
+static struct world w;
+/* Through pointers, so that the compiler cannot look into the victims. */
+static int (*volatile plain)(int) = victim_plain;
+
+static uint32_t me(void)
+{
+	return (uint32_t)syscall(SYS_gettid);
+}
+
+static void transition(unsigned id, unsigned gen, unsigned target, unsigned sealed)
+{
+	__atomic_store_n(&w.cb->transition, KLP_TR(id, gen, target, sealed), __ATOMIC_SEQ_CST);
+}
+
+static struct klp_rt_site *patch(const void *old, const void *new)
+{
+	struct klp_rt_site *r = world_add(&w, old, PREFIX_19_16);
+
+	for (int i = 0; i < 4; i++)
+		r->pc[i] = i & 1 ? (uint64_t) new : r->body;
+	world_arm(&w, r);
+	return r;
+}
+
+static void unpatch_all(void)
+{
+	for (unsigned i = 0; i < w.used; i++)
+		world_disarm(&w, &w.record[i]);
+	world_free(&w);
+}
+
+static struct klp_rt_thread *insert(uint32_t tid, uint32_t state)
+{
+	uint32_t i = KLP_THREAD_HASH(tid);
+
+	while (w.cb->threads[i].tid)
+		i = (i + 1) & (KLP_MAX_THREADS - 1);
+	w.cb->threads[i].tid = tid;
+	w.cb->threads[i].state = state;
+	return &w.cb->threads[i];
+}
+
+static void use_tid_mode(int mode)
+{
+	if (mode) {
+		w.cb->tid_offset = tid_offset();
+		ck_assert_int_ne(w.cb->tid_offset, INT32_MIN);
+	}
+}
+
+#define STACK 65536
+static uint8_t stack_area[STACK] __attribute__((aligned(64)));
+
+/* Every register and stack word arrives as the caller set it; returns how many bytes below the caller's rsp were
+ * written. */
+static size_t check_registers(unsigned misalign, uint64_t which)
+{
+	uint8_t *top = stack_area + STACK - 1024 - misalign, *p = stack_area;
+	struct snapshot in;
+
+	for (size_t i = 0; i < sizeof(in); i++)
+		((uint8_t *)&in)[i] = (uint8_t)random();
+	memset(stack_area, 0xa5, sizeof(stack_area));
+	for (int i = 0; i < 64; i++)
+		top[i] = (uint8_t)(i * 3 + 1);
+	memset(&snapshot_now, 0, sizeof(snapshot_now));
+	call_with(&in, top, victim_dump);
+	ck_assert_uint_eq(snapshot_now.which, which);
+	ck_assert_mem_eq(snapshot_now.reg, in.reg, sizeof(in.reg));
+	ck_assert_mem_eq(snapshot_now.xmm, in.xmm, sizeof(in.xmm));
+	ck_assert_uint_eq(snapshot_now.rsp, (uint64_t)top - 8);
+	ck_assert_mem_eq(snapshot_now.stack + 1, top, 32);
+	for (int i = 0; i < 64; i++)
+		ck_assert_uint_eq(top[i], (uint8_t)(i * 3 + 1));
+	while (p < top && *p == 0xa5)
+		p++;
+	return (size_t)(top - 8 - p); /* below the rsp that the function sees */
+}
+
+START_TEST(test_registers)
+{
+	size_t deepest = 0;
+
+	world_make(&w, _i & 1);
+	use_tid_mode(_i >> 1);
+	patch(victim_dump, victim_dump_new);
+	for (unsigned round = 0; round < 64; round++) {
+		unsigned misalign = round % 16;
+		size_t depth;
+
+		memset(w.cb->threads, 0, sizeof(w.cb->threads)); /* each time the slow path of a new thread as well */
+		transition(ID, GEN, AFTER, round & 1);
+		if (round % 8 == 7) /* a fork child's path */
+			w.cb->pid = 1;
+		depth = check_registers(misalign, round % 8 != 7 && (round & 1) ? 2 : 1);
+		deepest = depth > deepest ? depth : deepest;
+		w.cb->pid = (uint32_t)getpid();
+		w.cb->transition = 0;
+		w.record[0].slot = (uint64_t)victim_dump_new; /* complete: straight to the replacement */
+		check_registers(misalign, 2);
+		w.record[0].slot = w.record[0].stub;
+	}
+	printf("deepest write: %zu bytes below the caller's stack pointer\n", deepest);
+	ck_assert_uint_gt(deepest, 96);
+	ck_assert_uint_le(deepest, 512);
+	unpatch_all();
+}
+END_TEST
+
+START_TEST(test_registers_full)
+{
+	world_make(&w, _i);
+	w.arena->trampoline = (uint64_t)w.image + ((const struct klp_rt_image *)w.image)->trampoline_full;
+	patch(victim_dump, victim_dump_new);
+	transition(ID, GEN, AFTER, 1);
+	for (unsigned misalign = 0; misalign < 16; misalign++)
+		ck_assert_uint_le(check_registers(misalign, 2), 512);
+	unpatch_all();
+}
+END_TEST
+
+static uint64_t full_seen[5], full_in[5];
+static void full_ops(struct klp_rt_site *site, struct klp_rt_regs *regs)
+{
+	(void)site;
+	for (int i = 0; i < 5; i++)
+		full_seen[i] = ((uint64_t *)regs)[-1 - i];
+}
+
+/* An ops of somebody else that asks for all registers and leaves the PC alone: the original body runs. */
+START_TEST(test_full_records)
+{
+	struct klp_rt_ops ops = {.fn = (uint64_t)full_ops};
+	struct snapshot in;
+
+	world_make(&w, 1);
+	w.arena->trampoline = (uint64_t)w.image + ((const struct klp_rt_image *)w.image)->trampoline_full;
+	patch(victim_dump, victim_dump_new)->ops = (uint64_t)&ops;
+	for (size_t i = 0; i < sizeof(in); i++)
+		((uint8_t *)&in)[i] = (uint8_t)random();
+	call_with(&in, stack_area + STACK - 1024, victim_dump);
+	full_in[0] = in.reg[1];
+	memcpy(full_in + 1, in.reg + 10, 32);
+	ck_assert_mem_eq(full_seen, full_in, sizeof(full_in));
+	ck_assert_uint_eq(snapshot_now.which, 1);
+	ck_assert_mem_eq(snapshot_now.reg, in.reg, sizeof(in.reg));
+	unpatch_all();
+}
+END_TEST
+
+START_TEST(test_c_calls)
+{
+	struct big in, out;
+
+	world_make(&w, _i);
+	patch(victim_big, victim_big_new);
+	patch(victim_many, victim_many_new);
+	patch(victim_recurse, victim_recurse_new);
+	for (unsigned u = 0; u < 2; u++) {
+		insert(me(), ID << 1 | u);
+		transition(ID, GEN, AFTER, 1);
+		for (int i = 0; i < 8; i++) {
+			in.v[i] = i * 100;
+			in.d[i] = i * 0.5;
+		}
+		out = victim_big(in, 5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5, 5.5, 6, 6.5, 7, 7.5, 8, 8.5);
+		for (int i = 0; i < 8; i++) {
+			ck_assert_int_eq(out.v[i], i * 100 + 5 + i + 1 + (u ? 1000 : 0));
+			ck_assert(out.d[i] == i * 0.5 + i + 1.5 + (u ? 1000 : 0));
+		}
+		/* 385 + 11*1 + 12*2 + ... + 20*10 = 385 + 935, and the long double */
+		ck_assert_int_eq(victim_many(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 17.0L),
+				 385 + 935 + 17 + (long)u);
+		ck_assert_int_eq(victim_recurse(100), u ? 10100 : 5050);
+		memset(w.cb->threads, 0, sizeof(w.cb->threads));
+	}
+	unpatch_all();
+}
+END_TEST
+
+START_TEST(test_universe)
+{
+	struct klp_rt_site *r;
+	struct klp_rt_thread *t;
+
+	world_make(&w, _i & 1);
+	use_tid_mode(_i >> 1);
+	r = patch(victim_plain, victim_plain_new);
+	t = insert(me(), ID << 1 | BEFORE);
+	transition(ID, GEN, AFTER, 1);
+	ck_assert_int_eq(plain(10), 21);
+	ck_assert_uint_eq(t->count, 1);
+	ck_assert_uint_eq(t->in_sp, 0);
+	ck_assert_uint_ne(t->tp, 0);
+	t->state = ID << 1 | AFTER;
+	ck_assert_int_eq(plain(10), 22);
+	/* The state of another transition does not count. */
+	t->state = (ID - 2) << 1 | AFTER;
+	ck_assert_int_eq(plain(10), 21);
+	/* Each parity of the id has its own pair of PCs. */
+	r->pc[0] = r->pc[1] = (uint64_t)victim_plain_new;
+	t->state = ID << 1 | BEFORE;
+	ck_assert_int_eq(plain(10), 21);
+	transition(ID + 1, GEN, AFTER, 1);
+	ck_assert_int_eq(plain(10), 22);
+	/* No PC: the body. */
+	r->pc[0] = 0;
+	ck_assert_int_eq(plain(10), 21);
+	/* No transition, the slot still at the stub: the body, and nothing is counted. */
+	w.cb->transition = 0;
+	ck_assert_uint_eq(t->count, 6);
+	ck_assert_int_eq(plain(10), 21);
+	ck_assert_uint_eq(t->count, 6);
+	unpatch_all();
+}
+END_TEST
+
+START_TEST(test_verdict)
+{
+	struct klp_rt_thread *t;
+
+	world_make(&w, 1);
+	patch(victim_plain, victim_plain_new);
+	t = insert(me(), ID << 1 | BEFORE);
+	transition(ID, GEN, AFTER, 1);
+	ck_assert_int_eq(plain(1), 3);
+	t->verdict = KLP_VERDICT(GEN, 0); /* count is 1: stale */
+	ck_assert_int_eq(plain(1), 3);
+	t->verdict = KLP_VERDICT(GEN, 3); /* count is 2: not yet */
+	ck_assert_int_eq(plain(1), 3);
+	t->verdict = KLP_VERDICT(GEN + 1, 3);
+	ck_assert_int_eq(plain(1), 3);
+	t->verdict = KLP_VERDICT(GEN - 1, 4);
+	ck_assert_int_eq(plain(1), 3);
+	t->verdict = 0; /* none, even where generation and count are both 0 */
+	t->count = 0;
+	transition(ID, 0, AFTER, 1);
+	ck_assert_int_eq(plain(1), 3);
+	transition(ID, GEN, AFTER, 1);
+	t->count = 5;
+	t->verdict = KLP_VERDICT(GEN, 5);
+	ck_assert_int_eq(plain(1), 4);
+	ck_assert_uint_eq(t->state, ID << 1 | AFTER);
+	/* Reversed: the old verdict does not move it back, a new one does, once. */
+	transition(ID, GEN + 1, BEFORE, 1);
+	ck_assert_int_eq(plain(1), 4);
+	t->verdict = KLP_VERDICT(GEN + 1, 7);
+	ck_assert_int_eq(plain(1), 3);
+	t->state = ID << 1 | AFTER;
+	ck_assert_int_eq(plain(1), 4);
+	unpatch_all();
+}
+END_TEST
+
+static void *call_plain(void *arg)
+{
+	return (void *)(long)plain((int)(long)arg);
+}
+
+static long on_new_thread(void)
+{
+	pthread_t t;
+	void *ret;
+
+	ck_assert_int_eq(pthread_create(&t, NULL, call_plain, (void *)1), 0);
+	pthread_join(t, &ret);
+	return (long)ret;
+}
+
+START_TEST(test_new_thread)
+{
+	world_make(&w, 1);
+	use_tid_mode(_i);
+	patch(victim_plain, victim_plain_new);
+	transition(ID, GEN, AFTER, 0);
+	ck_assert_int_eq(on_new_thread(), 3);
+	memset(w.cb->threads, 0, sizeof(w.cb->threads));
+	transition(ID, GEN, AFTER, 1);
+	ck_assert_int_eq(on_new_thread(), 4);
+	memset(w.cb->threads, 0, sizeof(w.cb->threads));
+	transition(ID, GEN, BEFORE, 1);
+	ck_assert_int_eq(on_new_thread(), 3);
+	unpatch_all();
+}
+END_TEST
+
+START_TEST(test_fork)
+{
+	int status;
+
+	world_make(&w, 1);
+	use_tid_mode(_i);
+	patch(victim_plain, victim_plain_new);
+	transition(ID, GEN, AFTER, 1);
+	for (unsigned u = 0; u < 2; u++) {
+		struct klp_rt_thread *t;
+
+		memset(w.cb->threads, 0, sizeof(w.cb->threads));
+		t = insert(me(), ID << 1 | u);
+		ck_assert_int_eq(plain(1), 3 + (int)u); /* binds the thread pointer */
+		pid_t pid = fork();
+		if (!pid) {
+			/* The child goes on in its caller's universe; threads that it makes are new. */
+			if (plain(1) != 3 + (int)u || !thread_entry(&w, me()))
+				_exit(1);
+			if (_i && w.cb->pid != (uint32_t)getpid())
+				_exit(2);
+			if (_i && on_new_thread() != 4)
+				_exit(3);
+			_exit(0);
+		}
+		ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+		ck_assert_int_eq(status, 0);
+		ck_assert_uint_eq(w.cb->pid, (uint32_t)getpid());
+		/* A child of vfork shares the memory: it must not take the block away from its parent. */
+		pid = vfork();
+		if (!pid)
+			_exit(plain(1) != 3 + (int)u);
+		ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+		ck_assert_int_eq(status, 0);
+		ck_assert_uint_eq(w.cb->pid, (uint32_t)getpid());
+		ck_assert_uint_eq(t->state, ID << 1 | u);
+	}
+	unpatch_all();
+}
+END_TEST
+
+START_TEST(test_table)
+{
+	uint32_t tid = me();
+	struct klp_rt_thread *t;
+
+	world_make(&w, 1);
+	patch(victim_plain, victim_plain_new);
+	transition(ID, GEN, AFTER, 1);
+	/* All places taken by others. */
+	for (uint32_t i = 0; i < KLP_MAX_THREADS; i++)
+		w.cb->threads[i].tid = 0x40000000 + i;
+	ck_assert_int_eq(plain(1), 3);
+	ck_assert_uint_eq(w.cb->overflow, 1);
+	/* One free place, the furthest from where the search begins. */
+	w.cb->overflow = 0;
+	w.cb->threads[(KLP_THREAD_HASH(tid) - 1) & (KLP_MAX_THREADS - 1)].tid = 0;
+	ck_assert_int_eq(plain(1), 4);
+	ck_assert_uint_eq(w.cb->overflow, 0);
+	t = thread_entry(&w, tid);
+	ck_assert_ptr_eq(t, &w.cb->threads[(KLP_THREAD_HASH(tid) - 1) & (KLP_MAX_THREADS - 1)]);
+	ck_assert_uint_eq(t->count, 1);
+	unpatch_all();
+}
+END_TEST
+
+static volatile sig_atomic_t handler_calls, handler_bad, jump_wanted;
+static sigjmp_buf jump;
+
+static void storm_handler(int sig)
+{
+	int r = plain(5);
+
+	(void)sig;
+	handler_calls++;
+	if (r != 11 && r != 12)
+		handler_bad = 1;
+	if (jump_wanted)
+		siglongjmp(jump, 1);
+}
+
+static void storm(int usec)
+{
+	struct itimerval it = {.it_interval.tv_usec = usec, .it_value.tv_usec = usec};
+	struct sigaction sa = {.sa_handler = storm_handler};
+
+	ck_assert_int_eq(sigaction(SIGALRM, &sa, NULL), 0);
+	ck_assert_int_eq(setitimer(ITIMER_REAL, &it, NULL), 0);
+}
+
+/* Signal handlers that enter patched functions, in every place of an interrupted dispatch. */
+START_TEST(test_storm)
+{
+	struct klp_rt_thread *t;
+	uint64_t calls = 0;
+	int handlers;
+
+	world_make(&w, 1);
+	use_tid_mode(_i);
+	patch(victim_plain, victim_plain_new);
+	t = insert(me(), ID << 1 | BEFORE);
+	transition(ID, GEN, AFTER, 1);
+	handler_calls = 0;
+	storm(200);
+	for (unsigned gen = GEN; handler_calls < 3000; gen++) {
+		unsigned target = gen & 1;
+		int moved = 0;
+
+		transition(ID, gen & 0x7fff, target, 1);
+		t->verdict = KLP_VERDICT(gen & 0x7fff, t->count + 2);
+		for (int i = 0; i < 4000; i++, calls++) {
+			int r = plain(1);
+
+			ck_assert(r == 3 || r == 4);
+			if (r == 3 + (int)target)
+				moved = 1;
+			else
+				ck_assert(!moved); /* never back without a new verdict */
+		}
+	}
+	setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL);
+	handlers = handler_calls;
+	ck_assert(!handler_bad);
+	ck_assert_uint_eq(t->count, calls + (uint64_t)handlers);
+	ck_assert_uint_eq(t->in_sp, 0);
+	unpatch_all();
+}
+END_TEST
+
+START_TEST(test_longjmp)
+{
+	volatile uint64_t jumps = 0, left = 0;
+	struct klp_rt_thread *t;
+
+	world_make(&w, 1);
+	patch(victim_plain, victim_plain_new);
+	t = insert(me(), ID << 1 | AFTER);
+	transition(ID, GEN, AFTER, 1);
+	handler_calls = 0;
+	jump_wanted = 1;
+	if (sigsetjmp(jump, 1))
+		jumps++;
+	/* A frame that was left stays visible, as the address of its registers, until the engine clears it. */
+	if (t->in_sp) {
+		left++;
+		need(t->in_sp < 1ull << 47);
+		need(t->in_sp % 8 == 0);
+		t->in_sp = 0;
+	}
+	if (!jumps)
+		storm(200);
+	while (jumps < 3000)
+		need(plain(1) == 4); /* not ck_assert: it takes a lock, which a jump would leave held */
+	setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL);
+	jump_wanted = 0;
+	ck_assert(!handler_bad);
+	ck_assert_int_eq(plain(1), 4);
+	printf("%llu jumps, %llu out of dispatch\n", (unsigned long long)jumps, (unsigned long long)left);
+	ck_assert_uint_gt(left, 0);
+	unpatch_all();
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("image");
+	TCase *tc = tcase_create("image");
+	SRunner *sr;
+	int failed;
+
+	tcase_set_timeout(tc, 120);
+	tcase_add_loop_test(tc, test_registers, 0, 4);
+	tcase_add_loop_test(tc, test_registers_full, 0, 2);
+	tcase_add_test(tc, test_full_records);
+	tcase_add_loop_test(tc, test_c_calls, 0, 2);
+	tcase_add_loop_test(tc, test_universe, 0, 4);
+	tcase_add_test(tc, test_verdict);
+	tcase_add_loop_test(tc, test_new_thread, 0, 2);
+	tcase_add_loop_test(tc, test_fork, 0, 2);
+	tcase_add_test(tc, test_table);
+	tcase_add_loop_test(tc, test_storm, 0, 2);
+	tcase_add_test(tc, test_longjmp);
+	suite_add_tcase(s, tc);
+	sr = srunner_create(s);
+	srunner_run_all(sr, CK_NORMAL);
+	failed = srunner_ntests_failed(sr);
+	srunner_free(sr);
+	return failed ? 1 : 0;
+}
