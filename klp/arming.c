@@ -10,18 +10,9 @@
 
 #define KLP_NEAR_REACH ((2ull << 30) - (16ull << 20)) /* rel32, less what modules and arenas may add */
 
-/* The site as klp_site_decode gave it, from what the record keeps. The layout decides everything else. */
-static void klp_site_from_record(const struct klp_rt_site *rt, struct klp_site *site)
+static void klp_site_from_record(unsigned arch, const struct klp_rt_site *rt, struct klp_site *site)
 {
-	*site = (struct klp_site){
-		.layout = (enum klp_site_layout)rt->layout,
-		.entry = rt->entry,
-		.body = rt->body,
-		.site = rt->body - 2,
-		.prefix = rt->prefix,
-		.prefix_len = rt->prefix_len,
-	};
-	site->weak_to_uprobe = site->site == site->entry;
+	klp_site_restore(arch, (enum klp_site_layout)rt->layout, rt->entry, rt->body, rt->prefix, rt->prefix_len, site);
 }
 
 void klp_site_set_free(struct klp_site_set *set)
@@ -81,7 +72,7 @@ int klp_sites_read(struct klp_session *s, struct klp_site_set *out, struct klp_e
 			a->record = at + k * sizeof(*buf);
 			a->rt = buf[k];
 			a->arena = i;
-			klp_site_from_record(&a->rt, &a->site);
+			klp_site_from_record(s->p.machine, &a->rt, &a->site);
 		}
 	}
 	free(buf);
@@ -261,7 +252,7 @@ int klp_site_get(struct klp_session *s, const struct klp_object *o, const struct
 		.entry_size = (uint32_t)fn->size,
 	};
 	memcpy(out->rt.prefix_old, code + (prefix_at - from), prefix_len);
-	klp_site_from_record(&out->rt, &out->site);
+	klp_site_from_record(s->p.machine, &out->rt, &out->site);
 	rc = klp_remote_write_text(&s->r, stub, stub_code, sizeof(stub_code), e);
 	if (!rc)
 		rc = klp_process_write(&s->p, out->record, &out->rt, sizeof(out->rt), e);

@@ -72,6 +72,22 @@ enum klp_site_state klp_site_state(unsigned arch, const struct klp_site *s, cons
 	return a ? a->state(s, entry_bytes, len, done) : KLP_STATE_FOREIGN;
 }
 
+void klp_site_restore(unsigned arch, enum klp_site_layout layout, uint64_t entry, uint64_t body, uint64_t prefix,
+		      uint32_t prefix_len, struct klp_site *out)
+{
+	const struct klp_site_arch *a = klp_site_arch_find(arch);
+
+	*out = (struct klp_site){
+	    .layout = a ? layout : KLP_SITE_NONE,
+	    .entry = entry,
+	    .body = body,
+	    .site = body - (a ? a->site_len : 0),
+	    .prefix = prefix,
+	    .prefix_len = prefix_len,
+	};
+	out->weak_to_uprobe = out->site == entry;
+}
+
 const char *klp_site_layout_name(enum klp_site_layout layout)
 {
 	switch (layout) {

@@ -238,6 +238,7 @@ const struct klp_site_arch klp_site_arch_x86_64 = {
     .state = state,
     .landing_pad = landing_pad,
     .all_nops = all_nops,
+    .site_len = 2,
     .reloc_abs64 = R_X86_64_64,
     .reloc_relative = R_X86_64_RELATIVE,
 };
