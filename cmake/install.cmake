@@ -19,7 +19,7 @@ configure_file(${PROJECT_SOURCE_DIR}/cmake/libklp.pc.in ${PROJECT_BINARY_DIR}/li
 install(FILES ${PROJECT_BINARY_DIR}/klp.pc ${PROJECT_BINARY_DIR}/libklp.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 
 # A part that a partial tree does not have is not installed; a complete tree has them all.
-foreach(target klpctl klp-build klp_static klp_shared)
+foreach(target klpctl klp-build klp_shared)
   if(TARGET ${target})
     install(TARGETS ${target}
             RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR}
@@ -27,6 +27,18 @@ foreach(target klpctl klp-build klp_static klp_shared)
             ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
   endif()
 endforeach()
+# libklp.a holds the parts that klp is made of; in the build they are archives of their own.
+if(TARGET klp_static)
+  set(archive ${PROJECT_BINARY_DIR}/lib/libklp.a)
+  add_custom_command(OUTPUT ${archive}
+    COMMAND ${PROJECT_SOURCE_DIR}/cmake/merge-archives.sh ${CMAKE_AR} ${archive}
+            $<TARGET_FILE:klp_static> $<TARGET_FILE:klp_rt_image> $<TARGET_FILE:klp_unwind>
+            $<TARGET_FILE:klp_patchsite> $<TARGET_FILE:klp_plt>
+    DEPENDS klp_static klp_rt_image klp_unwind klp_patchsite klp_plt ${PROJECT_SOURCE_DIR}/cmake/merge-archives.sh
+    COMMENT "Merging libklp.a" VERBATIM)
+  add_custom_target(klp_archive ALL DEPENDS ${archive})
+  install(FILES ${archive} DESTINATION ${CMAKE_INSTALL_LIBDIR})
+endif()
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/klp/include/klp DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
 file(GLOB KLP_MAN1 CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/docs/man/*.1)
 install(FILES ${KLP_MAN1} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)

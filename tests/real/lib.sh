@@ -39,9 +39,9 @@ real_begin() {
 
 # A private apt: the machine's own package sources with their deb-src, lists and archives in the cache directory.
 real_apt_setup() {
-	local a=$cache/apt etc list parts
-	eval "$(apt-config shell etc Dir::Etc/d list Dir::Etc::sourcelist/f parts Dir::Etc::sourceparts/d)"
-	rm -rf "$a/etc"
+	local a=$cache/apt list parts
+	eval "$(apt-config shell list Dir::Etc::sourcelist/f parts Dir::Etc::sourceparts/d)"
+	rm -rf "${a:?}/etc"
 	mkdir -p "$a/etc/parts" "$a/state/lists/partial" "$a/cache/archives/partial"
 	: >"$a/etc/sources.list"
 	if [ -f "$list" ]; then

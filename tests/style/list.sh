@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# Sourced: tracked PATTERN... lists the files of the tree, without build directories.
+cd "$1" || exit 1
+tracked() {
+	if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
+		git ls-files -z -- "$@"
+	else
+		local expr=()
+		for p in "$@"; do expr+=(-o -name "${p##*/}"); done
+		find . \( -name build -o -name 'build-*' \) -prune -o -type f \( "${expr[@]:1}" \) -print0
+	fi
+}
