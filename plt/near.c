@@ -8,7 +8,13 @@
  */
 #include "plt/plt.h"
 
-#define BRK_CLEAR (1ull << 30) /* room that is left to the heap of a program below 4 GiB */
+/*
+ * Room that is left to the heap above the break. A program below 4 GiB has nothing else within the reach of its code;
+ * others have, so there only the far end of the heap's gap is taken, where the kernel itself puts libraries and new
+ * mappings.
+ */
+#define BRK_CLEAR_LOW (1ull << 30)
+#define BRK_CLEAR (1ull << 40)
 #define LOW_OBJECT (1ull << 32)
 
 static uint64_t sat_add(uint64_t a, uint64_t b)
@@ -62,9 +68,7 @@ uint64_t klp_near_find(const struct klp_gap_query *q)
 		return 0;
 	size = (q->size + q->page - 1) & ~(q->page - 1);
 	brk = sat_add(max64(q->brk_start, q->brk_end), q->page - 1) & ~(q->page - 1);
-	/* A program below 4 GiB has its heap in the only space that its code reaches upwards; the heap keeps so much of
-	 * it. */
-	clear = q->object_start < LOW_OBJECT ? sat_add(brk, BRK_CLEAR) : UINT64_MAX;
+	clear = sat_add(brk, q->object_start < LOW_OBJECT ? BRK_CLEAR_LOW : BRK_CLEAR);
 
 	for (size_t i = 0; i <= q->count; i++) {
 		uint64_t end = i < q->count ? q->map[i].start : q->max_addr;
@@ -78,7 +82,7 @@ uint64_t klp_near_find(const struct klp_gap_query *q)
 				low = fit(q, size, at, min64(free_end, min64(q->brk_start ? q->brk_start : brk, brk)));
 				if (clear < free_end)
 					high = fit(q, size, clear, free_end);
-			} else if (brk && at > brk && clear != UINT64_MAX) {
+			} else if (brk && at > brk && q->object_start < LOW_OBJECT) {
 				low = fit(q, size, max64(at, clear), free_end);
 			} else {
 				low = fit(q, size, at, free_end);

@@ -44,9 +44,12 @@ struct klp_gap_query {
 	uint64_t page, min_addr, max_addr; /* page size, vm.mmap_min_addr (at least 64 KiB), end of user space */
 	uint64_t stack_guard; /* bytes below a grows_down mapping that belong to it: the stack's limit + guard gap */
 };
-/* Highest fitting address below the object first (section 6), then above; never between the break and the next mapping
- * above it, nor in a stack's growth range, and for objects below 4 GiB (non-PIE) at least 1 GiB clear of the break
- * above it. 0 = there is none. */
+/*
+ * Highest fitting address below the object first (section 6), then above. Never within 1 TiB above the break in the gap
+ * that the heap grows through (so never near a PIE's own heap; the other end of that gap is where libraries are), nor
+ * in a stack's growth range; for objects below 4 GiB (non-PIE) at least 1 GiB clear of the break above it. 0 = there is
+ * none.
+ */
 uint64_t klp_near_find(const struct klp_gap_query *q);
 
 #endif
