@@ -33,7 +33,7 @@ struct self {
 	uint64_t tp; /* thread pointer, 0 while it is not known */
 	uint32_t tid;
 	uint32_t inherited; /* a fork's child: the state of the thread that it is a copy of */
-	bool born;	    /* it made its entry in this dispatch and is no copy: a new thread, clean */
+	bool born;          /* it made its entry in this dispatch and is no copy: a new thread, clean */
 };
 
 /* Word 0 of the thread control block is its own address (psABI); the engine allows this only after checking it. */
@@ -190,7 +190,7 @@ static uint64_t pass(struct klp_rt_site *site, struct klp_rt_regs *regs, struct 
  *
  * Returns the transition word under which this was decided; not active: it is over.
  */
-static uint64_t decide(struct klp_rt_cb *cb, struct klp_rt_thread *e, const struct klp_rt_regs *regs, bool born,
+static uint64_t decide(const struct self *s, struct klp_rt_thread *e, const struct klp_rt_regs *regs,
 		       uint32_t *universe)
 {
 	uint64_t prev = __atomic_load_n(&e->in_sp, __ATOMIC_RELAXED), tr, count, verdict;
@@ -201,7 +201,7 @@ static uint64_t decide(struct klp_rt_cb *cb, struct klp_rt_thread *e, const stru
 
 	/* Again, now that the engine can see us: a late thread must not act on a transition that is over or has been
 	 * reversed. */
-	tr = __atomic_load_n(&cb->transition, __ATOMIC_ACQUIRE);
+	tr = __atomic_load_n(&s->cb->transition, __ATOMIC_ACQUIRE);
 	verdict = __atomic_load_n(&e->verdict, __ATOMIC_ACQUIRE);
 	state = __atomic_load_n(&e->state, __ATOMIC_ACQUIRE);
 	if (KLP_TR_ACTIVE(tr)) {
@@ -212,7 +212,7 @@ static uint64_t decide(struct klp_rt_cb *cb, struct klp_rt_thread *e, const stru
 		 * that was loaded above, not by the one that this dispatch came in with: a reversal in between would
 		 * leave it in a universe that the engine takes for the other one.
 		 */
-		if (born) {
+		if (s->born) {
 			state = id | (KLP_TR_SEALED(tr) ? KLP_TR_TARGET(tr) : 0);
 			__atomic_store_n(&e->state, state, __ATOMIC_RELEASE);
 		} else if (verdict && verdict == KLP_VERDICT(KLP_TR_GENERATION(tr), count)) {
@@ -221,8 +221,13 @@ static uint64_t decide(struct klp_rt_cb *cb, struct klp_rt_thread *e, const stru
 		}
 		*universe = (state & ~1u) == id ? state & 1 : 0;
 	}
-	/* Release: what was decided above is visible before the thread is seen outside. */
-	__atomic_store_n(&e->in_sp, prev, __ATOMIC_RELEASE);
+	/*
+	 * Release: what was decided above is visible before the thread is seen outside. If the table was cleared and
+	 * the place given to another thread while this one slept between its search and its mark (the engine must not
+	 * do that: it cannot see such a thread), the other one's mark stays.
+	 */
+	if (__atomic_load_n(&e->tid, __ATOMIC_RELAXED) == s->tid)
+		__atomic_store_n(&e->in_sp, prev, __ATOMIC_RELEASE);
 	return tr;
 }
 
@@ -247,7 +252,7 @@ void klp_rt_livepatch(struct klp_rt_site *site, struct klp_rt_regs *regs)
 		/* Bound at the first dispatch; another value: the tid of a thread that has exited is in use again. */
 		if (!tp || (s.tp && tp != s.tp))
 			__atomic_store_n(&e->tp, thread_pointer(&s), __ATOMIC_RELAXED);
-		tr = decide(s.cb, e, regs, s.born, &universe);
+		tr = decide(&s, e, regs, &universe);
 		if (!KLP_TR_ACTIVE(tr)) {
 			tr = pass(site, regs, s.cb);
 			if (!tr)

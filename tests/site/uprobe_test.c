@@ -34,7 +34,7 @@ static uint64_t file_offset(uint64_t addr)
 			return addr - a + off;
 		}
 	}
-	need(!"no mapping");
+	harness_fail(__FILE__, __LINE__, "the address is not mapped");
 }
 
 /* The descriptor of an enabled uprobe; -1 and *why: the system has none for us. */
