@@ -149,7 +149,7 @@ enum klp_rt_opcode {
 	KLP_OP_SYNC,        /* membarrier(PRIVATE_EXPEDITED_SYNC_CORE); registers on first use */
 	KLP_OP_MAP,         /* mmap(a[0], a[1], a[2]=prot, PRIVATE|ANON|FIXED_NOREPLACE) and record it in maps[a[3]] with owner a[4] */
 	KLP_OP_UNMAP,       /* munmap what maps[a[0]] records and clear the record */
-	KLP_OP_CLEAR,       /* forget all thread entries (only between transitions) */
+	KLP_OP_CLEAR,       /* forget all thread entries (only between transitions, and when no thread can still be in dispatch) */
 	KLP_OP_INSERT,      /* insert tid a[0] with state a[1] unless it has an entry; result = index */
 	KLP_OP_EXIT         /* leave: helper_tid = 0, then exit */
 };

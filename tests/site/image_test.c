@@ -150,31 +150,37 @@ START_TEST(test_registers_full)
 }
 END_TEST
 
-static uint64_t full_seen[5], full_in[5];
+static uint64_t full_seen[5], full_frame;
 static void full_ops(struct klp_rt_site *site, struct klp_rt_regs *regs)
 {
 	(void)site;
 	for (int i = 0; i < 5; i++)
 		full_seen[i] = ((uint64_t *)regs)[-1 - i];
+	full_frame = (uint64_t)__builtin_frame_address(0);
 }
 
-/* An ops of somebody else that asks for all registers and leaves the PC alone: the original body runs. */
+/* An ops of somebody else that asks for all registers and leaves the PC alone: the original body runs, and C code got
+ * an aligned stack. */
 START_TEST(test_full_records)
 {
 	struct klp_rt_ops ops = {.fn = (uint64_t)full_ops};
+	uint64_t want[5];
 	struct snapshot in;
 
 	world_make(&w, 1);
 	w.arena->trampoline = (uint64_t)w.image + ((const struct klp_rt_image *)w.image)->trampoline_full;
 	patch(victim_dump, victim_dump_new)->ops = (uint64_t)&ops;
-	for (size_t i = 0; i < sizeof(in); i++)
-		((uint8_t *)&in)[i] = (uint8_t)random();
-	call_with(&in, stack_area + STACK - 1024, victim_dump);
-	full_in[0] = in.reg[1];
-	memcpy(full_in + 1, in.reg + 10, 32);
-	ck_assert_mem_eq(full_seen, full_in, sizeof(full_in));
-	ck_assert_uint_eq(snapshot_now.which, 1);
-	ck_assert_mem_eq(snapshot_now.reg, in.reg, sizeof(in.reg));
+	for (unsigned misalign = 0; misalign < 16; misalign++) {
+		for (size_t i = 0; i < sizeof(in); i++)
+			((uint8_t *)&in)[i] = (uint8_t)random();
+		call_with(&in, stack_area + STACK - 1024 - misalign, victim_dump);
+		want[0] = in.reg[1];
+		memcpy(want + 1, in.reg + 10, 32);
+		ck_assert_mem_eq(full_seen, want, sizeof(want));
+		ck_assert_uint_eq(full_frame % 16, 0);
+		ck_assert_uint_eq(snapshot_now.which, 1);
+		ck_assert_mem_eq(snapshot_now.reg, in.reg, sizeof(in.reg));
+	}
 	unpatch_all();
 }
 END_TEST
