@@ -66,7 +66,8 @@ size_t klp_site_disarm_stores(unsigned arch, const struct klp_site *s, struct kl
 enum klp_site_state klp_site_state(unsigned arch, const struct klp_site *s, const uint8_t *entry_bytes, size_t len,
 				   size_t *done);
 
-/* A site from what is kept of it (a site record in a target): everything but jump_target, which is needed only to choose a PLT entry. */
+/* A site from what is kept of it (a site record in a target): everything but jump_target, which is needed only to
+ * choose a PLT entry. */
 void klp_site_restore(unsigned arch, enum klp_site_layout layout, uint64_t entry, uint64_t body, uint64_t prefix,
 		      uint32_t prefix_len, struct klp_site *out);
 
