@@ -1,0 +1,631 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The run: build the original, apply the diffs, build again until nothing is stale (invariant B3), let objdiff compare.
+ *
+ * Stale is a unit whose recorded inputs have another content now, or whose inputs nobody knows. make's opinion does not
+ * count.
+ */
+#include "klp-build.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <gelf.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "klp/include/klp/klp.h"
+#include "objdiff/objdiff.h"
+
+struct kb_drive {
+	struct kb_run *run;
+	struct kb_records records;
+	long long original_seq; /* the last record of the original build */
+	json_t *report;
+	json_t *facts; /* report.build */
+	const json_t *original_link, *patched_link;
+	json_t *original_units, *patched_units;
+	json_t *added;  /* base names of files that the diffs create */
+	json_t *before; /* files of the tree before the diffs */
+};
+
+static const char *kb_str(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s ? s : "";
+}
+
+static long long kb_seq(const json_t *o)
+{
+	return json_integer_value(json_object_get(o, "seq"));
+}
+
+static void kb_refuse(struct kb_drive *d, const char *symbol, const char *file, const char *reason, const char *advice)
+{
+	json_t *list = json_object_get(d->report, "refused");
+
+	if (!list) {
+		list = json_array();
+		json_object_set_new(d->report, "refused", list);
+	}
+	json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:s}", "symbol", symbol, "section", "", "file",
+					      file, "reason", reason, "advice", advice));
+}
+
+/* The link that made the target: by name, else by content (install, cp, libtool's .libs). */
+static const json_t *kb_target_link(struct kb_drive *d, long long after, long long before)
+{
+	const struct kb_run *r = d->run;
+	char *path = kb_format("%s/%s", r->root, r->o->target), *file = kb_tree_path(r, path), *libs, sha[KB_SHA];
+	const char *slash;
+	json_t *link = NULL;
+
+	if (kb_file_kind(file) == ET_EXEC || kb_file_kind(file) == ET_DYN) {
+		if (kb_digest_file(file, sha))
+			link = kb_link_find(&d->records, NULL, sha, before);
+		if (!link)
+			link = kb_link_find(&d->records, path, NULL, before);
+	}
+	if (!link) {
+		slash = strrchr(path, '/');
+		libs = kb_format("%.*s/.libs/%s", (int)(slash - path), path, slash + 1);
+		link = kb_link_find(&d->records, libs, NULL, before);
+		free(libs);
+	}
+	free(path);
+	free(file);
+	return link && kb_seq(link) > after ? link : NULL;
+}
+
+static void kb_add_globals(const char *path, json_t *names)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	Elf *elf = fd >= 0 ? elf_begin(fd, ELF_C_READ, NULL) : NULL;
+	Elf_Scn *scn = NULL;
+
+	while (elf && (scn = elf_nextscn(elf, scn))) {
+		GElf_Shdr sh;
+		Elf_Data *data;
+
+		if (!gelf_getshdr(scn, &sh) || sh.sh_type != SHT_SYMTAB || !sh.sh_entsize ||
+		    !(data = elf_getdata(scn, NULL)))
+			continue;
+		for (size_t i = 0; i < data->d_size / sh.sh_entsize; i++) {
+			GElf_Sym s;
+			const char *name;
+
+			/* Hidden symbols are local in the linked file. */
+			if (gelf_getsym(data, (int)i, &s) && s.st_shndx != SHN_UNDEF &&
+			    GELF_ST_TYPE(s.st_info) <= STT_FUNC && (name = elf_strptr(elf, sh.sh_link, s.st_name)) &&
+			    *name && *name != '.')
+				json_object_set_new_nocheck(names, name, json_integer(GELF_ST_BIND(s.st_info)));
+		}
+	}
+	elf_end(elf);
+	if (fd >= 0)
+		close(fd);
+}
+
+/* An archive is offered to the linker, which takes only some members: those of which a global symbol is in the linked
+ * file. */
+static void kb_drop_untaken(json_t *units, const char *linked)
+{
+	json_t *have = json_object(), *unit, *bind;
+	const char *key, *name;
+	void *next;
+
+	kb_add_globals(linked, have);
+	json_object_foreach_safe(units, next, key, unit)
+	{
+		json_t *own;
+		bool any = false, taken = false;
+
+		if (!json_is_true(json_object_get(unit, "member")))
+			continue;
+		own = json_object();
+		kb_add_globals(kb_str(unit, "kept"), own);
+		json_object_foreach(own, name, bind)
+		{
+			if (json_integer_value(bind) == STB_LOCAL)
+				continue;
+			any = true;
+			taken |= json_object_get(have, name) != NULL;
+		}
+		if (any && !taken)
+			json_object_del(units, key);
+		json_decref(own);
+	}
+	json_decref(have);
+}
+
+/* true if all that the link consists of is known and usable. */
+static bool kb_units_of(struct kb_drive *d, const json_t *link, long long before, json_t **units)
+{
+	json_t *missing = json_array(), *unit;
+	const char *key;
+	bool ok = true;
+	size_t i;
+
+	*units = json_object();
+	kb_link_units(&d->records, link, before, d->run->root, *units, missing);
+	json_array_foreach(missing, i, unit)
+	{
+		kb_refuse(d, "", json_string_value(unit),
+			  "is linked into the target, but klp-build did not see how it was made",
+			  "build it with the build command by a compiler that is found in the PATH (--cc-dir adds a "
+			  "directory), and do not "
+			  "change it between compilation and link");
+		ok = false;
+	}
+	json_decref(missing);
+	kb_drop_untaken(*units, kb_str(link, "kept"));
+	json_object_foreach(*units, key, unit) if (json_is_true(json_object_get(unit, "lto")))
+	{
+		kb_refuse(d, "", kb_str(unit, "source"), "was compiled for link-time optimisation",
+			  "build with -fno-lto");
+		ok = false;
+	}
+	if (ok && !json_object_size(*units)) {
+		kb_refuse(d, "", d->run->o->target, "klp-build saw none of its compilations",
+			  "the build command must compile the program, by a compiler that is found in the PATH");
+		ok = false;
+	}
+	return ok;
+}
+
+/* Says what patch says, and returns false if it does not apply. */
+static bool kb_apply_level(struct kb_run *r, const char *diff, int level, bool dry, char **text)
+{
+	char *log = kb_format("%s/patch.log", r->work), *strip = kb_format("-p%d", level),
+	     *input = kb_canonical(".", diff);
+	char *argv[] = {(char[]){"patch"},
+			strip,
+			(char[]){"-f"},
+			(char[]){"--no-backup-if-mismatch"},
+			(char[]){"-d"},
+			r->tree,
+			(char[]){"-r"},
+			(char[]){"-"},
+			(char[]){"-i"},
+			input,
+			dry ? (char[]){"--dry-run"} : NULL,
+			NULL};
+	int status = kb_run_quiet(argv, log);
+
+	free(*text);
+	*text = kb_read(log, KB_MAX_RECORD, NULL);
+	free(log);
+	free(strip);
+	free(input);
+	return !status;
+}
+
+static bool kb_apply(struct kb_run *r, const char *diff)
+{
+	int first = r->o->strip >= 0 ? r->o->strip : 1, last = r->o->strip >= 0 ? first : 0;
+	char *text = NULL, *reported = NULL;
+
+	for (int level = first; level >= last; level--) {
+		if (!kb_apply_level(r, diff, level, true, &text)) {
+			if (!reported) {
+				reported = text;
+				text = NULL;
+			}
+			continue;
+		}
+		free(reported);
+		if (!kb_apply_level(r, diff, level, false, &text)) {
+			kb_error("%s: %s", diff, text ? text : "patch failed");
+			free(text);
+			return false;
+		}
+		if (text && (strstr(text, "with fuzz") || strstr(text, "offset")))
+			json_array_append_new(r->notes,
+					      json_sprintf("%s applies with an offset or fuzz: %s", diff, text));
+		free(text);
+		return true;
+	}
+	fputs(reported ? reported : "", stderr);
+	kb_error("%s does not apply to %s", diff, r->o->source);
+	free(reported);
+	free(text);
+	return false;
+}
+
+/* The files that the diffs create: a new header can be found before an old one, and no list of what was read tells. */
+static void kb_note_added(struct kb_drive *d, const char *diff)
+{
+	char *text = kb_read(diff, KB_MAX_RECORD, NULL);
+
+	for (char *line = text; line && *line;) {
+		char *end = strchr(line, '\n');
+
+		if (!strncmp(line, "+++ ", 4)) {
+			size_t n = strcspn(line + 4, "\t\r\n");
+			char *name = kb_format("%.*s", (int)n, line + 4), *file = name;
+
+			for (;;) {
+				char *at = kb_format("%s/%s", d->run->tree, file);
+				struct stat st;
+				bool there = !lstat(at, &st);
+
+				free(at);
+				if (there)
+					break;
+				file = strchr(file, '/');
+				if (!file) {
+					json_object_set_new(d->added, kb_base(name), json_true());
+					break;
+				}
+				file++;
+			}
+			free(name);
+		}
+		line = end ? end + 1 : NULL;
+	}
+	free(text);
+}
+
+static const char *kb_content(const struct kb_drive *d, json_t *cache, const char *path)
+{
+	const char *known = json_string_value(json_object_get(cache, path));
+	char sha[KB_SHA], *file;
+
+	if (known)
+		return known;
+	file = kb_tree_path(d->run, path);
+	if (!kb_digest_file(file, sha))
+		sha[0] = 0;
+	free(file);
+	json_object_set_new(cache, path, json_string(sha));
+	return json_string_value(json_object_get(cache, path));
+}
+
+static bool kb_is_stale(const struct kb_drive *d, const json_t *unit, json_t *cache)
+{
+	json_t *deps = json_object_get(unit, "deps"), *was;
+	bool old = kb_seq(unit) <= d->original_seq;
+	const char *path;
+
+	if (!json_is_object(deps))
+		return old;
+	json_object_foreach(deps, path, was)
+	{
+		if (strcmp(kb_content(d, cache, path), json_string_value(was)))
+			return true;
+		if (old && json_object_get(d->added, kb_base(path)))
+			return true;
+	}
+	return false;
+}
+
+static void kb_unlink_tree(const struct kb_drive *d, const char *path)
+{
+	char *file = kb_tree_path(d->run, path);
+
+	if (kb_is_below(file, d->run->tree) && unlink(file) && errno != ENOENT)
+		kb_error("%s: %s", file, strerror(errno));
+	free(file);
+}
+
+/* Makes sure that the build command compiles the unit again. */
+static void kb_force(const struct kb_drive *d, const json_t *unit, int pass)
+{
+	const char *output = kb_str(unit, "output"), *base = kb_base(output), *dot = strrchr(base, '.');
+	size_t dir = (size_t)(base - output), stem = dot ? (size_t)(dot - base) : strlen(base);
+	char *path;
+
+	kb_unlink_tree(d, output);
+	path = kb_format("%.*s%.*s.lo", (int)dir, output, (int)stem, base);
+	kb_unlink_tree(d, path);
+	free(path);
+	if (dir > 7 && !strncmp(output + dir - 7, "/.libs/", 7)) {
+		path = kb_format("%.*s/%.*s.lo", (int)(dir - 7), output, (int)stem, base);
+		kb_unlink_tree(d, path);
+		free(path);
+	}
+	/* Some rules keep no object file (members of an archive): then only the source's time helps. */
+	if (pass > 1) {
+		path = kb_tree_path(d->run, kb_str(unit, "source"));
+		if (kb_is_below(path, d->run->tree))
+			utimensat(AT_FDCWD, path, NULL, 0);
+		free(path);
+	}
+}
+
+static bool kb_is_there(const struct kb_drive *d, const char *path)
+{
+	char *file = kb_tree_path(d->run, path);
+	bool there = !access(file, F_OK);
+
+	free(file);
+	return there;
+}
+
+/* All units of the build that are stale and matter: the target's, and those whose object is still there (generators,
+ * libraries). */
+static size_t kb_force_stale(struct kb_drive *d, int pass)
+{
+	json_t *cache = json_object(), *latest = json_object(), *unit;
+	const char *key;
+	size_t i, stale = 0;
+
+	json_array_foreach(d->records.compiles, i, unit) json_object_set(latest, kb_str(unit, "key"), unit);
+	json_object_foreach(latest, key, unit)
+	{
+		if (!json_object_get(d->original_units, key) && !kb_is_there(d, kb_str(unit, "output")))
+			continue;
+		/* A source that the patch or the build removed cannot be compiled. */
+		if (!kb_is_there(d, kb_str(unit, "source")) || !kb_is_stale(d, unit, cache))
+			continue;
+		stale++;
+		kb_force(d, unit, pass);
+	}
+	json_decref(cache);
+	json_decref(latest);
+	return stale;
+}
+
+static int kb_build_patched(struct kb_drive *d)
+{
+	const json_t *l = d->original_link;
+	size_t stale = 0;
+
+	for (int pass = 1; pass <= KB_MAX_PASSES; pass++) {
+		stale = kb_force_stale(d, pass);
+		if (pass > 1 && !stale)
+			break;
+		if (stale) {
+			char *target = kb_format("%s/%s", d->run->root, d->run->o->target);
+
+			kb_unlink_tree(d, kb_str(l, "output"));
+			kb_unlink_tree(d, target);
+			free(target);
+		}
+		if (kb_build(d->run, "patched build"))
+			return KB_FAILED;
+		kb_records_load(&d->records, d->run->log);
+	}
+	return KB_BUILT;
+}
+
+/* Nothing that was linked may be older than what it is made from. */
+static bool kb_check_fresh(struct kb_drive *d)
+{
+	json_t *cache = json_object(), *unit;
+	const char *key;
+	bool ok = true;
+
+	json_object_foreach(d->patched_units, key, unit)
+	{
+		const json_t *latest = kb_record_latest(&d->records, key, d->records.seq);
+
+		if (kb_is_stale(d, unit, cache)) {
+			kb_refuse(d, "", kb_str(unit, "source"),
+				  "was not compiled again by the build command although what it is made from changed",
+				  "make the build command compile everything (make -B, or a clean first)");
+			ok = false;
+		} else if (latest && strcmp(kb_str(latest, "sha"), kb_str(unit, "sha"))) {
+			kb_refuse(d, "", kb_str(unit, "source"),
+				  "was compiled again, but the target was linked with an older object",
+				  "make the build command link everything again");
+			ok = false;
+		}
+	}
+	json_decref(cache);
+	return ok;
+}
+
+static const char *kb_relative(const struct kb_drive *d, const char *path)
+{
+	return kb_is_below(path, d->run->root) && strlen(path) > strlen(d->run->root) ? path + strlen(d->run->root) + 1
+										      : path;
+}
+
+static size_t kb_pair_units(const struct kb_drive *d, struct klp_unit **out)
+{
+	struct klp_unit *units =
+	    kb_alloc((json_object_size(d->original_units) + json_object_size(d->patched_units)) * sizeof(*units));
+	const char *key;
+	json_t *unit;
+	size_t n = 0;
+
+	json_object_foreach(d->original_units, key, unit)
+	{
+		const json_t *other = json_object_get(d->patched_units, key);
+
+		units[n].name = kb_relative(d, kb_str(unit, "source"));
+		units[n].original_o = kb_str(unit, "kept");
+		units[n].patched_o = other ? kb_str(other, "kept") : NULL;
+		units[n++].assembly = json_is_true(json_object_get(unit, "asm"));
+	}
+	json_object_foreach(d->patched_units, key, unit)
+	{
+		if (json_object_get(d->original_units, key))
+			continue;
+		units[n].name = kb_relative(d, kb_str(unit, "source"));
+		units[n].patched_o = kb_str(unit, "kept");
+		units[n++].assembly = json_is_true(json_object_get(unit, "asm"));
+	}
+	*out = units;
+	return n;
+}
+
+/* What is shipped: --running, else what the user's own tree holds, else the rebuilt original. */
+static char *kb_running_file(const struct kb_drive *d)
+{
+	const struct kb_run *r = d->run;
+	char *own;
+
+	if (r->o->running)
+		return kb_format("%s", r->o->running);
+	own = kb_format("%s/%s", r->source, r->o->target);
+	if (kb_file_kind(own) != ET_EXEC && kb_file_kind(own) != ET_DYN) {
+		const char *slash = strrchr(own, '/');
+		char *libs = kb_format("%.*s/.libs/%s", (int)(slash - own), own, slash + 1);
+
+		free(own);
+		own = libs;
+	}
+	if (kb_file_kind(own) == ET_EXEC || kb_file_kind(own) == ET_DYN) {
+		json_array_append_new(
+		    r->notes,
+		    json_sprintf("no --running: the module is for %s as it is in the source tree", r->o->target));
+		return own;
+	}
+	free(own);
+	json_array_append_new(r->notes,
+			      json_string("no --running: the module is for the program as klp-build rebuilt it"));
+	return kb_format("%s", kb_str(d->original_link, "kept"));
+}
+
+static int kb_install(const char *from, const char *to)
+{
+	char *temporary = kb_format("%s.%d.tmp", to, (int)getpid());
+	bool ok = kb_copy(from, temporary, 0644) && !rename(temporary, to);
+
+	if (!ok) {
+		kb_error("%s cannot be written: %s", to, strerror(errno));
+		unlink(temporary);
+	}
+	free(temporary);
+	return ok ? KB_BUILT : KB_FAILED;
+}
+
+static int kb_compare(struct kb_drive *d)
+{
+	const struct kb_options *o = d->run->o;
+	char *module = kb_format("%s/module.klp", d->run->work), *running = kb_running_file(d);
+	char *debug = kb_debug_file(running, o->debug);
+	struct klp_error e = KLP_ERROR_INIT;
+	struct klp_unit *units;
+	struct klp_objdiff_input in = {.original_linked = kb_str(d->original_link, "kept"),
+				       .patched_linked = kb_str(d->patched_link, "kept"),
+				       .running = running,
+				       .debug = debug,
+				       .patch_name = o->name,
+				       .description = o->description,
+				       .dry_run = o->dry_run,
+				       .output = module};
+	json_t *found = NULL;
+	int result;
+
+	if (o->debug && !debug) {
+		kb_error("%s holds no debug file for %s", o->debug, running);
+		result = KB_FAILED;
+		goto out;
+	}
+	in.unit_count = kb_pair_units(d, &units);
+	in.units = units;
+	kb_progress("comparing %zu units", in.unit_count);
+	result = klp_objdiff_run(&in, &found, &e);
+	if (found) {
+		json_t *notes = json_object_get(found, "notes");
+
+		if (notes)
+			json_array_extend(d->run->notes, notes);
+		json_object_update(d->report, found);
+		json_decref(found);
+	}
+	if (result == KLP_OBJDIFF_FAILED) {
+		kb_error("%s", e.text);
+		json_object_set_new(d->report, "error",
+				    json_pack("{s:s, s:s}", "reason", klp_reason_name(e.reason), "text", e.text));
+	}
+	if (result == KLP_OBJDIFF_BUILT && !o->dry_run)
+		result = kb_install(module, o->output);
+	free(units);
+out:
+	free(module);
+	free(running);
+	free(debug);
+	return result;
+}
+
+static int kb_build_both(struct kb_drive *d)
+{
+	struct kb_run *r = d->run;
+	size_t again = 0, i;
+	json_t *unit;
+	int rc;
+
+	if (kb_build(r, "original build"))
+		return KB_FAILED;
+	kb_records_load(&d->records, r->log);
+	d->original_seq = d->records.seq;
+	d->original_link = kb_target_link(d, 0, d->original_seq);
+	if (!d->original_link) {
+		char *path = kb_format("%s/%s", r->tree, r->o->target);
+
+		if (access(path, F_OK))
+			kb_error("the build command made no %s in %s", r->o->target, r->o->source);
+		else
+			kb_error("klp-build did not see how %s was linked: the build command must compile and link it, "
+				 "by a compiler that is "
+				 "found in the PATH (--cc-dir adds a directory)",
+				 r->o->target);
+		free(path);
+		return KB_FAILED;
+	}
+	if (!kb_units_of(d, d->original_link, d->original_seq, &d->original_units))
+		return KB_REFUSED;
+	for (i = 0; i < r->o->diff_count; i++) {
+		kb_note_added(d, r->o->diffs[i]);
+		if (!kb_apply(r, r->o->diffs[i]))
+			return KB_FAILED;
+	}
+	rc = kb_build_patched(d);
+	if (rc)
+		return rc;
+	d->patched_link = kb_target_link(d, 0, d->records.seq);
+	if (!d->patched_link) {
+		kb_error("the patched build made no %s", r->o->target);
+		return KB_FAILED;
+	}
+	if (!kb_units_of(d, d->patched_link, d->records.seq, &d->patched_units) || !kb_check_fresh(d))
+		return KB_REFUSED;
+	json_array_foreach(d->records.compiles, i, unit) again += kb_seq(unit) > d->original_seq;
+	json_object_set_new(d->facts, "units", json_integer((json_int_t)json_object_size(d->patched_units)));
+	json_object_set_new(d->facts, "compiled_again", json_integer((json_int_t)again));
+	return kb_compare(d);
+}
+
+int kb_drive(struct kb_run *r)
+{
+	static const char *const results[] = {"built", "failed", "usage", "no change", "refused"};
+	struct kb_drive d = {.run = r};
+	struct timespec start, end;
+	int rc;
+
+	elf_version(EV_CURRENT);
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	r->notes = json_array();
+	d.added = json_object();
+	d.facts = json_pack("{s:s, s:s, s:s}", "source", r->source, "command", r->o->build, "target", r->o->target);
+	d.report = json_pack("{s:s, s:o}", "klp_version", KLP_VERSION, "build", d.facts);
+	rc = kb_prepare(r) ? kb_build_both(&d) : KB_FAILED;
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	if (rc < 0 || rc > KB_REFUSED)
+		rc = KB_FAILED;
+	json_object_set_new(
+	    d.facts, "seconds",
+	    json_real((double)(end.tv_sec - start.tv_sec) + (double)(end.tv_nsec - start.tv_nsec) / 1e9));
+	json_object_set_new(d.facts, "place", json_string(r->place == KB_PLACE_COPY ? "copy" : "mounted"));
+	json_object_set_new(d.report, "patch", json_string(r->o->name));
+	json_object_set_new(d.report, "result", json_string(results[rc]));
+	json_object_set_new(d.report, "exit", json_integer(rc));
+	json_object_set_new(d.report, "output",
+			    rc == KB_BUILT && !r->o->dry_run ? json_string(r->o->output) : json_null());
+	json_object_set(d.report, "notes", r->notes);
+	kb_report_print(d.report, r->o->explain);
+	if (r->o->report && !kb_report_write(d.report, r->o->report)) {
+		kb_error("%s cannot be written", r->o->report);
+		rc = rc ? rc : KB_FAILED;
+	}
+	return rc;
+}

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * klp-build's driver: how the two trees are built and which objects are compared. It decides nothing about code,
+ * objdiff does.
+ *
+ * Three kinds of process:
+ *   supervisor  owns the work directory; kills the worker's process group and removes the directory however the run
+ * ends worker      copies, builds, applies the diffs, calls objdiff, writes the reports recorder    this same program
+ * under a compiler's or linker's name: runs the real one and writes down what it read and made
+ *
+ * The work directory:
+ *   tree/   the working copy; both builds run in it, mounted over the source tree's own path where the kernel permits
+ *   log/    one record (JSON) per compilation and link, and a copy of every object and linked file that was made
+ *   wrap/   links to this program under the compilers' names, first in the build's PATH
+ *   real/   where the recorder finds a compiler whose own path is covered
+ */
+#ifndef KLP_BUILD_H
+#define KLP_BUILD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+#include <jansson.h>
+
+#define KB_SHA 65                 /* SHA-256 in hex and its end */
+#define KB_MAX_RECORD (64u << 20) /* bytes of one record */
+#define KB_MAX_PASSES 5           /* builds of the patched tree until nothing is stale */
+#define KB_MAX_NESTING 16         /* ld -r of ld -r, response files in response files */
+#define KB_LOG_TAIL (16u << 10)   /* how much of a failed build's output is shown */
+
+enum kb_exit { KB_BUILT = 0, KB_FAILED = 1, KB_USAGE = 2, KB_NO_CHANGE = 3, KB_REFUSED = 4 };
+
+/* How a build sees the working copy. */
+enum kb_place {
+	KB_PLACE_ROOT, /* mounted over the source tree, as root */
+	KB_PLACE_USER, /* the same in a user namespace */
+	KB_PLACE_COPY, /* where it is; the recorder adds -ffile-prefix-map */
+};
+
+struct kb_options {
+	const char *source, *build, *target, *output, *name, *description, *running, *debug, *report, *explain, *keep;
+	char **diffs;
+	size_t diff_count;
+	char **cc_dirs;
+	size_t cc_dir_count;
+	int strip; /* -1: 1, then 0 */
+	bool dry_run, verbose;
+};
+
+struct kb_run {
+	const struct kb_options *o;
+	char *source; /* canonical */
+	char *work, *tree, *log, *wrap, *real;
+	char *root; /* the tree's path as the build sees it */
+	char *self; /* this program */
+	char *path; /* the build's PATH without wrap/ */
+	enum kb_place place;
+	json_t *notes;
+};
+
+/* util.c: none of these returns on lack of memory. */
+char *kb_format(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void *kb_alloc(size_t size);
+void kb_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* One short line if stderr is a terminal. */
+void kb_progress(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* false: not readable. */
+bool kb_digest_file(const char *path, char hex[KB_SHA]);
+void kb_digest(const void *data, size_t size, char hex[KB_SHA]);
+/* The whole file, terminated; NULL if it is not readable or longer than max. The caller frees. */
+char *kb_read(const char *path, size_t max, size_t *size);
+bool kb_copy(const char *from, const char *to, mode_t mode);
+int kb_remove_tree(const char *path);
+/* The canonical path of `path` seen from `cwd`; of one that does not exist: its directory's. The caller frees. */
+char *kb_canonical(const char *cwd, const char *path);
+bool kb_is_below(const char *path, const char *dir);
+const char *kb_base(const char *path);
+bool kb_ends_with(const char *s, const char *end);
+/* ELF type (ET_REL…), 0 if it is none; -1 for an archive. */
+int kb_file_kind(const char *path);
+
+/* archive.c: calls fn for every member; thin archives too. false: not an archive, or damaged. */
+bool kb_archive_each(const char *path, void (*fn)(void *ctx, const char *name, const void *data, size_t size),
+		     void *ctx);
+
+/* compiler.c: what a command line means. Strings belong to the argv that was parsed. */
+enum kb_kind { KB_OTHER, KB_COMPILE, KB_LINK };
+struct kb_command {
+	enum kb_kind kind;
+	char **argv; /* response files expanded; terminated */
+	size_t argc;
+	const char *output;  /* -o, or NULL */
+	const char **source; /* in order */
+	size_t source_count;
+	const char **input; /* objects and archives of a link, as found */
+	size_t input_count;
+	const char *depfile; /* the command's own -MF or -Wp,-MD, */
+	bool depends, depends_user, lto, tree_isystem;
+	const char *lang; /* -x */
+};
+bool kb_is_tool(const char *base);
+bool kb_is_linker(const char *base);
+void kb_parse_command(struct kb_command *c, int argc, char **argv, const char *root);
+bool kb_is_source(const char *arg);
+bool kb_is_assembly(const char *arg);
+/* The options of a compilation, as in argv: how many words does the one at argv[i] take? */
+size_t kb_option_words(const char *arg);
+
+/* wrap.c: the recorder; returns the exit status. */
+int kb_record_command(int argc, char **argv);
+
+/* record.c: the records, as the driver reads them. */
+struct kb_records {
+	json_t *compiles; /* [{key, source, output, kept, sha, asm, lto, deps, seq}] in order of time */
+	json_t *links;    /* [{output, kept, sha, inputs, seq}] */
+	json_t *seen;     /* file name: true */
+	long long seq;
+};
+void kb_records_load(struct kb_records *r, const char *log);
+json_t *kb_record_latest(const struct kb_records *r, const char *key, long long before);
+json_t *kb_link_find(const struct kb_records *r, const char *path, const char *sha, long long before);
+/* Adds key: compile record to `units` for all that the link consists of, names what is not recorded in `missing`. */
+void kb_link_units(const struct kb_records *r, const json_t *link, long long before, const char *root, json_t *units,
+		   json_t *missing);
+
+/* build.c */
+bool kb_prepare(struct kb_run *r);                            /* copy, wrap, place; says what failed */
+int kb_build(struct kb_run *r, const char *what);             /* 0, or says what failed */
+char *kb_tree_path(const struct kb_run *r, const char *path); /* a path of the build, as the worker sees it */
+int kb_run_quiet(char *const argv[], const char *log);        /* exit status or -1 */
+
+/* debugfile.c: the debug file of `running` under `where` (a file or a directory, or NULL: the system's); NULL if none.
+ */
+char *kb_debug_file(const char *running, const char *where);
+bool kb_build_id(const char *path, char hex[130], char link[256]);
+
+/* drive.c */
+int kb_drive(struct kb_run *r);
+
+/* report.c */
+void kb_report_print(const json_t *report, const char *explain);
+bool kb_report_write(const json_t *report, const char *path);
+
+#endif

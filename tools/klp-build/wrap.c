@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The recorder. It runs the compiler or linker with the command that it was given, unchanged but for two cases that do
+ * not change code: clang is asked for its dependencies (gcc reads SUNPRO_DEPENDENCIES), and a copy that cannot be
+ * mounted over the source tree needs -ffile-prefix-map.
+ *
+ * What was read is named by content (SHA-256), so it does not matter how objects move between compilation and link:
+ * libtool, ar, cp, thin archives. Every object and linked file is copied at once, before anybody changes it.
+ */
+#include "klp-build.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+struct kb_recorder {
+	struct kb_command c;
+	const char *log, *root;
+	char cwd[PATH_MAX];
+	char real[PATH_MAX];  /* the program to run */
+	char named[PATH_MAX]; /* its own name: gcc finds its parts by argv[0] */
+	char *stem;           /* log/TIME-PID */
+	bool clang;
+};
+
+/* The real program: the argument if it is a path of its own, else the first of that name in the PATH that the user had.
+ */
+static bool kb_find_real(struct kb_recorder *w, const char *argv0)
+{
+	const char *path = getenv("KLP_BUILD_PATH"), *covered = getenv("KLP_BUILD_REAL"),
+		   *wrap = getenv("KLP_BUILD_WRAP");
+	char found[PATH_MAX], *real;
+	struct stat self, st;
+	bool have = false;
+
+	if (strchr(argv0, '/') && !(wrap && kb_is_below(argv0, wrap))) {
+		snprintf(found, sizeof(found), "%s", argv0);
+		have = true;
+	} else {
+		for (const char *p = path ? path : ""; *p && !have; p += strspn(p, ":")) {
+			size_t n = strcspn(p, ":");
+
+			if ((size_t)snprintf(found, sizeof(found), "%.*s/%s", (int)n, p, kb_base(argv0)) <
+			    sizeof(found))
+				have = !access(found, X_OK);
+			p += n;
+		}
+	}
+	if (!have || stat("/proc/self/exe", &self))
+		return false;
+	snprintf(w->real, sizeof(w->real), "%s", found);
+	snprintf(w->named, sizeof(w->named), "%s", found);
+	real = realpath(found, NULL);
+	w->clang = real && strstr(kb_base(real), "clang");
+	if (!stat(found, &st) && st.st_dev == self.st_dev && st.st_ino == self.st_ino) {
+		/* Its own path is covered by us: the uncovered file is below KLP_BUILD_REAL. */
+		have = real && covered &&
+		       (size_t)snprintf(w->real, sizeof(w->real), "%s%s", covered, real) < sizeof(w->real) &&
+		       !access(w->real, X_OK);
+	}
+	free(real);
+	return have;
+}
+
+/* Runs argv and returns the wait status. */
+static int kb_run_real(const struct kb_recorder *w, char **argv, const char *deps, bool quiet)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid < 0)
+		return -1;
+	if (!pid) {
+		setenv("KLP_BUILD_NESTED", "1", 1);
+		if (deps)
+			setenv("SUNPRO_DEPENDENCIES", deps, 1);
+		if (quiet) {
+			int fd = open("/dev/null", O_WRONLY);
+
+			dup2(fd, STDOUT_FILENO);
+			dup2(fd, STDERR_FILENO);
+		}
+		argv[0] = (char *)(uintptr_t)w->named;
+		execv(w->real, argv);
+		_exit(127);
+	}
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return -1;
+	return status;
+}
+
+/* A copy of argv with more words at the end. */
+static char **kb_with(char **argv, size_t argc, const char *a, const char *b, const char *d, const char *e)
+{
+	char **out = kb_alloc((argc + 5) * sizeof(*out));
+	const char *more[] = {a, b, d, e};
+	size_t n = argc;
+
+	memcpy(out, argv, argc * sizeof(*out));
+	for (size_t i = 0; i < 4; i++)
+		if (more[i])
+			out[n++] = kb_format("%s", more[i]);
+	return out;
+}
+
+static void kb_add_dependency(const struct kb_recorder *w, json_t *deps, const char *name)
+{
+	char *path = kb_canonical(w->cwd, name), sha[KB_SHA];
+
+	if (kb_is_below(path, w->root) && !json_object_get(deps, path))
+		json_object_set_new(deps, path, json_string(kb_digest_file(path, sha) ? sha : ""));
+	free(path);
+}
+
+/* A make rule: target: prerequisites. NULL if there is none, and then nobody knows what was read. */
+static json_t *kb_read_dependencies(const struct kb_recorder *w, const char *file)
+{
+	char *text = kb_read(file, KB_MAX_RECORD, NULL), *p, word[PATH_MAX];
+	json_t *deps;
+	bool target = true;
+
+	if (!text)
+		return NULL;
+	deps = json_object();
+	for (p = text; *p;) {
+		size_t n = 0;
+
+		for (;;) {
+			if (*p == '\\' && (p[1] == '\n' || (p[1] == '\r' && p[2] == '\n')))
+				p += 2;
+			else if (*p == ' ' || *p == '\t' || *p == '\r')
+				p++;
+			else if (*p == '\n') {
+				target = true;
+				p++;
+			} else
+				break;
+		}
+		while (*p && *p != ' ' && *p != '\t' && *p != '\n' && *p != '\r' && n < sizeof(word) - 1) {
+			if (*p == '\\' && p[1] == '\n')
+				break;
+			if ((*p == '\\' && (p[1] == ' ' || p[1] == '#' || p[1] == ':' || p[1] == '\\')) ||
+			    (*p == '$' && p[1] == '$'))
+				p++;
+			word[n++] = *p++;
+		}
+		word[n] = 0;
+		if (target) {
+			/* "a.o b.o:" ends the targets; ":" may stand alone. */
+			if (n && word[n - 1] == ':')
+				target = false;
+		} else if (n)
+			kb_add_dependency(w, deps, word);
+	}
+	free(text);
+	return deps;
+}
+
+static json_t *kb_dependencies(const struct kb_recorder *w, const char *ours, const char *object)
+{
+	const struct kb_command *c = &w->c;
+	json_t *deps = NULL;
+
+	if (!c->depends) {
+		deps = kb_read_dependencies(w, ours);
+	} else if (!(c->depends_user && c->tree_isystem)) {
+		/* -MMD leaves out -isystem directories, which could be the tree's own. */
+		char *name = c->depfile ? kb_format("%s", c->depfile) : NULL;
+
+		if (!name) {
+			const char *dot = strrchr(object, '.'), *slash = strrchr(object, '/');
+
+			if (!dot || (slash && dot < slash))
+				dot = object + strlen(object);
+			name = kb_format("%.*s.d", (int)(dot - object), object);
+		}
+		deps = kb_read_dependencies(w, name);
+		free(name);
+	}
+	return deps;
+}
+
+static json_t *kb_object(const struct kb_recorder *w, const char *source, const char *output, const char *kept,
+			 const json_t *deps)
+{
+	char *from = kb_canonical(w->cwd, source), *to = kb_canonical(w->cwd, output), sha[KB_SHA];
+	json_t *own = NULL, *o = NULL;
+
+	if (kb_digest_file(kept, sha)) {
+		if (deps && strcmp(source, "-")) {
+			own = json_deep_copy(deps);
+			kb_add_dependency(w, own, source);
+		}
+		o = json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:o}", "source", from, "output", to, "kept", kept, "sha",
+			      sha, "asm", kb_is_assembly(source) || (w->c.lang && !strncmp(w->c.lang, "assembler", 9)),
+			      "lto", w->c.lto, "deps", own ? own : json_null());
+	}
+	free(from);
+	free(to);
+	return o;
+}
+
+static void kb_write_record(const struct kb_recorder *w, json_t *record)
+{
+	char *temporary = kb_format("%s.tmp", w->stem), *final = kb_format("%s.json", w->stem);
+
+	if (!record || json_dump_file(record, temporary, JSON_COMPACT) || rename(temporary, final))
+		fprintf(stderr, "klp-build: a compilation could not be recorded in %s\n", w->log);
+	json_decref(record);
+	free(temporary);
+	free(final);
+}
+
+static json_t *kb_argv_json(const struct kb_command *c)
+{
+	json_t *a = json_array();
+
+	for (size_t i = 0; i < c->argc; i++)
+		json_array_append_new(a, json_stringn_nocheck(c->argv[i], strlen(c->argv[i])));
+	return a;
+}
+
+static char *kb_default_object(const char *source)
+{
+	const char *base = kb_base(source), *dot = strrchr(base, '.');
+
+	return kb_format("%.*s.o", (int)(dot ? dot - base : (long)strlen(base)), base);
+}
+
+static void kb_record_compile(struct kb_recorder *w, const char *ours)
+{
+	const struct kb_command *c = &w->c;
+	json_t *objects = json_array();
+
+	for (size_t i = 0; i < c->source_count; i++) {
+		char *object = c->output ? kb_format("%s", c->output) : kb_default_object(c->source[i]);
+		char *kept = kb_format("%s-%zu.o", w->stem, i);
+
+		if (kb_file_kind(object) == ET_REL && kb_copy(object, kept, 0600)) {
+			json_t *deps = kb_dependencies(w, ours, object);
+			json_t *o = kb_object(w, c->source[i], object, kept, deps);
+
+			if (o)
+				json_array_append_new(objects, o);
+			json_decref(deps);
+		}
+		free(object);
+		free(kept);
+	}
+	if (json_array_size(objects))
+		kb_write_record(w, json_pack("{s:s, s:s, s:o, s:O}", "kind", "compile", "cwd", w->cwd, "argv",
+					     kb_argv_json(c), "objects", objects));
+	json_decref(objects);
+}
+
+/*
+ * A command that compiles and links at once keeps no objects: each source is compiled once more, by the same options,
+ * beside the build.
+ */
+static json_t *kb_compile_again(struct kb_recorder *w, const char *source, size_t index, const char *output)
+{
+	const struct kb_command *c = &w->c;
+	char *kept = kb_format("%s-%zu.o", w->stem, index), *ours = kb_format("%s-%zu.d", w->stem, index);
+	char **argv = kb_alloc((c->argc + 8) * sizeof(*argv));
+	json_t *deps, *o = NULL;
+	size_t n = 0;
+
+	for (size_t i = 0; i < c->argc; i++) {
+		const char *a = c->argv[i];
+		size_t words = i ? kb_option_words(a) : 1;
+		bool drop = false;
+
+		if (i && !strncmp(a, "-o", 2))
+			drop = true;
+		else if (i && (!strncmp(a, "-M", 2) || !strncmp(a, "-Wp,-M", 6) || !strncmp(a, "-Wl,", 4) ||
+			       !strncmp(a, "-l", 2)))
+			drop = true;
+		else if (i && *a != '-')
+			drop = strcmp(a, source) != 0;
+		for (size_t k = 0; k < words && i + k < c->argc; k++)
+			if (!drop)
+				argv[n++] = c->argv[i + k];
+		i += words - 1;
+	}
+	argv[n++] = kb_format("-c");
+	argv[n++] = kb_format("-o");
+	argv[n++] = kept;
+	if (w->clang) {
+		argv[n++] = kb_format("-MD");
+		argv[n++] = kb_format("-MF");
+		argv[n++] = ours;
+		argv[n++] = kb_format("-Qunused-arguments");
+	}
+	if (!kb_run_real(w, argv, w->clang ? NULL : ours, true)) {
+		deps = kb_read_dependencies(w, ours);
+		o = kb_object(w, source, output, kept, deps);
+		json_decref(deps);
+	}
+	free(argv);
+	return o;
+}
+
+struct kb_members {
+	json_t *inputs;
+	const char *path;
+};
+
+static void kb_add_member(void *ctx, const char *name, const void *data, size_t size)
+{
+	struct kb_members *m = ctx;
+	char sha[KB_SHA];
+
+	if (size < SELFMAG || memcmp(data, ELFMAG, SELFMAG))
+		return;
+	kb_digest(data, size, sha);
+	json_array_append_new(m->inputs, json_pack("{s:s, s:s, s:s}", "path", m->path, "member", name, "sha", sha));
+}
+
+static void kb_record_link(struct kb_recorder *w)
+{
+	const struct kb_command *c = &w->c;
+	const char *output = c->output ? c->output : "a.out";
+	char *kept = kb_format("%s.out", w->stem), *to = kb_canonical(w->cwd, output), sha[KB_SHA];
+	json_t *inputs = json_array(), *objects = json_array();
+
+	if (!kb_file_kind(output) || !kb_copy(output, kept, 0700) || !kb_digest_file(kept, sha))
+		goto out;
+	for (size_t i = 0; i < c->source_count; i++) {
+		json_t *o = strcmp(c->source[i], "-") ? kb_compile_again(w, c->source[i], i, output) : NULL;
+		char *from = kb_canonical(w->cwd, c->source[i]);
+		const char *digest = o ? json_string_value(json_object_get(o, "sha")) : "";
+
+		json_array_append_new(inputs, json_pack("{s:s, s:s}", "path", o ? to : from, "sha", digest));
+		if (o)
+			json_array_append_new(objects, o);
+		free(from);
+	}
+	for (size_t i = 0; i < c->input_count; i++) {
+		char *path = kb_canonical(w->cwd, c->input[i]), digest[KB_SHA];
+		struct kb_members m = {inputs, path};
+
+		if (kb_is_below(path, w->root)) {
+			if (kb_file_kind(path) == -1) {
+				if (!kb_archive_each(path, kb_add_member, &m))
+					json_array_append_new(inputs, json_pack("{s:s, s:s}", "path", path, "sha", ""));
+			} else if (kb_digest_file(path, digest)) {
+				json_array_append_new(inputs, json_pack("{s:s, s:s}", "path", path, "sha", digest));
+			}
+		}
+		free(path);
+	}
+	kb_write_record(w, json_pack("{s:s, s:s, s:o, s:s, s:s, s:s, s:O, s:O}", "kind", "link", "cwd", w->cwd, "argv",
+				     kb_argv_json(c), "output", to, "kept", kept, "sha", sha, "inputs", inputs,
+				     "objects", objects));
+out:
+	json_decref(inputs);
+	json_decref(objects);
+	free(kept);
+	free(to);
+}
+
+int kb_record_command(int argc, char **argv)
+{
+	struct kb_recorder *w = kb_alloc(sizeof(*w));
+	const char *map = getenv("KLP_BUILD_MAP");
+	char *ours = NULL, **command = argv;
+	struct timespec now;
+	int status;
+
+	w->log = getenv("KLP_BUILD_LOG");
+	w->root = getenv("KLP_BUILD_ROOT");
+	if (!w->log || !w->root || !kb_find_real(w, argv[0])) {
+		fprintf(stderr, "%s: the compiler or linker is not found\n", argv[0]);
+		return 127;
+	}
+	if (getenv("KLP_BUILD_NESTED") || !getcwd(w->cwd, sizeof(w->cwd)))
+		goto run;
+	kb_parse_command(&w->c, argc, argv, w->root);
+	if (map && !kb_is_linker(kb_base(argv[0])))
+		command = kb_with(command, (size_t)argc, map, NULL, NULL, NULL);
+	if (w->c.kind == KB_OTHER)
+		goto run;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	w->stem = kb_format("%s/%012lld%09ld-%d", w->log, (long long)now.tv_sec, now.tv_nsec, (int)getpid());
+	if (w->c.kind == KB_COMPILE) {
+		ours = kb_format("%s.d", w->stem);
+		if (w->clang && !w->c.depends) {
+			size_t n = 0;
+
+			while (command[n])
+				n++;
+			command = kb_with(command, n, "-MD", "-MF", ours, NULL);
+		}
+	}
+	status = kb_run_real(w, command, ours && !w->c.depends && !w->clang ? ours : NULL, false);
+	if (!status && w->c.kind == KB_COMPILE)
+		kb_record_compile(w, ours);
+	else if (!status)
+		kb_record_link(w);
+	if (status >= 0 && WIFSIGNALED(status)) {
+		signal(WTERMSIG(status), SIG_DFL);
+		raise(WTERMSIG(status));
+	}
+	return status < 0 ? 127 : WEXITSTATUS(status);
+run:
+	command[0] = w->named;
+	execv(w->real, command);
+	perror(w->real);
+	return 127;
+}
