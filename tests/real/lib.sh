@@ -167,7 +167,7 @@ real_build() {
 	local variant=$1 patched=$2 key
 	shift 2
 	tree=$cache_dir/$variant
-	key=$(printf '%s\n' "$(gcc --version | head -n 1)" "$*" "$(cflags_klp)" | sha256sum | cut -c1-64)
+	key=$(printf '%s\n' "$(gcc --version | head -n 1)" "$(declare -f "$1")" "$*" "$(cflags_klp)" | sha256sum | cut -c1-64)
 	if [ "$(cat "$tree.built" 2>/dev/null)" = "$key" ]; then
 		return
 	fi

@@ -5,8 +5,12 @@ set -euo pipefail
 # shellcheck source=tests/real/lib.sh
 . "$(dirname "$0")/lib.sh"
 
+options="MALLOC=libc USE_SYSTEMD=no OPTIMIZATION=-O2 DEBUG=-g V=1"
+# Its makefile does not look at the libraries in deps/ again once they are built, so the tree is left unbuilt for klp-build.
 redis_build() {
-	make -j2 MALLOC=libc USE_SYSTEMD=no OPTIMIZATION=-O2 DEBUG=-g CFLAGS="$(cflags_klp)" V=1
+	# shellcheck disable=SC2086 # words
+	make -j2 $options CFLAGS="$(cflags_klp)" && rm -rf "$tree.bin" && mkdir "$tree.bin" &&
+		cp src/redis-{server,cli,benchmark} "$tree.bin/" && make distclean
 }
 
 redis_start() {
@@ -23,15 +27,15 @@ redis_stop() {
 }
 
 probe() {
-	"$tree/src/redis-cli" -p "$port" ACL SETUSER u1 reset on nopass % +@all 2>&1
-	"$tree/src/redis-cli" -p "$port" ACL DELUSER u1 >/dev/null
+	"$tree.bin/redis-cli" -p "$port" ACL SETUSER u1 reset on nopass % +@all 2>&1
+	"$tree.bin/redis-cli" -p "$port" ACL DELUSER u1 >/dev/null
 }
 accepted=OK
 refused="ERR Error in ACL SETUSER modifier '%': Syntax error"
 
 # The load: an endless redis-benchmark; it ends with an error at the first reply that is one.
 load_start() {
-	"$tree/src/redis-benchmark" -h 127.0.0.1 -p "$port" -e -l -q -c 16 -t set,get,incr,lpush,lpop,hset --threads 2 >"$work/bench.txt" 2>&1 &
+	"$tree.bin/redis-benchmark" -h 127.0.0.1 -p "$port" -e -l -q -c 16 -t set,get,incr,lpush,lpop,hset --threads 2 >"$work/bench.txt" 2>&1 &
 	load=$!
 	started+=("$load")
 	sleep 1
@@ -43,27 +47,27 @@ load_stop() {
 	if grep -aiE 'error|closed|refused|reset' "$work/bench.txt" >&2; then
 		die "requests failed under the load"
 	fi
-	say "  under load: no request failed, $("$tree/src/redis-cli" -p "$port" INFO stats | sed -n 's/^total_commands_processed:\([0-9]*\).*/\1/p') commands so far"
+	say "  under load: no request failed, $("$tree.bin/redis-cli" -p "$port" INFO stats | sed -n 's/^total_commands_processed:\([0-9]*\).*/\1/p') commands so far"
 }
 
 real_begin
 real_source redis '5:7.0.15-1~deb12u*' 0002-Fix-Read-Write-key-pattern-selector-CVE-2024-51741-1.patch
 
 real_build fixed yes redis_build
-redis_start "$tree/src/redis-server"
+redis_start "$tree.bin/redis-server"
 say "the probe, on a build with the fix:"
 real_expect "ACL SETUSER … %" "$refused" "$(probe)"
 redis_stop
 
 real_build running no redis_build
-real_ship "$tree/src/redis-server"
+real_ship "$tree.bin/redis-server"
 redis_start "$shipped"
 say "the probe, on the running build without the fix:"
 real_expect "ACL SETUSER … %" "$accepted" "$(probe)"
 
 real_tools
 say "building the patch module from $(basename "$fix")"
-"$bin/klp-build" -s "$tree" -b "make -j2 MALLOC=libc USE_SYSTEMD=no OPTIMIZATION=-O2 DEBUG=-g CFLAGS='$(cflags_klp)' V=1" -t src/redis-server \
+"$bin/klp-build" -s "$tree" -b "make -j2 $options CFLAGS='$(cflags_klp)'" -t src/redis-server \
 	--running "$shipped" --debug "$debug" -n cve-2024-51741 "$fix" -o "$work/fix.klp" >"$work/klp-build.log" 2>&1 ||
 	{ cat "$work/klp-build.log" >&2; die "klp-build failed"; }
 
