@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the unwinder share; not for users of the library. */
+#ifndef KLP_UNWIND_INTERNAL_H
+#define KLP_UNWIND_INTERNAL_H
+
+#include "unwind/unwind.h"
+
+#define KLP_UNW_MAX_FDES (1u << 22)
+#define KLP_UNW_MAX_STATES 32    /* depth of DW_CFA_remember_state */
+#define KLP_UNW_CACHE_ROWS 1024  /* a power of two */
+#define KLP_UNW_RED_ZONE 128     /* below the stack pointer a popped register still has its value */
+#define KLP_UNW_SIGNAL_SIZE 4096 /* a saved context lies this near above the stack pointer */
+
+/* Bounds-checked reading of target bytes: after the first failure `bad` stays set and every value is 0. */
+struct klp_cursor {
+	const uint8_t *base; /* for offsets */
+	size_t pos, end;
+	uint64_t addr; /* run-time address of base[0] */
+	bool bad;
+};
+
+uint64_t klp_cursor_uint(struct klp_cursor *c, unsigned size);
+uint64_t klp_cursor_uleb(struct klp_cursor *c);
+int64_t klp_cursor_sleb(struct klp_cursor *c);
+void klp_cursor_skip(struct klp_cursor *c, uint64_t len);
+/* A pointer by its DW_EH_PE encoding; datarel: the address of .eh_frame_hdr, 0 where there is none. Indirect is
+ * refused. */
+uint64_t klp_cursor_pointer(struct klp_cursor *c, uint8_t enc, uint64_t datarel);
+
+struct klp_unw_cie {
+	uint64_t code_align;
+	int64_t data_align;
+	uint64_t ra;
+	size_t insn, insn_end; /* offsets in .eh_frame */
+	uint8_t fde_enc;
+	bool signal, augmented;
+};
+
+struct klp_unw_entry {
+	struct klp_unw_cie cie;
+	uint64_t start, end;
+	size_t insn, insn_end;
+};
+
+enum klp_unw_end_kind { KLP_UNW_END_NONE, KLP_UNW_END_MAIN, KLP_UNW_END_THREAD };
+
+struct klp_unw_fde {
+	uint64_t start, end;
+	size_t offset; /* in .eh_frame */
+	enum klp_unw_end_kind end_kind;
+	bool overlaps; /* with a neighbour: which of the two holds cannot be known */
+};
+
+struct klp_unw_image {
+	uint64_t text_start, text_end;
+	uint8_t *eh_frame;
+	size_t eh_frame_len;
+	uint64_t eh_frame_addr, hdr_addr;
+	struct klp_unw_fde *fde; /* sorted by start */
+	size_t fde_count;
+};
+
+enum klp_unw_cfa_kind { KLP_UNW_CFA_NONE, KLP_UNW_CFA_REG, KLP_UNW_CFA_DEREF, KLP_UNW_CFA_PLT };
+enum klp_unw_rule_kind {
+	KLP_UNW_RULE_DEFAULT,
+	KLP_UNW_RULE_UNDEFINED,
+	KLP_UNW_RULE_SAME,
+	KLP_UNW_RULE_OFFSET,     /* saved at CFA + off */
+	KLP_UNW_RULE_VAL_OFFSET, /* is CFA + off */
+	KLP_UNW_RULE_REGISTER,   /* is in register reg */
+	KLP_UNW_RULE_ADDRESS,    /* saved at reg + off */
+};
+
+struct klp_unw_rule {
+	uint8_t kind, reg;
+	int64_t off;
+};
+
+struct klp_unw_row {
+	uint8_t cfa_kind, cfa_reg;
+	int64_t cfa_off;
+	uint8_t ra;
+	bool signal;
+	struct klp_unw_rule rule[KLP_UNW_REGS];
+};
+
+struct klp_unw_arch {
+	unsigned machine;
+	unsigned sp, ra;
+	unsigned regs;      /* DWARF registers that are tracked */
+	uint64_t preserved; /* registers that a call preserves */
+	/* The one expression that the PLT of this architecture has; NULL when it has none. */
+	const uint8_t *plt_expr;
+	size_t plt_expr_len;
+	uint64_t (*plt_cfa)(const struct klp_unw_regs *regs);
+	/* Is [start, end) what a new thread runs first? text: bytes of [addr, addr + len). */
+	bool (*thread_start)(const uint8_t *text, size_t len, uint64_t addr, uint64_t start, uint64_t end);
+};
+extern const struct klp_unw_arch klp_unw_x86_64;
+
+struct klp_unw_cached {
+	uint64_t lookup; /* 0: empty */
+	enum klp_reason reason;
+	int object;
+	const struct klp_unw_fde *fde;
+	struct klp_unw_row row;
+};
+
+struct klp_unw_span {
+	uint64_t start, end;
+	enum klp_unw_range_kind kind;
+};
+
+struct klp_unw_space {
+	const struct klp_unw_arch *arch;
+	struct klp_unw_image *image;
+	size_t image_count;
+	struct klp_unw_span *span;
+	size_t span_count;
+	struct klp_unw_cached *cache; /* by lookup address; holds no truth of its own */
+};
+
+/* ehframe.c */
+int klp_unw_parse_fde(const struct klp_unw_image *im, size_t offset, struct klp_unw_entry *out);
+int klp_unw_build_index(struct klp_unw_image *im, const void *hdr, size_t hdr_len, struct klp_error *e);
+const struct klp_unw_fde *klp_unw_find_fde(const struct klp_unw_image *im, uint64_t lookup);
+/* cfa.c: KLP_OK or KLP_UNW_BAD_ROW */
+enum klp_reason klp_unw_run_cfa(const struct klp_unw_arch *arch, const struct klp_unw_image *im,
+				const struct klp_unw_entry *fde, uint64_t lookup, struct klp_unw_row *row);
+/* end.c */
+void klp_unw_find_ends(const struct klp_unw_arch *arch, struct klp_unw_image *im, const struct klp_unw_object *o);
+/* space.c: the row for one address, through the cache; its reason is KLP_OK, NO_MODULE, NO_ROW or BAD_ROW. */
+const struct klp_unw_cached *klp_unw_find_row(const struct klp_unw_space *s, uint64_t lookup);
+
+#endif

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The walk from frame to frame. Whatever is not certain ends it with a reason. */
+#include "unwind/internal.h"
+
+#include <string.h>
+
+struct klp_walk {
+	const struct klp_unw_space *s;
+	const struct klp_unw_arch *arch;
+	const struct klp_unw_thread *th;
+	klp_unw_read_fn read;
+	void *ctx;
+	uint64_t low;  /* of this thread's own stack; a signal frame on another stack can lower it */
+	bool own;      /* on the thread's own stack */
+	uint64_t last; /* the CFA before this one on the same stack, 0 when there is none */
+};
+
+static bool klp_walk_in_own(const struct klp_walk *w, uint64_t addr)
+{
+	return addr >= w->low && (addr <= w->th->stack_high || addr - w->th->stack_high <= 16);
+}
+
+static bool klp_known(const struct klp_unw_regs *r, unsigned reg)
+{
+	return r->known >> reg & 1;
+}
+
+/* Words are taken only from the frame itself: [sp - red zone, cfa), or from the context that a signal left above sp. */
+static enum klp_reason klp_walk_load(const struct klp_walk *w, const struct klp_unw_regs *regs, bool signal,
+				     uint64_t cfa, uint64_t addr, uint64_t *out)
+{
+	uint64_t sp = regs->r[w->arch->sp], from = signal ? sp : sp - KLP_UNW_RED_ZONE;
+
+	if (addr < from || addr + 8 < addr || (!signal && addr + 8 > cfa) ||
+	    (signal && addr - sp > KLP_UNW_SIGNAL_SIZE))
+		return KLP_UNW_OUT_OF_STACK;
+	return w->read(w->ctx, addr, out, sizeof(*out)) ? KLP_UNW_OUT_OF_STACK : KLP_OK;
+}
+
+static enum klp_reason klp_walk_cfa(const struct klp_walk *w, const struct klp_unw_row *row,
+				    const struct klp_unw_regs *regs, uint64_t *cfa)
+{
+	uint64_t at;
+
+	if (row->cfa_kind == KLP_UNW_CFA_PLT) {
+		*cfa = w->arch->plt_cfa(regs);
+		return KLP_OK;
+	}
+	if (!klp_known(regs, row->cfa_reg))
+		return KLP_UNW_REG_UNKNOWN;
+	at = regs->r[row->cfa_reg] + (uint64_t)row->cfa_off;
+	if (row->cfa_kind == KLP_UNW_CFA_REG) {
+		*cfa = at;
+		return KLP_OK;
+	}
+	if (at < regs->r[w->arch->sp] || at + 8 < at || (w->own && !klp_walk_in_own(w, at + 8)) ||
+	    w->read(w->ctx, at, cfa, sizeof(*cfa)))
+		return KLP_UNW_OUT_OF_STACK;
+	return KLP_OK;
+}
+
+static enum klp_reason klp_walk_rule(const struct klp_walk *w, const struct klp_unw_row *row,
+				     const struct klp_unw_regs *regs, uint64_t cfa, unsigned reg, uint64_t *v,
+				     bool *known)
+{
+	const struct klp_unw_rule *rule = &row->rule[reg];
+
+	*known = true;
+	switch (rule->kind) {
+	case KLP_UNW_RULE_OFFSET:
+		return klp_walk_load(w, regs, row->signal, cfa, cfa + (uint64_t)rule->off, v);
+	case KLP_UNW_RULE_VAL_OFFSET:
+		*v = cfa + (uint64_t)rule->off;
+		return KLP_OK;
+	case KLP_UNW_RULE_REGISTER:
+		*known = klp_known(regs, rule->reg);
+		*v = regs->r[rule->reg];
+		return KLP_OK;
+	case KLP_UNW_RULE_ADDRESS:
+		if (!klp_known(regs, rule->reg))
+			break;
+		return klp_walk_load(w, regs, row->signal, cfa, regs->r[rule->reg] + (uint64_t)rule->off, v);
+	case KLP_UNW_RULE_SAME:
+		*known = klp_known(regs, reg);
+		*v = regs->r[reg];
+		return KLP_OK;
+	case KLP_UNW_RULE_DEFAULT:
+		/* A call preserves some registers; of a signal frame nothing is taken that it does not say. */
+		if (row->signal || !(w->arch->preserved >> reg & 1))
+			break;
+		*known = klp_known(regs, reg);
+		*v = regs->r[reg];
+		return KLP_OK;
+	default:
+		break;
+	}
+	*known = false;
+	*v = 0;
+	return KLP_OK;
+}
+
+/* The frame that called, or was interrupted, in place of *regs. */
+static enum klp_reason klp_walk_step(struct klp_walk *w, const struct klp_unw_row *row, uint64_t cfa,
+				     struct klp_unw_regs *regs)
+{
+	uint64_t sp = regs->r[w->arch->sp];
+	struct klp_unw_regs up = {0};
+	enum klp_reason rc;
+	bool known;
+
+	rc = klp_walk_rule(w, row, regs, cfa, w->arch->ra, &up.pc, &known);
+	if (rc != KLP_OK)
+		return rc;
+	if (!known)
+		return KLP_UNW_REG_UNKNOWN;
+	/* A return address below sp was popped already: whatever the table says, it is not where this returns to. */
+	if (row->rule[w->arch->ra].kind == KLP_UNW_RULE_OFFSET && !row->signal &&
+	    cfa + (uint64_t)row->rule[w->arch->ra].off < sp)
+		return KLP_UNW_OUT_OF_STACK;
+	for (unsigned reg = 0; reg < w->arch->regs; reg++) {
+		if (reg == w->arch->ra || reg == w->arch->sp)
+			continue;
+		/* A register whose place cannot be trusted is unknown; it matters only if a later row needs it. */
+		if (klp_walk_rule(w, row, regs, cfa, reg, &up.r[reg], &known) == KLP_OK && known)
+			up.known |= (uint64_t)1 << reg;
+	}
+	up.r[w->arch->sp] = cfa;
+	if (row->rule[w->arch->sp].kind != KLP_UNW_RULE_DEFAULT) {
+		rc = klp_walk_rule(w, row, regs, cfa, w->arch->sp, &up.r[w->arch->sp], &known);
+		if (rc != KLP_OK)
+			return rc;
+		if (!known)
+			return KLP_UNW_REG_UNKNOWN;
+	}
+	up.known |= (uint64_t)1 << w->arch->sp | (uint64_t)1 << w->arch->ra;
+	up.r[w->arch->ra] = up.pc;
+	w->last = cfa;
+	if (row->signal) {
+		uint64_t to = up.r[w->arch->sp];
+
+		/* The interrupted code's stack: the same one, or another that the handler's alternate stack hides. */
+		if (to <= sp && to < w->low)
+			w->low = to;
+		w->own = klp_walk_in_own(w, to);
+		w->last = 0;
+	}
+	*regs = up;
+	return KLP_OK;
+}
+
+static bool klp_walk_in_span(const struct klp_unw_space *s, uint64_t lookup)
+{
+	for (size_t i = 0; i < s->span_count; i++)
+		if (lookup >= s->span[i].start && lookup < s->span[i].end)
+			return true;
+	return false;
+}
+
+static enum klp_reason klp_walk_end(const struct klp_walk *w, const struct klp_unw_fde *fde, uint64_t cfa)
+{
+	const struct klp_unw_thread *th = w->th;
+	enum klp_unw_end_kind want = th->main_thread ? KLP_UNW_END_MAIN : KLP_UNW_END_THREAD;
+
+	if (fde->end_kind != want || !th->stack_high || !w->own)
+		return KLP_UNW_NO_END;
+	if (cfa > th->stack_high)
+		return cfa - th->stack_high <= 16 ? KLP_OK : KLP_UNW_NO_END;
+	return th->stack_high - cfa <= th->top_slack ? KLP_OK : KLP_UNW_NO_END;
+}
+
+void klp_unw_walk(const struct klp_unw_space *s, const struct klp_unw_regs *regs, const struct klp_unw_thread *th,
+		  klp_unw_read_fn read, void *ctx, struct klp_unw_trace *t)
+{
+	struct klp_walk w = {.s = s, .arch = s->arch, .th = th, .read = read, .ctx = ctx, .low = th->stack_low};
+	struct klp_unw_regs cur = *regs;
+	bool called = false;
+
+	t->count = 0;
+	t->frame_no = 0;
+	t->verdict = KLP_UNW_REG_UNKNOWN;
+	if (!klp_known(&cur, w.arch->sp))
+		return;
+	/* The PC is always known; its column is an ordinary register for the rules. */
+	cur.r[w.arch->ra] = cur.pc;
+	cur.known |= (uint64_t)1 << w.arch->ra;
+	w.own = klp_walk_in_own(&w, cur.r[w.arch->sp]);
+	while (t->count < KLP_UNW_MAX_FRAMES) {
+		struct klp_unw_frame *f = &t->frame[t->count];
+		const struct klp_unw_cached *c;
+		struct klp_unw_row row;
+		uint64_t cfa = 0, sp = cur.r[w.arch->sp];
+
+		*f = (struct klp_unw_frame){.pc = cur.pc, .lookup = cur.pc - called, .sp = sp, .object = -1};
+		t->frame_no = t->count++;
+		t->verdict = KLP_UNW_NO_END;
+		/* Where a stack was cut off by hand, as for a coroutine: no end that anybody vouches for. */
+		if (!cur.pc)
+			return;
+		t->verdict = KLP_UNW_IN_TRAMPOLINE;
+		if (klp_walk_in_span(s, f->lookup))
+			return;
+		c = klp_unw_find_row(s, f->lookup);
+		f->object = c->object;
+		if (c->fde) {
+			f->fde_start = c->fde->start;
+			f->fde_end = c->fde->end;
+		}
+		t->verdict = c->reason;
+		if (c->reason != KLP_OK)
+			return;
+		row = c->row;
+		f->signal = row.signal;
+		t->verdict = klp_walk_cfa(&w, &row, &cur, &cfa);
+		if (t->verdict != KLP_OK)
+			return;
+		f->cfa = cfa;
+		if (row.rule[row.ra].kind == KLP_UNW_RULE_UNDEFINED) {
+			t->verdict = klp_walk_end(&w, c->fde, cfa);
+			return;
+		}
+		t->verdict = KLP_UNW_NO_END;
+		if (c->fde->end_kind != KLP_UNW_END_NONE)
+			return;
+		/* A signal frame's CFA is the stack that it interrupted, which can be any. */
+		t->verdict = KLP_UNW_NOT_MONOTONIC;
+		if (!row.signal && (cfa <= w.last || cfa < sp || (called && cfa == sp)))
+			return;
+		t->verdict = KLP_UNW_OUT_OF_STACK;
+		if (!row.signal && w.own && !klp_walk_in_own(&w, cfa))
+			return;
+		t->verdict = klp_walk_step(&w, &row, cfa, &cur);
+		if (t->verdict != KLP_OK)
+			return;
+		called = !row.signal;
+	}
+	t->verdict = KLP_LIMIT;
+}
