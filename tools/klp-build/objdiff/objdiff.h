@@ -24,10 +24,10 @@ struct klp_unit {
 struct klp_objdiff_input {
 	const struct klp_unit *units;
 	size_t unit_count;
-	const char *original_linked; /* the linked rebuilt original program, unstripped */
-	const char *patched_linked;  /* the linked rebuilt patched program, unstripped */
-	const char *running;         /* the shipped file, possibly stripped and with another build-id */
-	const char *debug;           /* its debug file, or NULL */
+	const char *original_linked;          /* the linked rebuilt original program, unstripped */
+	const char *patched_linked;           /* the linked rebuilt patched program, unstripped */
+	const char *running;                  /* the shipped file, possibly stripped and with another build-id */
+	const char *debug;                    /* its debug file, or NULL */
 	const char *patch_name, *description; /* description may be NULL */
 	bool dry_run;                         /* decide everything, write nothing */
 	const char *output;
@@ -46,9 +46,9 @@ enum klp_objdiff_result {
  *   data:                  [{symbol, file, action, reason}]   action: new, cloned
  *   refused:               [{symbol, section, file, reason, advice}]
  *   notes:                 [string]
- *   extern_data:           [{symbol, file}]   direct references to another object's data without a copy relocation: these
- *                          units can be compiled again with -mno-direct-extern-access
- *   metadata:              the module's metadata, if it was built (or would have been)
+ *   extern_data:           [{symbol, file}]   direct references to another object's data without a copy relocation:
+ * these units can be compiled again with -mno-direct-extern-access metadata:              the module's metadata, if it
+ * was built (or would have been)
  */
 int klp_objdiff_run(const struct klp_objdiff_input *input, json_t **report, struct klp_error *e);
 

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What goes into the module, and what is refused. */
+#include <string.h>
+#include "tools/klp-build/objdiff/diff.h"
+
+static bool defined(const struct od_map *m, const struct od_sec *s)
+{
+	const struct od_sym *y = s->sym ? &s->obj->sym[s->sym] : NULL;
+	const struct od_def *def;
+
+	if (!y || y->bind == STB_LOCAL)
+		return true;
+	def = od_find(m, y->name);
+	return def && def->sec == s;
+}
+
+static void include(struct od *d, struct od_sec *s, const char *reason);
+
+/* What included code or data needs and the target does not have comes along. */
+static void include_targets(struct od *d, struct od_sec *s)
+{
+	for (size_t k = 0; k < s->rel_count; k++) {
+		struct od_target t = od_resolve(&d->global_after, s, &s->rel[k]);
+
+		if (!t.sec || t.sec->included || t.sec == s)
+			continue;
+		switch (t.sec->kind) {
+		case OD_ANON:
+		case OD_CONSTS:
+			include(d, t.sec, "belongs to its function");
+			break;
+		case OD_CODE:
+			if (!t.sec->peer || od_owner(t.sec) == od_owner(s))
+				include(d, t.sec, t.sec->peer ? "part of a changed function" : "new function");
+			break;
+		case OD_RODATA:
+		case OD_DATA:
+			if (!t.sec->peer)
+				include(d, t.sec, "new data");
+			break;
+		case OD_TLS:
+			if (!t.sec->peer)
+				od_refuse_sec(d, t.sec, "use a shadow variable or a plain variable",
+					      "new thread-local variable: the threads that exist have no room for it");
+			break;
+		default:
+			break;
+		}
+	}
+}
+
+/* In .eh_frame a function is followed by its own language-specific data, if it has any. */
+static struct od_sec *except_partner(const struct od_sec *s)
+{
+	struct od_obj *o = s->obj;
+
+	for (size_t i = 0; i < o->sec_count; i++) {
+		const struct od_sec *eh = &o->sec[i];
+		struct od_sec *code = NULL;
+
+		if (eh->kind != OD_IGNORE || strcmp(eh->name, ".eh_frame"))
+			continue;
+		for (size_t k = 0; k < eh->rel_count; k++) {
+			uint32_t in = o->sym[eh->rel[k].sym].shndx;
+
+			if (!in || in >= o->sec_count)
+				continue;
+			if (o->sec[in].kind == OD_CODE)
+				code = &o->sec[in];
+			else if (o->sec[in].kind == OD_EXCEPT && code == s)
+				return &o->sec[in];
+			else if (o->sec[in].kind == OD_EXCEPT && &o->sec[in] == s)
+				return code;
+		}
+	}
+	return NULL;
+}
+
+static void include(struct od *d, struct od_sec *s, const char *reason)
+{
+	struct od_sec *partner;
+
+	if (s->included)
+		return;
+	s->included = true;
+	s->reason = reason;
+	include_targets(d, s);
+	if (s->kind != OD_CODE)
+		return;
+	partner = except_partner(s);
+	if (partner)
+		include(d, partner, "exception table of a changed function");
+	/* all parts of a function travel together */
+	for (size_t i = 0; i < s->obj->sec_count; i++) {
+		struct od_sec *o = &s->obj->sec[i];
+
+		if (o != s && o->kind == OD_CODE && od_owner(o) == od_owner(s) && (o->hot || s->hot))
+			include(d, o, "part of a changed function");
+	}
+}
+
+static void include_code(struct od *d, struct od_sec *s, const char *reason)
+{
+	struct od_sec *f = od_owner(s);
+
+	if (f->obj->assembly) {
+		od_refuse_sec(d, f, "change it in C, or restart the program", "assembly changed");
+		return;
+	}
+	if (f->several || (!f->sym && f->size)) {
+		od_refuse_sec(d, f, "build with -ffunction-sections",
+			      "more than one function shares a changed section, so they cannot be told apart");
+		return;
+	}
+	if (f->constructor) {
+		od_refuse_sec(d, f, "make the change in a function that runs later",
+			      "it runs only at start or exit (constructor or destructor)");
+		return;
+	}
+	include(d, f, reason);
+}
+
+/*
+ * A changed constant: the functions that refer to it move to a copy. Allowed only if nothing else can hold the address
+ * of the old one (hazard S1): every reference is from code, and that code only loads through it.
+ */
+static void clone_constant(struct od *d, struct od_sec *s)
+{
+	static const char *advice = "old instances keep the old table: change the code that uses it";
+	bool found = false;
+
+	if (s->refused)
+		return;
+	for (size_t i = 0; i < d->count; i++) {
+		struct od_obj *o = &d->after[i];
+
+		for (size_t k = 0; k < o->sec_count; k++) {
+			struct od_sec *from = &o->sec[k];
+
+			if (from->kind == OD_IGNORE || from == s)
+				continue;
+			for (size_t n = 0; n < from->rel_count; n++) {
+				struct od_target t = od_resolve(&d->global_after, from, &from->rel[n]);
+
+				if (t.sec != s)
+					continue;
+				found = true;
+				if (from->kind != OD_CODE) {
+					od_refuse_sec(d, s, advice,
+						      "changed constant data is reached through %s, not only from code",
+						      od_sec_label(from));
+					return;
+				}
+				if (!od_only_loads(from, &from->rel[n])) {
+					od_refuse_sec(
+					    d, s, advice,
+					    "the address of changed constant data is stored, passed or returned in %s",
+					    od_sec_label(od_owner(from)));
+					return;
+				}
+			}
+		}
+	}
+	if (!found) {
+		od_refuse_sec(d, s, advice, "changed constant data that no code of the program refers to directly");
+		return;
+	}
+	include(d, s, "changed constant: a copy for the functions of the module");
+	for (size_t i = 0; i < d->count; i++) {
+		struct od_obj *o = &d->after[i];
+
+		for (size_t k = 0; k < o->sec_count; k++) {
+			struct od_sec *from = &o->sec[k];
+
+			for (size_t n = 0; from->kind == OD_CODE && n < from->rel_count; n++)
+				if (od_resolve(&d->global_after, from, &from->rel[n]).sec == s)
+					include_code(d, from, "refers to a changed constant");
+		}
+	}
+}
+
+static void decide_section(struct od *d, struct od_sec *s)
+{
+	const char *data = "set it in a callback, or restart the program";
+
+	switch (s->kind) {
+	case OD_EXCEPT:
+		if (s->changed && except_partner(s))
+			include_code(d, except_partner(s), "its exception table changed");
+		break;
+	case OD_CODE:
+		if (s->changed)
+			include_code(d, s, s->hot ? "its cold part changed" : "code changed");
+		break;
+	case OD_RODATA:
+		if (s->changed && s->several)
+			od_refuse_sec(d, s, "build with -fdata-sections", "several data share a changed section");
+		else if (s->changed)
+			clone_constant(d, s);
+		break;
+	case OD_DATA:
+		if (s->changed)
+			od_refuse_sec(d, s, data,
+				      "initialised or resized variable changed: the running program has its own value");
+		break;
+	case OD_TLS:
+		if (s->changed)
+			od_refuse_sec(d, s, data, "thread-local variable changed");
+		break;
+	case OD_INIT:
+		if (s->changed || !s->peer)
+			od_refuse_sec(d, s, "make the change in a function that runs later",
+				      "%s: it runs only at start or exit", s->peer ? "changed" : "new");
+		break;
+	case OD_UNKNOWN:
+		if (s->changed || (!s->peer && s->size))
+			od_refuse_sec(d, s, "report the section to klp's authors",
+				      "klp-build does not know what this section is for, and it %s",
+				      s->peer ? "changed" : "is new");
+		break;
+	default:
+		break;
+	}
+}
+
+/* The same name must mean the same definition in both links for code that stays (weak defaults, new overrides). */
+static void check_winners(struct od *d)
+{
+	for (size_t i = 0; i < d->global_before.size; i++) {
+		const struct od_map_slot *a = &d->global_before.slot[i];
+		const struct od_def *b;
+
+		if (!a->name)
+			continue;
+		b = od_find(&d->global_after, a->name);
+		if (b && b->sec->obj - d->after != a->def.sec->obj - d->before && a->def.sec->kind != OD_STRINGS &&
+		    a->def.sec->kind != OD_IGNORE)
+			od_refuse(d, a->name, b->sec->name, b->sec->obj->unit, "keep the definition where it is",
+				  "its definition moves from %s to another unit", a->def.sec->obj->unit);
+		else if (b && a->def.sec->peer && a->def.sec->peer != b->sec && b->sec->kind != OD_IGNORE)
+			od_refuse(d, a->name, b->sec->name, b->sec->obj->unit, "keep what the name stands for",
+				  "the name stands for something else in the patched program");
+	}
+	for (size_t i = 0; i < d->count; i++) {
+		const struct od_obj *o = &d->before[i];
+
+		for (size_t k = 1; k < o->sym_count; k++) {
+			const struct od_sym *y = &o->sym[k];
+			const struct od_def *b;
+
+			if (y->shndx || y->bind == STB_LOCAL || od_find(&d->global_before, y->name))
+				continue;
+			b = od_find(&d->global_after, y->name);
+			if (b)
+				od_refuse(d, y->name, b->sec->name, b->sec->obj->unit,
+					  "give the new definition another name",
+					  "the program used another object's definition of it so far");
+		}
+	}
+}
+
+void od_decide(struct od *d)
+{
+	for (size_t i = 0; i < d->count; i++)
+		for (size_t k = 0; k < d->after[i].sec_count; k++)
+			decide_section(d, &d->after[i].sec[k]);
+	check_winners(d);
+}
+
+void od_account(struct od *d)
+{
+	for (size_t i = 0; i < d->count; i++) {
+		for (size_t k = 0; k < d->after[i].sec_count; k++) {
+			struct od_sec *s = &d->after[i].sec[k];
+
+			if (s->changed && !s->included && !s->refused && defined(&d->global_after, s) &&
+			    !(od_owner(s)->refused || od_owner(s)->included))
+				od_refuse_sec(d, s, "report it to klp's authors",
+					      "changed, and no rule says what that means");
+			if (!s->peer && s->kind == OD_CODE && s->sym && !s->included)
+				od_note(d, "new function %s is not used by any changed function", od_sec_label(s));
+		}
+		for (size_t k = 0; k < d->before[i].sec_count; k++) {
+			struct od_sec *s = &d->before[i].sec[k];
+
+			if (s->peer || !s->size)
+				continue;
+			if (s->kind == OD_INIT || s->kind == OD_UNKNOWN)
+				od_refuse_sec(d, s, "restart the program",
+					      "removed, but it has had its effect at start");
+			else if (s->sym && !s->hot &&
+				 (s->kind == OD_CODE || s->kind == OD_RODATA || s->kind == OD_DATA))
+				od_note(d, "%s %s of %s was removed", s->kind == OD_CODE ? "function" : "data",
+					od_sec_label(s), s->obj->unit);
+		}
+	}
+}

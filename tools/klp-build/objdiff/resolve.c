@@ -1,0 +1,543 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Following references of the module into the running file. */
+#include <stdlib.h>
+#include <string.h>
+#include "tools/klp-build/objdiff/resolve.h"
+
+static bool boring(const struct lk_sec *s)
+{
+	return !(s->flags & SHF_ALLOC) || s->type == SHT_NOTE;
+}
+
+static bool layouts_equal(const struct lk *a, const struct lk *b)
+{
+	size_t k = 0;
+
+	for (size_t i = 0; i < a->sec_count; i++) {
+		if (boring(&a->sec[i]))
+			continue;
+		while (k < b->sec_count && boring(&b->sec[k]))
+			k++;
+		if (k == b->sec_count || strcmp(a->sec[i].name, b->sec[k].name) || a->sec[i].addr != b->sec[k].addr ||
+		    a->sec[i].size != b->sec[k].size || a->sec[i].type != b->sec[k].type)
+			return false;
+		k++;
+	}
+	while (k < b->sec_count && boring(&b->sec[k]))
+		k++;
+	return k == b->sec_count;
+}
+
+int rs_start(struct rs *r, struct od *d, const struct klp_objdiff_input *in, struct klp_error *e)
+{
+	int rc;
+
+	memset(r, 0, sizeof(*r));
+	r->d = d;
+	rc = lk_load(&d->pool, in->original_linked, false, &r->original, e);
+	if (!rc)
+		rc = lk_load(&d->pool, in->patched_linked, false, &r->patched, e);
+	if (!rc)
+		rc = lk_load(&d->pool, in->running, false, &r->running, e);
+	if (!rc && in->debug) {
+		rc = lk_load(&d->pool, in->debug, true, &r->debug, e);
+		r->have_debug = !rc;
+	}
+	if (rc)
+		return rc;
+	r->symbols = json_array();
+	if (!r->running.build_id_len)
+		od_refuse(d, "", ".note.gnu.build-id", in->running, "link with -Wl,--build-id",
+			  "the running file has no build-id");
+	if (!r->original.sym_count || !r->patched.sym_count)
+		od_refuse(d, "", ".symtab", r->original.sym_count ? in->patched_linked : in->original_linked,
+			  "do not strip in the build tree", "the linked program of the build tree has no symbol table");
+	if (r->have_debug && (r->debug.build_id_len != r->running.build_id_len ||
+			      memcmp(r->debug.build_id, r->running.build_id, r->running.build_id_len)))
+		od_refuse(d, "", ".note.gnu.build-id", in->debug, "give the debug file of exactly this build",
+			  "the debug file has another build-id than the running file");
+	if (r->original.producer && r->running.producer && strcmp(r->original.producer, r->running.producer))
+		od_refuse(d, "", ".comment", in->running, "build with the compiler that built the running file",
+			  "the running file was built by \"%s\", this build by \"%s\"", r->running.producer,
+			  r->original.producer);
+	r->same_layout = layouts_equal(&r->original, &r->running);
+	r->names = r->running.sym_count ? &r->running : r->have_debug && r->debug.sym_count ? &r->debug : NULL;
+	return 0;
+}
+
+bool rs_running_address(struct rs *r, const struct lk_sym *y, struct od_sec *s, uint64_t *addr)
+{
+	const struct lk_sym *found = NULL;
+	unsigned pos, n = 0;
+
+	if (r->same_layout) {
+		*addr = y->value;
+		return true;
+	}
+	if (!r->names) {
+		od_refuse(r->d, y->name, "", s->obj->unit, "give the running file's debug file (--debug)",
+			  "the running file is laid out differently from the rebuilt original and has no symbols");
+		return false;
+	}
+	pos = lk_sympos(&r->original, y);
+	for (size_t i = 1; i < r->names->sym_count; i++) {
+		const struct lk_sym *o = &r->names->sym[i];
+
+		if (o->type != y->type || !o->shndx || strcmp(o->name, y->name) || strcmp(o->file, y->file) ||
+		    (o->bind == STB_LOCAL) != (y->bind == STB_LOCAL))
+			continue;
+		n++;
+		if (n == (pos ? pos : 1))
+			found = o;
+	}
+	if (!found || (!pos && n > 1)) {
+		od_refuse(r->d, y->name, "", s->obj->unit, "rebuild exactly what runs",
+			  found ? "the running file has several symbols of this name"
+				: "the running file has no such symbol");
+		return false;
+	}
+	*addr = found->value;
+	return true;
+}
+
+/* The field that a relocation of a `before` section became, in a linked file. */
+struct place {
+	bool valid, dynamic;
+	uint64_t addr; /* S */
+	uint64_t slot;
+	const struct lk_sym *sym; /* dynamic */
+};
+
+static struct place slot_place(const struct lk *l, uint64_t slot)
+{
+	const struct lk_dynrel *d = lk_rel_at(l, slot);
+	const uint8_t *b = lk_bytes(l, slot, 8);
+	struct place p = {.slot = slot};
+
+	if (d && d->sym && d->sym->shndx == SHN_UNDEF) {
+		p.valid = p.dynamic = true;
+		p.sym = d->sym;
+	} else if (d && d->sym) {
+		p.valid = true;
+		p.addr = d->sym->value;
+	} else if (d && d->type == R_X86_64_RELATIVE) {
+		p.valid = true;
+		p.addr = (uint64_t)d->addend;
+	} else if (!d && b) {
+		p.valid = true;
+		memcpy(&p.addr, b, 8);
+	}
+	return p;
+}
+
+static struct place read_place(const struct lk *l, uint64_t at, const struct od_rel *rel)
+{
+	struct place p = {.valid = false};
+	const uint8_t *b = lk_bytes(l, at - 4, rel->type == R_X86_64_64 ? 12 : 8);
+	const struct lk_dynrel *d;
+	int32_t v;
+	uint64_t slot, w;
+
+	if (at < 4 || !b)
+		return p;
+	b += 4;
+	memcpy(&v, b, 4);
+	switch (rel->type) {
+	case R_X86_64_PC32:
+	case R_X86_64_PLT32:
+		p.valid = true;
+		p.addr = at + (uint64_t)(int64_t)v - (uint64_t)rel->addend;
+		break;
+	case R_X86_64_32:
+		p.valid = true;
+		p.addr = (uint64_t)(uint32_t)v - (uint64_t)rel->addend;
+		break;
+	case R_X86_64_32S:
+		p.valid = true;
+		p.addr = (uint64_t)(int64_t)v - (uint64_t)rel->addend;
+		break;
+	case R_X86_64_64:
+		d = lk_rel_at(l, at);
+		memcpy(&w, b, 8);
+		p.valid = true;
+		if (d && d->sym && d->sym->shndx == SHN_UNDEF) {
+			p.dynamic = true;
+			p.sym = d->sym;
+			return p;
+		}
+		if (d && d->sym)
+			p.addr = d->sym->value;
+		else
+			p.addr = (d ? (uint64_t)d->addend : w) - (uint64_t)rel->addend;
+		break;
+	case R_X86_64_GOTPCREL:
+	case R_X86_64_GOTPCRELX:
+	case R_X86_64_REX_GOTPCRELX:
+		slot = at + 4 + (uint64_t)(int64_t)v;
+		if (b[-2] == 0x8b || (b[-2] == 0xff && (b[-1] == 0x15 || b[-1] == 0x25)) || (b[-2] & 0xc7) == 0x03 ||
+		    b[-2] == 0x85)
+			return slot_place(l, slot);
+		if (b[-2] == 0x8d || (b[-2] == 0x67 && b[-1] == 0xe8)) {
+			p.valid = true;
+			p.addr = slot;
+		} else if (b[-2] == 0xe9) {
+			memcpy(&v, b - 1, 4);
+			p.valid = true;
+			p.addr = at + 3 + (uint64_t)(int64_t)v;
+		} else if (b[-2] == 0xc7) {
+			p.valid = true;
+			p.addr = (uint64_t)(int64_t)v;
+		}
+		break;
+	default:
+		return p;
+	}
+	slot = lk_plt_slot(l, p.addr);
+	if (slot) {
+		struct place q = slot_place(l, slot);
+
+		d = lk_rel_at(l, slot);
+		if (q.valid && q.dynamic)
+			return q;
+		/* a function that the file defines and that can be preempted still goes through its slot */
+		if (d && d->sym) {
+			q.dynamic = true;
+			q.sym = d->sym;
+			return q;
+		}
+	}
+	return p;
+}
+
+static size_t add_symbol(struct rs *r, json_t *o)
+{
+	size_t i;
+	json_t *old;
+
+	json_array_foreach(r->symbols, i, old)
+	{
+		if (json_equal(old, o)) {
+			json_decref(o);
+			return i;
+		}
+	}
+	json_array_append_new(r->symbols, o);
+	return json_array_size(r->symbols) - 1;
+}
+
+static struct rs_result address_symbol(struct rs *r, const char *name, bool function, uint64_t addr, int64_t addend)
+{
+	size_t i = add_symbol(r, json_pack("{s:s,s:s,s:s,s:i,s:I}", "name", name, "how", "address", "type",
+					   function ? "func" : "object", "object", 0, "address", (json_int_t)addr));
+
+	return (struct rs_result){.kind = RS_SYMBOL, .symbol = i, .name = name, .addend = addend};
+}
+
+static struct rs_result refused(struct rs *r, struct od_sec *s, const char *symbol, const char *advice,
+				const char *reason)
+{
+	od_refuse(r->d, symbol, s->name, s->obj->unit, advice, "%s", reason);
+	return (struct rs_result){.kind = RS_FAILED};
+}
+
+static struct rs_result dynamic_symbol(struct rs *r, struct od_sec *s, const struct od_rel *rel, const struct lk_sym *y)
+{
+	const struct lk_sym *have = lk_dynamic(&r->running, y->name);
+	uint64_t got = 0, plt = 0;
+	bool function = y->type != STT_OBJECT && y->type != STT_TLS;
+	size_t i;
+
+	for (size_t k = 0; k < r->running.rel_count; k++) {
+		const struct lk_dynrel *d = &r->running.rel[k];
+
+		if (d->sym && !strcmp(d->sym->name, y->name) &&
+		    (d->type == R_X86_64_GLOB_DAT || d->type == R_X86_64_JUMP_SLOT) &&
+		    (!got || d->type == R_X86_64_GLOB_DAT))
+			got = d->off;
+	}
+	for (size_t k = 0; k < r->running.plt_count; k++) {
+		const struct lk_dynrel *d = lk_rel_at(&r->running, r->running.plt[k].slot);
+
+		if (d && d->sym && !strcmp(d->sym->name, y->name))
+			plt = r->running.plt[k].addr;
+	}
+	if (!od_rel_is_got(rel->type) && rel->type != R_X86_64_64 && !(function && od_rel_use(s, rel) == OD_USE_CALL) &&
+	    !plt) {
+		json_array_append_new(r->d->extern_data,
+				      json_pack("{s:s,s:s}", "symbol", y->name, "file", s->obj->unit));
+		return refused(r, s, y->name, "compile this unit with -mno-direct-extern-access",
+			       "a direct reference to another object's symbol, for which the running file has no copy");
+	}
+	i = add_symbol(r, json_pack("{s:s,s:s,s:s,s:i,s:s,s:I,s:I}", "name", y->name, "how", "dynamic", "type",
+				    function ? "func" : "object", "object", 0, "version",
+				    have ? have->version : y->version, "got", (json_int_t)got, "plt", (json_int_t)plt));
+	return (struct rs_result){.kind = RS_SYMBOL, .symbol = i, .name = y->name, .addend = rel->addend};
+}
+
+static struct rs_result tls_symbol(struct rs *r, struct od_sec *s, const struct od_rel *rel, struct od_target *t)
+{
+	const char *name = t->sym->name;
+	const struct lk_sym *y;
+	uint64_t got = 0, addr, offset_in = 0;
+	int64_t addend = rel->addend;
+	size_t i;
+
+	if (t->sec && t->sym->type == STT_SECTION) {
+		if (!t->sec->sym)
+			return refused(r, s, t->sec->name, "build with -fdata-sections",
+				       "thread-local data without a name");
+		offset_in = t->sec->obj->sym[t->sec->sym].value;
+		t->sym = &t->sec->obj->sym[t->sec->sym];
+		name = t->sym->name;
+		addend -= (int64_t)offset_in;
+	}
+	if (t->sec && !t->sec->peer)
+		return refused(r, s, name, "use a shadow variable", "new thread-local variable");
+	y = t->sec ? lk_sym_of(&r->original, t->sec->peer->obj, &t->sec->peer->obj->sym[t->sec->peer->sym], 0)
+		   : lk_global(&r->original, name);
+	if (y && y->type == STT_TLS && y->shndx) {
+		if (!rs_running_address(r, y, s, &addr))
+			return (struct rs_result){.kind = RS_FAILED};
+	} else {
+		addr = 0;
+	}
+	for (size_t k = 0; k < r->running.rel_count; k++) {
+		const struct lk_dynrel *d = &r->running.rel[k];
+
+		if (d->type != R_X86_64_TPOFF64 && d->type != R_X86_64_DTPMOD64 && d->type != R_X86_64_TLSDESC)
+			continue;
+		if (d->sym ? !strcmp(d->sym->name, name)
+			   : y && (uint64_t)d->addend == addr && d->type != R_X86_64_DTPMOD64)
+			got = d->off;
+	}
+	if (!y && !got)
+		return refused(r, s, name, "use a thread-local variable that the running file knows",
+			       "a thread-local symbol of another object for which the running file has no slot");
+	i = add_symbol(r, json_pack("{s:s,s:s,s:s,s:i,s:I,s:I}", "name", name, "how", "tls", "type", "tls", "object", 0,
+				    "address", (json_int_t)addr, "got", (json_int_t)got));
+	return (struct rs_result){.kind = RS_SYMBOL, .symbol = i, .name = name, .addend = addend};
+}
+
+/* The same symbol in the linked original, by what it is called in the linked patched program. */
+static const struct lk_sym *original_of(struct rs *r, const struct od_target *t, const struct lk_sym *patched)
+{
+	if (t->sec) {
+		const struct od_sec *p = t->sec->peer;
+
+		if (!p)
+			return NULL;
+		if (t->sym->bind != STB_LOCAL)
+			return lk_global(&r->original, t->sym->name);
+		return p->sym ? lk_sym_of(&r->original, p->obj, &p->obj->sym[p->sym], 0) : NULL;
+	}
+	return patched->bind != STB_LOCAL || !*patched->file ? lk_global(&r->original, patched->name) : NULL;
+}
+
+static bool is_entry(const struct od_sec *s, const struct od_rel *rel, const struct od_target *t)
+{
+	int64_t off = t->off + (od_rel_is_pc(rel->type) || od_rel_is_got(rel->type) ? 4 : 0);
+
+	(void)s;
+	return t->sec->sym && off == (int64_t)t->sec->obj->sym[t->sec->sym].value;
+}
+
+struct rs_result rs_resolve(struct rs *r, struct od_sec *s, const struct od_rel *rel)
+{
+	struct rs_result internal = {.kind = RS_INTERNAL, .addend = rel->addend};
+	struct od_target t = od_resolve(&r->d->global_after, s, rel);
+	const struct lk_sym *me = NULL, *want, *y, *found;
+	const struct od_sym *named = t.sym;
+	struct place p = {.valid = false};
+	uint64_t addr, plt = 0;
+	int64_t addend = rel->addend;
+	struct rs_result out;
+
+	if (rel->type == R_X86_64_NONE)
+		return (struct rs_result){.kind = RS_NONE};
+	if (od_rel_is_tls(rel->type))
+		return tls_symbol(r, s, rel, &t);
+	if (!od_rel_is_pc(rel->type) && !od_rel_is_got(rel->type) && rel->type != R_X86_64_64 &&
+	    rel->type != R_X86_64_32 && rel->type != R_X86_64_32S)
+		return refused(r, s, t.sym->name, "build without the option that makes it",
+			       "a relocation type that klp-build does not know");
+	internal.target = t;
+	if (t.sec) {
+		enum od_kind k = t.sec->kind;
+
+		if (k == OD_STRINGS) {
+			internal.kind = t.sec->entsize == 1 ? RS_STRING : RS_INTERNAL;
+			t.sec->included = t.sec->included || t.sec->entsize != 1;
+			return internal;
+		}
+		if (k == OD_ANON || k == OD_CONSTS || k == OD_EXCEPT)
+			return internal;
+		/* what the target has too is called at its own entry (L1), whatever is changed about it */
+		if (t.sec->included && !(k == OD_CODE && t.sec->peer && !t.sec->hot &&
+					 (s->kind != OD_ANON || !od_rel_is_pc(rel->type)) && is_entry(s, rel, &t)))
+			return internal;
+		if (named->type == STT_SECTION) {
+			if (!t.sec->sym)
+				return refused(r, s, t.sec->name, "build with -ffunction-sections -fdata-sections",
+					       "a reference to something without a name");
+			named = &t.sec->obj->sym[t.sec->sym];
+			addend -= (int64_t)named->value;
+		}
+	} else if (t.sym->shndx && (t.sym->shndx & 0xffff) == SHN_ABS) {
+		return refused(r, s, t.sym->name, "", "an absolute symbol");
+	}
+	if (s->sym && s->kind != OD_ANON) {
+		const struct od_sym *own = &s->obj->sym[s->sym];
+
+		me = lk_sym_of(&r->patched, s->obj, own, 1);
+		if (!me)
+			return refused(r, s, own->name, "", "its place in the linked patched program cannot be told");
+		p = read_place(&r->patched, me->value + rel->off - own->value, rel);
+		if (!p.valid)
+			return refused(
+			    r, s, named->name, "",
+			    "what the link made of this reference cannot be read back from the patched program");
+		if (t.sym->type == STT_SECTION && t.sec)
+			p.addr += named->value; /* S was the section's start */
+	}
+	if (p.valid && p.dynamic)
+		return dynamic_symbol(r, s, rel, p.sym);
+	want = t.sec ? lk_sym_of(&r->patched, t.sec->obj, named, 1) : lk_global(&r->patched, named->name);
+	if (!p.valid) {
+		if (!want && !t.sec && lk_dynamic(&r->patched, named->name))
+			return dynamic_symbol(r, s, rel, lk_dynamic(&r->patched, named->name));
+		if (!want)
+			return refused(r, s, named->name, "", "not found in the linked patched program");
+		found = want;
+	} else {
+		found = want && want->value == p.addr ? want : lk_at(&r->patched, p.addr, named->name);
+		plt = lk_plt_slot(&r->patched, p.addr);
+		if (!found && plt && want)
+			found = want; /* an indirect function, through its PLT entry */
+		if (!found)
+			return refused(r, s, named->name, "",
+				       "the patched program resolves this reference to a place without a name");
+		if (found != want && t.sec && (!want || found->value != want->value))
+			t.sec = NULL; /* --wrap, --defsym, versions: what the link chose */
+	}
+	y = original_of(r, &t, found);
+	if (!y || !y->shndx) {
+		const struct lk_sym *dyn = lk_dynamic(&r->patched, named->name);
+
+		if (dyn && (dyn->shndx == SHN_UNDEF || !t.sec))
+			return dynamic_symbol(r, s, rel, dyn);
+		return refused(r, s, named->name, "",
+			       "the original program has no such symbol, or several that cannot be told apart");
+	}
+	if (y->type == STT_GNU_IFUNC)
+		return refused(r, s, named->name, "",
+			       "a function that is chosen at start (ifunc) of the target itself");
+	if (!rs_running_address(r, y, s, &addr))
+		return (struct rs_result){.kind = RS_FAILED};
+	if (t.sec && t.sec->peer && !rs_check_equal(r, t.sec->peer, y, addr))
+		return (struct rs_result){.kind = RS_FAILED};
+	out = address_symbol(r, y->name, y->type == STT_FUNC, addr, addend);
+	return out;
+}
+
+static bool masked(const struct od_sec *s, uint64_t off)
+{
+	for (size_t i = 0; i < s->rel_count; i++) {
+		const struct od_rel *r = &s->rel[i];
+		uint64_t before = od_rel_is_got(r->type) ? 3 : od_rel_is_tls(r->type) ? 4 : 0;
+		uint64_t after = r->type == R_X86_64_64                                   ? 8
+				 : r->type == R_X86_64_TLSGD || r->type == R_X86_64_TLSLD ? 12
+											  : 4;
+
+		if (off + before >= r->off && off < r->off + after)
+			return true;
+	}
+	return false;
+}
+
+/* Operands name the same things although the addresses differ. */
+static bool equal_operand(struct rs *r, struct od_sec *s, const struct od_rel *rel, uint64_t a, uint64_t b)
+{
+	struct place x = read_place(&r->original, a, rel), y = read_place(&r->running, b, rel);
+	struct od_target t = od_resolve(&r->d->global_before, s, rel);
+	const struct lk_sym *m, *n;
+	uint64_t bias = 0;
+
+	if (od_rel_is_tls(rel->type))
+		return true; /* offsets of named variables are checked where they are used */
+	if (!x.valid || !y.valid || x.dynamic != y.dynamic)
+		return false;
+	if (x.dynamic)
+		return !strcmp(x.sym->name, y.sym->name);
+	if (t.sec && (t.sec->kind == OD_STRINGS || t.sec->kind == OD_CONSTS)) {
+		uint64_t w = t.sec->kind == OD_CONSTS ? t.sec->entsize : 0;
+		const uint8_t *p, *q;
+
+		bias = (uint64_t)rel->addend + (od_rel_is_pc(rel->type) ? 4 : 0);
+		if (w)
+			return (p = lk_bytes(&r->original, x.addr + bias, w)) &&
+			       (q = lk_bytes(&r->running, y.addr + bias, w)) && !memcmp(p, q, w);
+		for (;; bias++) {
+			p = lk_bytes(&r->original, x.addr + bias, 1);
+			q = lk_bytes(&r->running, y.addr + bias, 1);
+			if (!p || !q || *p != *q)
+				return false;
+			if (!*p)
+				return true;
+		}
+	}
+	if (t.sec && t.sec->kind == OD_ANON) {
+		if (t.sym->type != STT_SECTION)
+			return true;
+		for (uint64_t i = 0; i < t.sec->size; i++) {
+			const uint8_t *p = lk_bytes(&r->original, x.addr + i, 1),
+				      *q = lk_bytes(&r->running, y.addr + i, 1);
+
+			if (!p || !q || (!masked(t.sec, i) && *p != *q))
+				return false;
+		}
+		return true;
+	}
+	if (t.sec && t.sym->type == STT_SECTION && t.sec->sym)
+		bias = t.sec->obj->sym[t.sec->sym].value;
+	m = lk_at(&r->original, x.addr + bias, NULL);
+	if (!m || !r->names)
+		return false;
+	n = lk_at(r->names, y.addr + bias, m->name);
+	return n && !strcmp(m->name, n->name);
+}
+
+bool rs_check_equal(struct rs *r, struct od_sec *s, const struct lk_sym *y, uint64_t at)
+{
+	const struct od_sym *own = s->sym ? &s->obj->sym[s->sym] : NULL;
+	const uint8_t *a = lk_bytes(&r->original, y->value, y->size), *b = lk_bytes(&r->running, at, y->size);
+
+	if (s->kind != OD_CODE && s->kind != OD_RODATA)
+		return true; /* a variable has the value that it has; its size was compared with the symbol's */
+	if (!a || !b || !own) {
+		od_refuse(r->d, y->name, s->name, s->obj->unit, "rebuild exactly what runs",
+			  "not in the running file as in the rebuild");
+		return false;
+	}
+	for (uint64_t i = 0; i < y->size; i++) {
+		if (a[i] == b[i] || (!r->same_layout && masked(s, own->value + i)))
+			continue;
+		od_refuse(r->d, y->name, s->name, s->obj->unit,
+			  "rebuild exactly what runs: same source, compiler and flags",
+			  "the running file differs from the rebuilt original in %s at offset %llu", y->name,
+			  (unsigned long long)i);
+		return false;
+	}
+	for (size_t i = 0; !r->same_layout && i < s->rel_count; i++) {
+		uint64_t off = s->rel[i].off - own->value;
+
+		if (s->rel[i].off < own->value || off >= y->size ||
+		    equal_operand(r, s, &s->rel[i], y->value + off, at + off))
+			continue;
+		od_refuse(r->d, y->name, s->name, s->obj->unit,
+			  "rebuild exactly what runs: same source, compiler and flags",
+			  "an operand of %s at offset %llu means something else in the running file", y->name,
+			  (unsigned long long)off);
+		return false;
+	}
+	return true;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a reference of the module means in the running file (invariant B2, hazard S4): what the linked patched program
+ * made of it, found again in the linked original, found again in the running file.
+ */
+#ifndef KLP_OBJDIFF_RESOLVE_H
+#define KLP_OBJDIFF_RESOLVE_H
+
+#include "tools/klp-build/objdiff/diff.h"
+#include "tools/klp-build/objdiff/linked.h"
+
+struct rs {
+	struct od *d;
+	struct lk original, patched, running, debug;
+	bool have_debug;
+	bool same_layout;       /* a symbol of the original has its address in the running file too */
+	const struct lk *names; /* symbols of the running file if the layout differs: its own or its debug file's */
+	json_t *symbols;        /* of the metadata */
+};
+
+int rs_start(struct rs *r, struct od *d, const struct klp_objdiff_input *in, struct klp_error *e);
+
+/* Address in the running file of a symbol of the linked original; false (refused) if it cannot be said. */
+bool rs_running_address(struct rs *r, const struct lk_sym *y, struct od_sec *for_whom, uint64_t *addr);
+/* The linked original's function or datum is byte for byte in the running file. Refuses. */
+bool rs_check_equal(struct rs *r, struct od_sec *before, const struct lk_sym *y, uint64_t running);
+
+enum rs_kind { RS_FAILED, RS_INTERNAL, RS_SYMBOL, RS_STRING, RS_NONE };
+struct rs_result {
+	enum rs_kind kind;
+	struct od_target target; /* RS_INTERNAL, RS_STRING */
+	size_t symbol;           /* RS_SYMBOL: index in symbols */
+	const char *name;
+	int64_t addend;
+};
+/* One relocation of a section that goes into the module. RS_FAILED: has been refused. */
+struct rs_result rs_resolve(struct rs *r, struct od_sec *s, const struct od_rel *rel);
+#endif

@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The object half of klp-build from end to end. */
+#include <errno.h>
+#include <fcntl.h>
+#include <sha2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "tools/klp-build/objdiff/module.h"
+#include "patchsite/patchsite.h"
+
+static void list_functions(struct od *d)
+{
+	json_t *changed = json_array(), *fresh = json_array(), *removed = json_array(), *data = json_array();
+
+	for (size_t i = 0; i < d->count; i++) {
+		for (size_t k = 0; k < d->after[i].sec_count; k++) {
+			struct od_sec *s = &d->after[i].sec[k];
+
+			if (!s->included || s->hot)
+				continue;
+			if (s->kind == OD_CODE)
+				json_array_append_new(s->peer ? changed : fresh,
+						      json_pack("{s:s,s:s,s:s}", "symbol", od_sec_label(s), "file",
+								s->obj->unit, "reason", s->reason ? s->reason : ""));
+			else if (s->kind == OD_DATA || s->kind == OD_RODATA)
+				json_array_append_new(data,
+						      json_pack("{s:s,s:s,s:s,s:s}", "symbol", od_sec_label(s), "file",
+								s->obj->unit, "action", s->peer ? "cloned" : "new",
+								"reason", s->reason ? s->reason : ""));
+		}
+		for (size_t k = 0; k < d->before[i].sec_count; k++) {
+			struct od_sec *s = &d->before[i].sec[k];
+
+			if (s->kind == OD_CODE && s->sym && !s->peer && !s->hot)
+				json_array_append_new(removed,
+						      json_pack("{s:s,s:s,s:s}", "symbol", od_sec_label(s), "file",
+								s->obj->unit, "reason", "not in the patched tree"));
+		}
+	}
+	json_object_set_new(d->report, "changed", changed);
+	json_object_set_new(d->report, "new", fresh);
+	json_object_set_new(d->report, "removed", removed);
+	json_object_set_new(d->report, "data", data);
+}
+
+static int analyse(struct od *d, const struct klp_unit *units, size_t n, struct klp_error *e)
+{
+	int rc = od_start(d, units, n, e);
+
+	if (rc)
+		return rc;
+	od_correlate(d);
+	od_compare(d);
+	od_decide(d);
+	od_account(d);
+	return 0;
+}
+
+static bool has_replacement(struct od *d)
+{
+	for (size_t i = 0; i < d->count; i++)
+		for (size_t k = 0; k < d->after[i].sec_count; k++)
+			if (d->after[i].sec[k].included && d->after[i].sec[k].kind == OD_CODE &&
+			    d->after[i].sec[k].peer)
+				return true;
+	return false;
+}
+
+static int finish(struct od *d, int result, json_t **report)
+{
+	*report = json_incref(d->report);
+	od_end(d);
+	return result;
+}
+
+int klp_objdiff_compare(const char *original_o, const char *patched_o, json_t **report, struct klp_error *e)
+{
+	const struct klp_unit u = {.name = patched_o, .original_o = original_o, .patched_o = patched_o};
+	struct od d;
+
+	*report = NULL;
+	if (analyse(&d, &u, 1, e)) {
+		od_end(&d);
+		return KLP_OBJDIFF_FAILED;
+	}
+	list_functions(&d);
+	if (json_array_size(d.refused))
+		return finish(&d, KLP_OBJDIFF_REFUSED, report);
+	return finish(&d, has_replacement(&d) ? KLP_OBJDIFF_BUILT : KLP_OBJDIFF_NO_CHANGE, report);
+}
+
+/* dlsym and other objects would not find it: the patched link must export what the original does. */
+static void check_exports(struct rs *r)
+{
+	const struct lk *a = &r->original, *b = &r->patched;
+
+	for (size_t i = 1; i < b->dyn_count; i++) {
+		const struct lk_sym *y = &b->dyn[i], *o = lk_dynamic(a, y->name);
+
+		if (y->shndx && (!o || !o->shndx) && lk_global(a, y->name) == NULL)
+			od_refuse(
+			    r->d, y->name, ".dynsym", b->path, "make it static or hidden, or restart the program",
+			    "the patched program exports a new symbol that dlsym and other objects could not find");
+	}
+	for (size_t i = 1; i < a->dyn_count; i++) {
+		const struct lk_sym *y = &a->dyn[i], *o = lk_dynamic(b, y->name);
+
+		if (y->shndx && (!o || !o->shndx))
+			od_refuse(r->d, y->name, ".dynsym", b->path, "keep the export",
+				  "the patched program no longer exports it");
+	}
+}
+
+/* A changed function that the link did not take (--gc-sections, an unused archive member) is no part of the target. */
+static void drop_unlinked(struct rs *r)
+{
+	for (size_t i = 0; i < r->d->count; i++)
+		for (size_t k = 0; k < r->d->after[i].sec_count; k++) {
+			struct od_sec *s = &r->d->after[i].sec[k];
+
+			if (!s->included || s->kind != OD_CODE || !s->peer || s->hot || !s->sym)
+				continue;
+			if (lk_sym_of(&r->original, s->peer->obj, &s->peer->obj->sym[s->peer->sym], 0))
+				continue;
+			if (s->peer->obj->group[0] == 0 && s->obj->sym[s->sym].bind == STB_LOCAL) {
+				od_refuse_sec(r->d, s, "rename one of the files",
+					      "several units of the linked program look like this one; it cannot be "
+					      "told which is which");
+				continue;
+			}
+			s->included = false;
+			od_note(r->d, "changed function %s is not linked into the target", od_sec_label(s));
+		}
+}
+
+static char *hex(struct od_pool *p, const uint8_t *b, size_t n)
+{
+	char *s = od_alloc(p, 2 * n + 1, 1);
+
+	for (size_t i = 0; i < n; i++)
+		snprintf(s + 2 * i, 3, "%02x", b[i]);
+	return s;
+}
+
+static const struct klp_site_list_entry *site_of(const struct klp_site_list *l, uint64_t entry)
+{
+	for (size_t i = 0; i < l->count; i++)
+		if (l->entry[i].entry == entry && l->entry[i].recorded)
+			return &l->entry[i];
+	for (size_t i = 0; i < l->count; i++)
+		if (l->entry[i].entry == entry)
+			return &l->entry[i];
+	return NULL;
+}
+
+static void add_range(json_t *ranges, uint64_t from, uint64_t size)
+{
+	json_array_append_new(ranges, json_pack("[I,I]", (json_int_t)from, (json_int_t)(from + size)));
+}
+
+/* One function that the module replaces: where it is, that it is the same there, and that it has a site. */
+static json_t *describe(struct rs *r, struct od_sec *s, const struct klp_site_list *sites)
+{
+	struct od_sec *before = s->peer;
+	struct od_obj *o = before->obj;
+	const struct lk_sym *y = lk_sym_of(&r->original, o, &o->sym[before->sym], 0);
+	const struct klp_site_list_entry *site;
+	const struct lk_sym *dyn;
+	json_t *ranges;
+	uint64_t at, recorded;
+	const uint8_t *bytes;
+	uint8_t digest[SHA256_DIGEST_LENGTH];
+	SHA2_CTX sha;
+
+	if (!y || !rs_running_address(r, y, s, &at) || !rs_check_equal(r, before, y, at))
+		return NULL;
+	site = site_of(sites, y->value);
+	if (!site || site->reason != KLP_OK) {
+		od_refuse_sec(r->d, s, "build the target with klp's flags (pkg-config --cflags klp)",
+			      "the function has no usable patch site: %s",
+			      klp_reason_name(site ? site->reason : KLP_NO_SITE));
+		return NULL;
+	}
+	recorded = at - (site->entry - site->recorded);
+	if (!lk_recorded(&r->running, recorded)) {
+		od_refuse_sec(r->d, s, "build the target with klp's flags (pkg-config --cflags klp)",
+			      "the running file does not record a patch site for the function: %s",
+			      klp_reason_name(KLP_NO_SITE));
+		return NULL;
+	}
+	for (size_t i = 1; i < r->original.sym_count; i++) {
+		const struct lk_sym *x = &r->original.sym[i];
+		bool ours = x == y;
+
+		if (x->value != y->value || x->type != STT_FUNC || !x->shndx)
+			continue;
+		for (size_t k = 1; !ours && k < o->sym_count; k++)
+			ours = o->sym[k].shndx == before->index && !strcmp(o->sym[k].name, x->name);
+		if (!ours && strchr(x->name, '@') == NULL) {
+			od_refuse_sec(r->d, s, "link without --icf", "the linker folded it with %s", x->name);
+			return NULL;
+		}
+	}
+	bytes = lk_bytes(&r->running, at, y->size);
+	if (!bytes || !y->size) {
+		od_refuse_sec(r->d, s, "", "it has no bytes in the running file");
+		return NULL;
+	}
+	SHA256Init(&sha);
+	SHA256Update(&sha, bytes, y->size);
+	SHA256Final(digest, &sha);
+	ranges = json_array();
+	add_range(ranges, at, y->size);
+	for (size_t k = 0; k < o->sec_count; k++) {
+		struct od_sec *c = &o->sec[k];
+		const struct lk_sym *cy;
+		uint64_t ca;
+
+		if (c->hot != before)
+			continue;
+		cy = lk_sym_of(&r->original, o, &o->sym[c->sym], 0);
+		if (!cy || !rs_running_address(r, cy, s, &ca) || !rs_check_equal(r, c, cy, ca)) {
+			json_decref(ranges);
+			od_refuse_sec(r->d, s, "", "its cold part is not in the running file as in the rebuild");
+			return NULL;
+		}
+		add_range(ranges, ca, cy->size);
+	}
+	dyn = lk_dynamic(&r->running, y->name);
+	return json_pack("{s:s,s:s,s:i,s:I,s:I,s:I,s:b,s:o,s:s,s:s}", "name", y->name, "file", y->file, "sympos",
+			 (int)lk_sympos(&r->original, y), "address", (json_int_t)at, "size", (json_int_t)y->size,
+			 "recorded", (json_int_t)recorded, "exported", y->bind != STB_LOCAL && dyn && dyn->shndx,
+			 "ranges", ranges, "replacement", om_function_name(r->d, s), "digest",
+			 hex(&r->d->pool, digest, sizeof(digest)));
+}
+
+static json_t *describe_all(struct rs *r, bool *coupled, bool *exceptions, struct klp_error *e)
+{
+	json_t *functions = json_array();
+	struct klp_site_list sites;
+
+	*coupled = *exceptions = false;
+	if (klp_site_list_file(r->original.path, &sites, e)) {
+		json_decref(functions);
+		return NULL;
+	}
+	for (size_t i = 0; i < r->d->count; i++)
+		for (size_t k = 0; k < r->d->after[i].sec_count; k++) {
+			struct od_sec *s = &r->d->after[i].sec[k];
+			json_t *f;
+
+			if (!s->included)
+				continue;
+			if (s->kind == OD_EXCEPT || s->obj->cplusplus)
+				*exceptions = true;
+			if (s->kind == OD_CODE && s->sym && od_has_clone_suffix(od_sec_label(s)))
+				*coupled = true;
+			if (s->kind != OD_CODE || !s->peer || s->hot)
+				continue;
+			f = describe(r, s, &sites);
+			if (f)
+				json_array_append_new(functions, f);
+		}
+	klp_site_list_free(&sites);
+	if (json_array_size(functions) > 1)
+		*coupled = true;
+	return functions;
+}
+
+static int write_output(const char *path, const uint8_t *image, size_t len, struct klp_error *e)
+{
+	char tmp[4096];
+	int fd;
+
+	if (snprintf(tmp, sizeof(tmp), "%s.tmp", path) >= (int)sizeof(tmp))
+		return klp_fail(e, ENAMETOOLONG, KLP_USAGE, "the output's name is too long");
+	fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	if (fd < 0)
+		return klp_fail(e, errno, KLP_IO, "%s: %s", tmp, strerror(errno));
+	while (len) {
+		ssize_t n = write(fd, image, len);
+
+		if (n <= 0) {
+			int err = n ? errno : EIO;
+
+			close(fd);
+			unlink(tmp);
+			return klp_fail(e, err, KLP_IO, "%s: %s", tmp, strerror(err));
+		}
+		image += n;
+		len -= (size_t)n;
+	}
+	if (close(fd) || rename(tmp, path)) {
+		int err = errno;
+
+		unlink(tmp);
+		return klp_fail(e, err, KLP_IO, "%s: %s", path, strerror(err));
+	}
+	return 0;
+}
+
+static const char *base_of(const char *path)
+{
+	const char *s = strrchr(path, '/');
+
+	return s ? s + 1 : path;
+}
+
+static int build(struct rs *r, const struct klp_objdiff_input *in, struct klp_error *e)
+{
+	struct od *d = r->d;
+	bool coupled, exceptions;
+	json_t *functions, *meta, *escapes, *object;
+	uint8_t *image = NULL;
+	size_t len = 0;
+	int rc;
+
+	functions = describe_all(r, &coupled, &exceptions, e);
+	if (!functions)
+		return KLP_OBJDIFF_FAILED;
+	escapes = json_array();
+	object =
+	    json_pack("{s:s,s:s,s:o}", "name", r->running.soname ? r->running.soname : base_of(in->running), "build_id",
+		      hex(&d->pool, r->running.build_id, r->running.build_id_len), "functions", functions);
+	meta = json_pack("{s:i,s:s,s:s,s:s,s:s,s:s,s:b,s:b,s:o,s:[],s:[o],s:O,s:O}", "format", 1, "name",
+			 in->patch_name, "description", in->description ? in->description : "", "arch", "x86_64",
+			 "built_with", d->count && d->after[0].producer ? d->after[0].producer : "", "klp_version",
+			 KLP_VERSION, "coupled", coupled, "exceptions", exceptions, "escapes", escapes, "labels",
+			 "objects", object, "symbols", r->symbols, "notes", d->notes);
+	if (!meta) {
+		klp_fail(e, EINVAL, KLP_INTERNAL, "the metadata could not be made (a name that is not UTF-8?)");
+		return KLP_OBJDIFF_FAILED;
+	}
+	json_object_set_new(d->report, "metadata", meta);
+	rc = om_build(r, escapes, meta, &image, &len, e);
+	if (json_array_size(d->refused)) {
+		json_object_del(d->report, "metadata");
+		return KLP_OBJDIFF_REFUSED;
+	}
+	if (rc || !image || (!in->dry_run && write_output(in->output, image, len, e)))
+		return KLP_OBJDIFF_FAILED;
+	return KLP_OBJDIFF_BUILT;
+}
+
+int klp_objdiff_run(const struct klp_objdiff_input *in, json_t **report, struct klp_error *e)
+{
+	struct rs r = {.symbols = NULL};
+	struct od d;
+	int rc;
+
+	*report = NULL;
+	if (analyse(&d, in->units, in->unit_count, e) || rs_start(&r, &d, in, e)) {
+		json_decref(r.symbols);
+		od_end(&d);
+		return KLP_OBJDIFF_FAILED;
+	}
+	check_exports(&r);
+	drop_unlinked(&r);
+	list_functions(&d);
+	if (!has_replacement(&d) && !json_array_size(d.refused))
+		rc = KLP_OBJDIFF_NO_CHANGE;
+	else if (json_array_size(d.refused))
+		rc = KLP_OBJDIFF_REFUSED;
+	else
+		rc = build(&r, in, e);
+	json_decref(r.symbols);
+	return finish(&d, rc, report);
+}
