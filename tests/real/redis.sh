@@ -33,9 +33,9 @@ probe() {
 accepted=OK
 refused="ERR Error in ACL SETUSER modifier '%': Syntax error"
 
-# The load: an endless redis-benchmark; it ends with an error at the first reply that is one.
+# The load: an endless redis-benchmark; it ends by itself at the first reply that is an error.
 load_start() {
-	"$tree.bin/redis-benchmark" -h 127.0.0.1 -p "$port" -e -l -q -c 16 -t set,get,incr,lpush,lpop,hset --threads 2 >"$work/bench.txt" 2>&1 &
+	"$tree.bin/redis-benchmark" -h 127.0.0.1 -p "$port" -l -q -c 16 -t set,get,incr,lpush,lpop,hset --threads 2 >"$work/bench.txt" 2>&1 &
 	load=$!
 	started+=("$load")
 	sleep 1
