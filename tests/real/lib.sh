@@ -35,6 +35,7 @@ real_begin() {
 	trap 'exit 130' INT
 	trap 'exit 143' TERM
 	mkdir -p "$cache"
+	PKG_CONFIG_PATH=$build pkg-config --exists klp || die "$build is no build directory of klp"
 }
 
 # A private apt: the machine's own package sources with their deb-src, lists and archives in the cache directory.
