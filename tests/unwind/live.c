@@ -116,12 +116,14 @@ static int check(pid_t pid, const struct test_space *s, const struct parked *p)
 			 name_of(f->lookup - s->exe_bias));
 	}
 	printf("%s: %s, %zu frames, %s\n", p->name, klp_reason_name(trace.verdict), trace.count, chain);
-	if (p->reliable ? trace.verdict != KLP_OK : trace.verdict != KLP_UNW_NO_END) {
+	/* A coroutine's first return address is the first byte of glibc's __start_context: before it there is no row,
+	 * or there is one with an undefined return address; neither is an end. */
+	if (p->reliable ? trace.verdict != KLP_OK
+			: trace.verdict != KLP_UNW_NO_END && trace.verdict != KLP_UNW_NO_ROW) {
 		printf("  the wrong verdict\n");
 		return 1;
 	}
-	/* compare is called with park_read in it; the list names what matters. */
-	if (strcmp(chain, p->chain) != 0 && !strstr(chain, p->chain)) {
+	if (strcmp(chain, p->chain) != 0) {
 		printf("  expected %s\n", p->chain);
 		return 1;
 	}

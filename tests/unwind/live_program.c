@@ -133,7 +133,7 @@ __attribute__((noinline)) static void *in_qsort(void *arg)
 {
 	int v[3] = {3, 2, 1};
 
-	publish("qsort", 1, "compare,in_qsort");
+	publish("qsort", 1, "park_read,compare,in_qsort");
 	qsort(v, 3, sizeof(v[0]), compare);
 	sink += v[0];
 	return arg;
