@@ -45,6 +45,12 @@ static long long kb_seq(const json_t *o)
 	return json_integer_value(json_object_get(o, "seq"));
 }
 
+static const char *kb_relative(const struct kb_drive *d, const char *path)
+{
+	return kb_is_below(path, d->run->root) && strlen(path) > strlen(d->run->root) ? path + strlen(d->run->root) + 1
+										      : path;
+}
+
 static void kb_refuse(struct kb_drive *d, const char *symbol, const char *file, const char *reason, const char *advice)
 {
 	json_t *list = json_object_get(d->report, "refused");
@@ -166,7 +172,7 @@ static bool kb_units_of(struct kb_drive *d, const json_t *link, long long before
 	kb_drop_untaken(*units, kb_str(link, "kept"));
 	json_object_foreach(*units, key, unit) if (json_is_true(json_object_get(unit, "lto")))
 	{
-		kb_refuse(d, "", kb_str(unit, "source"), "was compiled for link-time optimisation",
+		kb_refuse(d, "", kb_relative(d, kb_str(unit, "source")), "was compiled for link-time optimisation",
 			  "build with -fno-lto");
 		ok = false;
 	}
@@ -406,12 +412,12 @@ static bool kb_check_fresh(struct kb_drive *d)
 		const json_t *latest = kb_record_latest(&d->records, key, d->records.seq);
 
 		if (kb_is_stale(d, unit, cache)) {
-			kb_refuse(d, "", kb_str(unit, "source"),
+			kb_refuse(d, "", kb_relative(d, kb_str(unit, "source")),
 				  "was not compiled again by the build command although what it is made from changed",
 				  "make the build command compile everything (make -B, or a clean first)");
 			ok = false;
 		} else if (latest && strcmp(kb_str(latest, "sha"), kb_str(unit, "sha"))) {
-			kb_refuse(d, "", kb_str(unit, "source"),
+			kb_refuse(d, "", kb_relative(d, kb_str(unit, "source")),
 				  "was compiled again, but the target was linked with an older object",
 				  "make the build command link everything again");
 			ok = false;
@@ -419,12 +425,6 @@ static bool kb_check_fresh(struct kb_drive *d)
 	}
 	json_decref(cache);
 	return ok;
-}
-
-static const char *kb_relative(const struct kb_drive *d, const char *path)
-{
-	return kb_is_below(path, d->run->root) && strlen(path) > strlen(d->run->root) ? path + strlen(d->run->root) + 1
-										      : path;
 }
 
 static size_t kb_pair_units(const struct kb_drive *d, struct klp_unit **out)

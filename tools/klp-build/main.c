@@ -61,6 +61,14 @@ static void kb_on_signal(int sig)
 	kb_signal = sig;
 }
 
+/* nohup */
+static bool kb_is_ignored(int sig)
+{
+	struct sigaction sa;
+
+	return !sigaction(sig, NULL, &sa) && sa.sa_handler == SIG_IGN;
+}
+
 static void kb_end_group(pid_t worker)
 {
 	struct timespec tick = {.tv_nsec = 20000000};
@@ -109,8 +117,8 @@ static int kb_supervise(struct kb_run *r)
 	}
 	setpgid(worker, worker);
 	for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
-		sigaction(signals[i], &sa, NULL);
-	sa.sa_handler = kb_on_signal;
+		if (signals[i] != SIGHUP || !kb_is_ignored(SIGHUP))
+			sigaction(signals[i], &sa, NULL);
 	for (;;) {
 		int sig;
 

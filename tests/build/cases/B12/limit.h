@@ -1,0 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+static inline int limit(int v)
+{
+	return v > 100 ? 100 : v;
+}
