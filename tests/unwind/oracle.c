@@ -60,10 +60,12 @@ static bool right(uint64_t pc)
 
 static bool is_call(const uint8_t *b)
 {
-	unsigned i = b[0] >= 0x40 && b[0] <= 0x4f;
+	unsigned i = 0;
 
-	if (b[0] == 0xf2 || b[0] == 0x3e)
-		i = 1 + (b[1] >= 0x40 && b[1] <= 0x4f);
+	/* notrack, bnd, and the addr32 that the linker pads a relaxed call with; then REX */
+	while (i < 4 && (b[i] == 0x3e || b[i] == 0xf2 || b[i] == 0x67))
+		i++;
+	i += b[i] >= 0x40 && b[i] <= 0x4f;
 	return b[i] == 0xe8 || (b[i] == 0xff && ((b[i + 1] >> 3) & 7) == 2);
 }
 
