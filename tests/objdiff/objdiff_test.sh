@@ -1,0 +1,480 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Small programs, each built twice with klp's default flags, and what the object half of klp-build makes of the difference.
+# usage: objdiff_test.sh TOOL COMPILER
+set -u
+tool=$1 cc=$2
+flags="-O2 -g -fpatchable-function-entry=19,16 -ffunction-sections -fdata-sections -fno-section-anchors
+	-fno-ipa-stack-alignment -fno-lto"
+top=$(mktemp -d) || exit 1
+trap 'rm -rf "$top"' EXIT
+failures=0 checks=0
+
+fail() {
+	echo "FAIL: $name: $*"
+	failures=$((failures + 1))
+	[ -s out.json ] && jq -c '{refused,changed,new,data,notes}' out.json
+	[ -s err ] && cat err
+}
+
+# begin NAME [EXTRA COMPILER FLAGS [EXTRA LINKER FLAGS]]: a fresh directory; sources go to a/ and, changed, to b/
+begin() {
+	name=$1 xcc=${2:-} xld=${3:-}
+	mkdir -p "$top/$name/a" "$top/$name/b" && cd "$top/$name" || exit 1
+}
+
+# change FILE SED-EXPRESSION...: everything else is copied as it is
+change() {
+	local f=$1 e
+	cp -n a/* b/
+	shift
+	for e in "$@"; do sed -i "$e" "b/$f"; done
+	cmp -s "a/$f" "b/$f" && fail "the change of $f changes nothing"
+	return 0
+}
+
+objects() {
+	local t f
+	cp -n a/* b/
+	for t in a b; do
+		for f in "$t"/*.c "$t"/*.S; do
+			[ -e "$f" ] || continue
+			(cd $t && $cc $flags $xcc -c "${f#*/}" -o "${f#*/}.o") || { fail "does not compile"; return 1; }
+		done
+	done
+}
+
+build() {
+	local t
+	objects || return 1
+	for t in a b; do
+		$cc $flags $xcc -Wl,--build-id $xld -o $t/prog $t/*.o || { fail "does not link"; return 1; }
+	done
+	strip -o running a/prog
+}
+
+# run EXPECTED [RUNNING [DEBUG]]
+run() {
+	local want=$1 running=${2:-running} debug=${3:--} f units=() rc
+	for f in a/*.o; do
+		[ -e "b/${f#a/}" ] && units+=("$(basename "$f" .o)=$f=b/${f#a/}") || units+=("$(basename "$f" .o)=$f=-")
+	done
+	for f in b/*.o; do [ -e "a/${f#b/}" ] || units+=("$(basename "$f" .o)=-=$f"); done
+	rm -f out.klp
+	"$tool" a/prog b/prog "$running" "$debug" out.klp "${units[@]}" >out.json 2>err
+	rc=$?
+	checks=$((checks + 1))
+	[ $rc = "$want" ] || fail "result $rc instead of $want"
+	if [ "$want" = 0 ] && [ $rc = 0 ]; then check_module; else [ -e out.klp ] && fail "a module although none is to be built"; fi
+	return 0
+}
+
+# What holds for every module: undefined names are klp:..., the metadata in the file is the report's, the bytes repeat.
+check_module() {
+	local n
+	[ -s out.klp ] || { fail "no module"; return; }
+	readelf -W --syms out.klp >syms 2>readelf.err || fail "readelf"
+	[ -s readelf.err ] && fail "readelf: $(cat readelf.err)"
+	awk '$7 == "UND" && $1 != "0:" && $8 !~ /^klp:[0-9]+:/' syms | grep -q . && fail "undefined symbol: $(grep UND syms)"
+	objcopy -O binary --only-section=.klp.meta --set-section-flags .klp.meta=alloc out.klp meta.json
+	[ "$(jq -S . meta.json)" = "$(jq -S .metadata out.json)" ] || fail "metadata of the file and of the report differ"
+	for n in $(jq -r '.metadata.objects[].functions[].replacement' out.json); do
+		[ "$(awk -v n="$n" '$4 == "FUNC" && $8 == n' syms | wc -l)" = 1 ] || fail "replacement $n is not one function"
+	done
+	readelf --debug-dump=frames out.klp >frames 2>frames.err || fail "frames"
+	[ -s frames.err ] && fail "frames: $(cat frames.err)"
+	readelf -SW out.klp | grep -q __patchable && fail "module functions need no sites"
+	cp out.klp first.klp
+	cp out.json first.json
+}
+
+# expect JQ-FILTER: true of the report
+expect() {
+	checks=$((checks + 1))
+	jq -e "$1" out.json >/dev/null || fail "not so: $1"
+}
+changed() { expect "[.changed[].symbol] | sort == $1"; }
+refused() { expect "[.refused[].symbol] | index(\"$1\") != null"; }
+
+begin B01_string
+cat >a/m.c <<'E'
+#include <stdio.h>
+void __attribute__((noinline)) say(int n) { printf("old text %d\n", n); puts("kept"); }
+int main(int argc, char **argv) { (void)argv; say(argc); return 0; }
+E
+change m.c 's/old text/new text/'
+build && run 0 && changed '["say"]'
+expect '.metadata.escapes | length == 1 and (.[0] | test("new text"))'
+expect '[.metadata.symbols[] | select(.name == ".rodata.str")] | length == 1'
+expect '.metadata.symbols[] | select(.name == "printf") | .how == "dynamic" and .got > 0 and .plt > 0 and .version == "GLIBC_2.2.5"'
+expect '.metadata.coupled == false and .metadata.exceptions == false'
+addr=$(nm a/prog | awk '$3 == "say" {print $1}')
+expect ".metadata.objects[0].functions[0] | .address == $((16#$addr)) and .recorded == $((16#$addr - 16)) and .ranges[0][0] == .address"
+expect ".metadata.objects[0].build_id == \"$(readelf -n running | awk '/Build ID/ {print $3}')\""
+run 0
+cmp -s out.klp first.klp || fail "two runs give different bytes"
+
+begin B02_new_data
+cat >a/m.c <<'E'
+static int old_count = 3;
+int __attribute__((noinline)) f(int n) { old_count += n; return old_count; }
+int main(int argc, char **argv) { (void)argv; return f(argc); }
+E
+change m.c 's/^static int old_count = 3;/&\nstatic int limit = 7; static int seen;/' 's/return old_count;/if (old_count > limit) seen++; limit += seen; return old_count;/'
+build && run 0 && changed '["f"]'
+expect '[.data[] | select(.action == "new") | .symbol] | sort == ["limit","seen"]'
+expect '[.metadata.symbols[].name] == ["old_count"]'
+
+begin B03_B04_new_function_and_global
+cat >a/m.c <<'E'
+int g(int);
+int __attribute__((noinline)) f(int n) { return n + 1; }
+int main(int argc, char **argv) { (void)argv; return f(argc) + g(argc); }
+E
+echo 'int g(int n) { return n * 2; }' >a/g.c
+change m.c 's/^int g/extern int shared; int __attribute__((noinline)) helper(int n) { return n * shared; }\n&/' 's/n + 1/helper(n) + 1/'
+change g.c 's/^/int shared = 5;/' 's/n \* 2/n * shared/'
+build && run 0 && changed '["f","g"]'
+expect '[.new[].symbol] == ["helper"] and .metadata.coupled'
+expect '[.data[].symbol] == ["shared"]'
+
+begin B05_B06_statics
+cat >a/m.c <<'E'
+static int __attribute__((noinline)) inner(int n) { static int calls = 1; static int spare; calls += n; spare ^= n; return calls + spare; }
+static int __attribute__((noinline)) second(int n) { static int calls = 5; calls ^= n; return calls; }
+int main(int argc, char **argv) { (void)argv; return inner(argc) + second(argc); }
+E
+change m.c 's/calls += n;/calls += n + 2;/' 's/^static int __attribute__((noinline)) second/static int unused_before(int x) { static int calls = 9; return calls += x; }\n&/' 's/calls ^= n;/calls ^= unused_before(n);/'
+build && run 0 && changed '["inner","second"]'
+expect '[.metadata.symbols[].name | sub("\\.[0-9]+$"; "")] | sort == ["calls","calls","spare"]'
+expect '[.data[].symbol] | length == 1'
+expect '[.metadata.objects[].functions[].file] | unique == ["m.c"]'
+
+begin B07_same_names
+for f in x y; do
+	cat >a/$f.c <<E
+static int state = 1;
+static int __attribute__((noinline)) work(int n) { state += n; return state; }
+int run_$f(int n) { return work(n) + 1; }
+E
+done
+cat >a/m.c <<'E'
+int run_x(int), run_y(int);
+int main(int argc, char **argv) { (void)argv; return run_x(argc) + run_y(argc); }
+E
+change x.c 's/state += n/state += n + 1/'
+change y.c 's/state += n/state += n * 2/'
+build && run 0 && changed '["work","work"]'
+expect '[.metadata.objects[0].functions[] | .file] | sort == ["x.c","y.c"]'
+expect '[.metadata.objects[0].functions[] | .address] | unique | length == 2'
+expect '[.metadata.symbols[] | select(.name == "state") | .address] | unique | length == 2'
+
+begin B08_lines
+cat >a/m.c <<'E'
+int __attribute__((noinline)) f(int n) { return n + 1; }
+int main(int argc, char **argv) { (void)argv; return f(argc); }
+E
+change m.c '1s/^/\n\n\n/'
+build && run 3
+
+begin B09_tables
+cat >a/m.c <<'E'
+#include <stdlib.h>
+int __attribute__((noinline)) table(int n) { switch (n) { case 1: return 11; case 2: return 45; case 3: return 97; case 4: return 12; case 5: return 1000; case 6: return 5; } return 0; }
+int __attribute__((noinline)) jumps(int n) { switch (n) { case 1: return rand(); case 2: return abs(n) + 8; case 3: return atoi("3"); case 4: abort(); case 5: return rand() * 3; case 6: exit(3); } return 1; }
+int main(int argc, char **argv) { (void)argv; return table(argc) + jumps(argc); }
+E
+change m.c 's/return 97/return 98/'
+build && run 0 && changed '["table"]'
+begin B09_jump_table
+cp "$top/B09_tables/a/m.c" a/
+change m.c 's/case 5: return rand() \* 3;/case 5: exit(3);/' 's/case 6: exit(3);/case 6: return rand() * 3;/'
+build && run 0 && changed '["jumps"]'
+expect '.metadata.escapes == []'
+
+begin B10_constant
+cat >a/m.c <<'E'
+double __attribute__((noinline)) f(double n) { return n * 2.5; }
+int main(int argc, char **argv) { (void)argv; return (int)f(argc); }
+E
+change m.c 's/2\.5/2.75/'
+build && run 0 && changed '["f"]'
+expect '.metadata.escapes == []'
+
+begin B11_const_table
+cat >a/m.c <<'E'
+#include <stdio.h>
+static const char *const names[] = { "zero", "one", "two" };
+void __attribute__((noinline)) show(unsigned n) { puts(names[n % 3]); }
+int main(int argc, char **argv) { (void)argv; show((unsigned)argc); return 0; }
+E
+change m.c 's/"one"/"uno"/'
+build && run 0 && changed '["show"]'
+expect '[.data[] | select(.action == "cloned") | .symbol] == ["names"]'
+
+begin B37_ops
+cat >a/m.c <<'E'
+struct ops { int (*rd)(int); int size; };
+static int rd1(int x) { return x; }
+static const struct ops o = { rd1, 64 };
+struct conn { const struct ops *ops; int n; } dflt = { &o, 0 };
+int __attribute__((noinline)) use(struct conn *c) { return c->ops->rd(c->ops->size); }
+int main(int argc, char **argv) { (void)argv; return argc > 3 ? 0 : use(&dflt); }
+E
+change m.c 's/64/32/'
+build && run 4 && refused o
+begin B37_stored
+cat >a/m.c <<'E'
+struct ops { int a, size; };
+static const struct ops o = { 1, 64 };
+const struct ops *current;
+int __attribute__((noinline)) set(void) { current = &o; return 1; }
+int main(int argc, char **argv) { (void)argv; return set() + current[argc].size; }
+E
+change m.c 's/64/32/'
+build && run 4 && refused o
+
+begin B14_cold_and_clones
+cat >a/m.c <<'E'
+#include <stdio.h>
+#include <stdlib.h>
+void __attribute__((cold)) report(int n);
+void __attribute__((noinline)) report(int n) { printf("%d\n", n); }
+static int __attribute__((noinline)) clone(int n, int k) { return n * k + rand(); }
+int __attribute__((noinline)) f(int n) { if (n > 100) { report(n); report(n + 1); abort(); } return clone(n, 3); }
+int main(int argc, char **argv) { (void)argv; return f(argc) + clone(argc + 1, 3); }
+E
+change m.c 's/report(n + 1)/report(n + 2)/' 's/n \* k + rand/n * k - rand/'
+build && run 0
+expect '[.changed[].symbol] | any(startswith("clone")) and any(. == "f")'
+expect '.metadata.coupled'
+expect '[.metadata.objects[0].functions[] | select(.name == "f") | .ranges | length] == [2]'
+
+begin B15_B38_function_pointer
+cat >a/m.c <<'E'
+typedef int (*fn)(int);
+struct hooks { fn call; } h;
+int __attribute__((noinline)) old_hook(int n) { return n + 1; }
+int __attribute__((noinline)) set(int n) { h.call = old_hook; return h.call == old_hook ? n : 0; }
+int main(int argc, char **argv) { (void)argv; return set(argc) + h.call(argc); }
+E
+change m.c 's/return n + 1/return n + 2/' 's/? n : 0/? n : 9/'
+build && run 0 && changed '["old_hook","set"]'
+expect '[.metadata.symbols[] | select(.name == "old_hook") | .how] == ["address"]'
+expect '.metadata.escapes == []'
+begin B15_new_function_escapes
+cp "$top/B15_B38_function_pointer/a/m.c" a/
+change m.c 's/^struct hooks/int added(int n) { return n ^ 3; }\n&/' 's/h.call = old_hook; /h.call = added; /'
+build && run 0 && expect '.metadata.escapes == ["added"]'
+
+begin B16_tls
+cat >a/m.c <<'E'
+__thread int depth = 2;
+static __thread int mine;
+int __attribute__((noinline)) f(int n) { depth += n; mine ^= depth; return mine; }
+int main(int argc, char **argv) { (void)argv; return f(argc); }
+E
+change m.c 's/depth += n/depth += n * 3/'
+build && run 0
+expect '[.metadata.symbols[] | select(.how == "tls") | .name] | sort == ["depth","mine"]'
+begin B16_new_tls
+cp "$top/B16_tls/a/m.c" a/
+change m.c 's/^static __thread int mine;/& static __thread int more;/' 's/return mine/return mine + more++/'
+build && run 4 && refused more
+
+begin B19_recursive
+cat >a/m.c <<'E'
+static int __attribute__((noinline)) deep(int n) { return n < 2 ? n : deep(n - 1) * deep(n - 2) + 1; }
+int main(int argc, char **argv) { (void)argv; return deep(argc); }
+E
+change m.c 's/+ 1;/+ 2;/'
+build && run 0 && changed '["deep"]'
+
+begin B20_initialised_data
+cat >a/m.c <<'E'
+int limit = 10;
+int main(int argc, char **argv) { (void)argv; return argc + limit++; }
+E
+change m.c 's/10/20/'
+build && run 4 && refused limit
+
+begin B22_assembly
+cat >a/s.S <<'E'
+	.section .text.asm_add,"ax",@progbits
+	.globl asm_add
+	.type asm_add, @function
+asm_add: lea 1(%rdi), %eax
+	ret
+	.size asm_add, .-asm_add
+	.section .note.GNU-stack,"",@progbits
+E
+echo 'int asm_add(int); int main(int argc, char **argv) { (void)argv; return asm_add(argc); }' >a/m.c
+change s.S 's/lea 1/lea 2/'
+build && run 4 && refused asm_add
+
+begin B23_constructor
+cat >a/m.c <<'E'
+int ready;
+static void __attribute__((constructor)) start(void) { ready = 1; }
+int main(int argc, char **argv) { (void)argv; return argc + ready; }
+E
+change m.c 's/ready = 1/ready = 2/'
+build && run 4 && refused start
+begin B23_new_constructor
+cp "$top/B23_constructor/a/m.c" a/
+change m.c 's/^int main/static void __attribute__((constructor)) more(void) { ready++; }\n&/'
+build && run 4 && expect '[.refused[].section] | any(startswith(".init_array"))'
+
+begin B25_removed
+cat >a/m.c <<'E'
+static int __attribute__((noinline)) gone(int n) { static int kept; return n + kept++; }
+int __attribute__((noinline)) f(int n) { return gone(n) + 1; }
+int main(int argc, char **argv) { (void)argv; return f(argc); }
+E
+change m.c '/gone(int n)/d' 's/gone(n)/n * 2/'
+build && run 0 && changed '["f"]'
+expect '[.removed[].symbol] == ["gone"] and (.notes | length) >= 1'
+
+begin B33_other_compiler_output
+cp "$top/B01_string/a/m.c" a/
+change m.c 's/old text/new text/'
+build
+sed 's/kept/KEPT and more/' a/m.c >other.c
+$cc ${flags/-O2/-O1} -Wl,--build-id -o other other.c
+run 4 other && expect '[.refused[].reason] | any(test("differs|no such|site"))'
+cp running damaged
+off=$((16#$addr))
+printf '\xcc' | dd of=damaged bs=1 seek=$((off + 20)) conv=notrunc status=none
+run 4 damaged && expect '[.refused[].reason] | any(test("differs .* in say at offset 20"))'
+
+begin B34_B48_other_layout
+cp "$top/B07_same_names/a/"*.c a/
+change x.c 's/state += n/state += n + 1/'
+build
+$cc $flags -Wl,--build-id -o other a/y.c.o a/m.c.o a/x.c.o
+objcopy --only-keep-debug other other.debug
+strip other
+run 4 other && expect '[.refused[].advice] | any(test("--debug"))'
+run 0 other other.debug
+expect "[.metadata.objects[0].functions[0] | .address] == [$((16#$(nm other.debug | awk '$3 == "work" {a[++n] = $1} END {print a[2]}')))]"
+objcopy --only-keep-debug a/prog wrong.debug
+run 4 other wrong.debug && expect '[.refused[].reason] | any(test("build-id"))'
+
+begin B40_stderr
+cat >a/m.c <<'E'
+#include <stdio.h>
+int __attribute__((noinline)) f(int n) { return n + 1; }
+int main(int argc, char **argv) { (void)argv; puts("x"); return f(argc); }
+E
+change m.c 's/return n + 1;/fputs("bad", stderr); return n + 1;/'
+build && run 4 && refused stderr
+expect '[.extern_data[].symbol] == ["stderr"]'
+begin B40_stderr_indirect "-mno-direct-extern-access"
+cp "$top/B40_stderr/a/m.c" a/
+change m.c 's/return n + 1;/fputs("bad", stderr); return n + 1;/'
+build && run 0
+expect '.metadata.symbols[] | select(.name == "stderr") | .how == "dynamic" and .type == "object" and .got == 0'
+expect '.metadata.symbols[] | select(.name == "fputs") | .got == 0 and .plt == 0'
+
+begin B42_wrap "" "-Wl,--wrap=malloc"
+cat >a/m.c <<'E'
+#include <stdlib.h>
+void *__real_malloc(size_t);
+void *__wrap_malloc(size_t n) { return __real_malloc(n + 16); }
+void *__attribute__((noinline)) get(size_t n) { return malloc(n); }
+E
+echo 'void *get(unsigned long); int main(int argc, char **argv) { (void)argv; return !get((unsigned long)argc); }' >a/n.c
+change m.c 's/return malloc(n)/return malloc(n + 1)/'
+# in one unit the reference is undefined only if the unit does not define it: --wrap applies to both
+build && run 0
+expect '[.metadata.symbols[].name] == ["__wrap_malloc"]'
+
+begin B45_export "-fPIC" "-shared"
+cat >a/m.c <<'E'
+int api(int n) { return n + 1; }
+E
+change m.c 's/n + 1/n + 2/' '$aint api_new(int n) { return n * 2; }'
+build && run 4 && refused api_new
+begin library "-fPIC" "-shared"
+echo 'static int v = 1; int api(int n) { return n + v++; } int twice(int n) { return api(n) * 2; }' >a/m.c
+change m.c 's/n + v++/n + v++ * 3/' 's/api(n) \* 2/api(n) * 3/'
+build && run 0 && expect '[.metadata.objects[0].functions[].exported] | all'
+expect '.metadata.symbols[] | select(.name == "api") | .how == "dynamic" and .plt > 0'
+
+begin B50_hardened "-fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE" "-pie -Wl,-z,relro,-z,now"
+cat >a/m.c <<'E'
+#include <stdio.h>
+#include <string.h>
+int __attribute__((noinline)) copy(const char *s) { char b[32]; strncpy(b, s, sizeof(b) - 1); b[31] = 0; return printf("%s\n", b); }
+int main(int argc, char **argv) { return copy(argv[argc - 1]); }
+E
+change m.c 's/"%s\\n"/"<%s>\\n"/'
+build && run 0 && changed '["copy"]'
+
+begin non_pie "-fno-pie" "-no-pie"
+cp "$top/B09_tables/a/m.c" a/
+change m.c 's/return 97/return 98/' 's/rand() \* 3/rand() * 5/' 's/atoi("3")/atoi("4444")/'
+build && run 0 && changed '["jumps","table"]'
+
+begin B51_other_architecture
+cat >a/m.c <<'E'
+int __attribute__((noinline)) f(int n) {
+#ifdef __aarch64__
+	return n;
+#endif
+	return n + 1;
+}
+int main(int argc, char **argv) { (void)argv; return f(argc); }
+E
+change m.c 's/return n;/return n - 1;/'
+build && run 3
+
+begin no_site
+cat >a/m.c <<'E'
+int __attribute__((noinline, patchable_function_entry(0, 0))) f(int n) { return n + 1; }
+int main(int argc, char **argv) { (void)argv; return f(argc); }
+E
+change m.c 's/n + 1/n + 2/'
+build && run 4 && refused f
+
+begin weak_override
+cat >a/m.c <<'E'
+int __attribute__((weak)) policy(int n) { return n; }
+int main(int argc, char **argv) { (void)argv; return policy(argc); }
+E
+echo 'int other;' >a/o.c
+change o.c '$aint policy(int n) { return n + 5; }'
+build && run 4 && refused policy
+
+begin identity
+cp "$top"/B*/a/m.c . 2>/dev/null
+for d in "$top"/*/a; do
+	for f in "$d"/*.o; do
+		[ -e "$f" ] || continue
+		"$tool" compare "$f" "$f" >out.json 2>err
+		checks=$((checks + 1))
+		[ $? = 0 ] && [ "$(jq '(.refused | length) + (.changed | length)' out.json)" = 0 ] || fail "$f differs from itself"
+	done
+done
+"$tool" compare "$f" "$f" >/dev/null
+[ $? = 3 ] || fail "an object compared with itself is no change"
+
+begin damaged_objects
+cp "$top/B09_tables/a/m.c.o" good.o
+size=$(stat -c %s good.o)
+for i in $(seq 1 60); do
+	cp good.o bad.o
+	for k in 1 2 3; do
+		printf "\\x$(printf %02x $(((i * 37 + k * 91) % 256)))" | dd of=bad.o bs=1 seek=$(((i * 7919 + k * 104729) % size)) conv=notrunc status=none
+	done
+	timeout 20 "$tool" compare good.o bad.o >out.json 2>err
+	rc=$?
+	checks=$((checks + 1))
+	[ $rc -le 4 ] || fail "damaged object $i: exit $rc"
+done
+head -c $((size / 2)) good.o >bad.o
+"$tool" compare good.o bad.o >out.json 2>err
+[ $? = 1 ] || fail "half an object is not an error"
+
+echo "$checks checks, $failures failures"
+[ $failures = 0 ]
