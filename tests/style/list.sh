@@ -7,7 +7,7 @@ tracked() {
 		git ls-files -z -- "$@"
 	else
 		local expr=()
-		for p in "$@"; do expr+=(-o -name "${p##*/}"); done
+		for p in "$@"; do [[ $p == :!* ]] || expr+=(-o -name "${p##*/}"); done
 		find . \( -name build -o -name 'build-*' \) -prune -o -type f \( "${expr[@]:1}" \) -print0
 	fi
 }

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# shellcheck has nothing to say about the scripts.
+# The scripts are as shellcheck wants them.
 set -euo pipefail
 # shellcheck source=tests/style/list.sh
 . "$(dirname "$0")/list.sh"
