@@ -6,8 +6,14 @@ tracked() {
 	if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
 		git ls-files -z -- "$@"
 	else
-		local expr=()
-		for p in "$@"; do [[ $p == :!* ]] || expr+=(-o -name "${p##*/}"); done
-		find . \( -name build -o -name 'build-*' \) -prune -o -type f \( "${expr[@]:1}" \) -print0
+		local expr=() without=()
+		for p in "$@"; do
+			case $p in
+			':!'*) without+=(-not -path "./${p#:!}/*") ;;
+			*) expr+=(-o -name "${p##*/}") ;;
+			esac
+		done
+		find . \( -path ./build -o -path './build-*' \) -prune -o -type f \( "${expr[@]:1}" \) \
+			${without[@]+"${without[@]}"} -print0
 	fi
 }
