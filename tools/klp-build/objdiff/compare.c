@@ -88,35 +88,109 @@ static bool same_sort(const struct od_sec *a, const struct od_sec *b)
 	return a->kind == b->kind && !a->sym == !b->sym;
 }
 
+static bool equal_bytes(const struct od_sec *a, const struct od_sec *b)
+{
+	return a->size == b->size && !a->data == !b->data && (!a->data || !memcmp(a->data, b->data, a->size));
+}
+
+/* A static local: its number means nothing, so it is known by its name and by who refers to it. */
+static bool numbered(const struct od_sec *s, const char *base)
+{
+	return base && s->sym && s->kind != OD_CODE && strcmp(od_sec_label(s), base);
+}
+
+struct names {
+	struct od_obj *o;
+	const char **base;
+	struct referrers *ref;
+};
+
+static bool could_be(const struct names *a, size_t i, const struct names *b, size_t k)
+{
+	return !a->o->sec[i].peer && !b->o->sec[k].peer && numbered(&a->o->sec[i], a->base[i]) &&
+	       numbered(&b->o->sec[k], b->base[k]) && same_sort(&a->o->sec[i], &b->o->sec[k]) &&
+	       !strcmp(a->base[i], b->base[k]) && share(&a->ref[i], &b->ref[k]);
+}
+
+/* How many sections of b the section i of a could be; *pick: the only one, or the nth. */
+static size_t candidates(const struct names *a, size_t i, const struct names *b, bool same_bytes, size_t nth,
+			 struct od_sec **pick)
+{
+	size_t n = 0;
+
+	for (size_t k = 0; k < b->o->sec_count; k++) {
+		if (!could_be(a, i, b, k) || (same_bytes && !equal_bytes(&a->o->sec[i], &b->o->sec[k])))
+			continue;
+		if (n++ == nth && pick)
+			*pick = &b->o->sec[k];
+	}
+	return n;
+}
+
+/* The sure ones first: they are no candidates for the others any more. */
+static void correlate_static_local(struct od *d, const struct names *b, size_t i, const struct names *a, bool sure)
+{
+	struct od_sec *s = &b->o->sec[i], *o = NULL;
+	size_t there = candidates(b, i, a, false, 0, &o), here, nth = 0;
+
+	if (!there)
+		return;
+	here = candidates(a, o->index, b, false, 0, NULL);
+	if (there == 1 && here == 1) {
+		pair_up(o, s);
+		return;
+	}
+	if (candidates(b, i, a, true, 0, &o) == 1 && candidates(a, o->index, b, true, 0, NULL) == 1) {
+		pair_up(o, s);
+		return;
+	}
+	if (sure)
+		return;
+	if (there == here) {
+		/* as many as before, so they are in their old order */
+		for (size_t k = 0; k < i; k++)
+			nth += could_be(b, k, b, i);
+		candidates(b, i, a, false, nth, &o);
+		if (!o->peer) {
+			pair_up(o, s);
+			return;
+		}
+	}
+	if (s->kind == OD_DATA || s->kind == OD_TLS)
+		od_refuse_sec(
+		    d, s, "give the new static variable another name",
+		    "several static variables of this name are used by the same function, and not as many as before; "
+		    "it cannot be told which of them keeps its value");
+}
+
 static void correlate_unit(struct od *d, struct od_obj *a, struct od_obj *b)
 {
-	const char **an = base_names(&d->pool, a), **bn = base_names(&d->pool, b);
-	struct referrers *ar = find_referrers(&d->pool, a, an), *br = find_referrers(&d->pool, b, bn);
+	struct names an = {.o = a, .base = base_names(&d->pool, a)}, bn = {.o = b, .base = base_names(&d->pool, b)};
 
-	/* 0: the same name, 1: equal but for numbers that the compiler gave. Static locals always by who refers to
-	 * them. */
+	an.ref = find_referrers(&d->pool, a, an.base);
+	bn.ref = find_referrers(&d->pool, b, bn.base);
+	/* 0: the same name, 1: equal but for numbers that the compiler gave */
 	for (int pass = 0; pass < 2; pass++) {
 		for (size_t i = 0; i < b->sec_count; i++) {
 			struct od_sec *s = &b->sec[i];
 
-			if (!bn[i] || s->peer)
+			if (!bn.base[i] || s->peer || numbered(s, bn.base[i]))
 				continue;
 			for (size_t k = 0; k < a->sec_count; k++) {
 				struct od_sec *o = &a->sec[k];
-				bool numbered;
 
-				if (!an[k] || o->peer || !same_sort(o, s) || strcmp(an[k], bn[i]))
-					continue;
-				if (!pass && strcmp(od_sec_label(o), od_sec_label(s)))
-					continue;
-				numbered = s->sym && s->kind != OD_CODE && strcmp(od_sec_label(s), bn[i]);
-				if (numbered && !share(&ar[k], &br[i]))
+				if (!an.base[k] || o->peer || !same_sort(o, s) || strcmp(an.base[k], bn.base[i]) ||
+				    numbered(o, an.base[k]) || (!pass && strcmp(od_sec_label(o), od_sec_label(s))))
 					continue;
 				pair_up(o, s);
 				break;
 			}
 		}
 	}
+	for (int sure = 1; sure >= 0; sure--)
+		for (size_t i = 0; i < b->sec_count; i++)
+			if (numbered(&b->sec[i], bn.base[i]) && !b->sec[i].peer)
+				correlate_static_local(d, &bn, i, &an, sure);
 }
 
 void od_correlate(struct od *d)

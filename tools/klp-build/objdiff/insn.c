@@ -332,8 +332,12 @@ static int64_t branch_target(const struct od_sec *s, const struct insn *i, bool 
 	for (size_t k = 0; k < s->rel_count; k++) {
 		if (s->rel[k].off < i->at || s->rel[k].off >= i->at + i->len)
 			continue;
+		/* a jump to another function is a tail call; one to the function's own other part goes on */
+		uint32_t in = s->obj->sym[s->rel[k].sym].shndx;
+
 		*external = true;
-		return 0;
+		return in && in < s->obj->sec_count && (s->obj->sec[in].hot == s || s->hot == &s->obj->sec[in]) ? -1
+														: 0;
 	}
 	if (i->imm_len == 1) {
 		rel = (int8_t)s->data[i->imm_at];
@@ -345,6 +349,12 @@ static int64_t branch_target(const struct od_sec *s, const struct insn *i, bool 
 	}
 	*external = false;
 	return (int64_t)(i->at + i->len) + rel;
+}
+
+/* Registers that a call may pass as an argument. */
+static bool passed(unsigned r)
+{
+	return r == 1 || r == 2 || (r >= 6 && r <= 9);
 }
 
 #define MAX_WALK 4096u
@@ -379,7 +389,7 @@ static bool walk(const struct od_sec *s, uint64_t at, unsigned r)
 				goto next;
 			}
 			if ((i.map == 1 && i.op == 0xe8) || (i.map == 1 && i.op == 0xff && (i.reg & 7) == 2)) {
-				if (r == 0 || r == 1 || r == 2 || r == 6 || r == 7 || r == 8 || r == 9)
+				if (passed(r))
 					return false;
 				if (caller_saved(r))
 					goto next;
@@ -393,8 +403,15 @@ static bool walk(const struct od_sec *s, uint64_t at, unsigned r)
 			if (!conditional && !jump)
 				continue;
 			t = branch_target(s, &i, &external);
-			if (external || t < 0 || (uint64_t)t >= s->size)
+			if (t < 0 || (uint64_t)t >= s->size)
 				return false;
+			if (external) {
+				if (passed(r) || !caller_saved(r))
+					return false;
+				if (jump)
+					goto next;
+				continue;
+			}
 			for (size_t k = 0; k < known; k++)
 				dup = dup || seen[k] == (uint64_t)t;
 			if (!dup) {

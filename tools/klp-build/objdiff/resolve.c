@@ -28,8 +28,55 @@ static bool layouts_equal(const struct lk *a, const struct lk *b)
 	return k == b->sec_count;
 }
 
+/* The first address at which the contents differ; false if they are equal. */
+static bool first_difference(const struct lk *a, const struct lk *b, uint64_t *addr)
+{
+	for (size_t i = 0; i < a->sec_count; i++) {
+		const struct lk_sec *s = &a->sec[i], *t;
+
+		if (boring(s) || s->type == SHT_NOBITS)
+			continue;
+		t = NULL;
+		for (size_t k = 0; k < b->sec_count && !t; k++)
+			if (!boring(&b->sec[k]) && b->sec[k].addr == s->addr && b->sec[k].size == s->size &&
+			    b->sec[k].type == s->type && !strcmp(b->sec[k].name, s->name))
+				t = &b->sec[k];
+		for (uint64_t n = 0; n < s->size; n++) {
+			if (t && a->image[s->off + n] == b->image[t->off + n])
+				continue;
+			*addr = s->addr + n;
+			return true;
+		}
+	}
+	return false;
+}
+
+static void refuse_difference(struct rs *r, uint64_t addr)
+{
+	const struct lk_sym *best = NULL;
+	const struct lk_sec *s = lk_sec_at(&r->original, addr);
+
+	for (size_t i = 1; i < r->original.sym_count; i++) {
+		const struct lk_sym *y = &r->original.sym[i];
+
+		if ((y->type == STT_FUNC || y->type == STT_OBJECT) && y->shndx && addr >= y->value &&
+		    addr - y->value < y->size)
+			best = y;
+	}
+	od_refuse(r->d, best ? best->name : "", s ? s->name : "", r->running.path,
+		  "rebuild exactly what runs, or give its debug file (--debug) if only the layout differs",
+		  "the running file differs from the rebuilt original in %s at offset %llu",
+		  best ? best->name
+		  : s  ? s->name
+		       : "a section",
+		  (unsigned long long)(addr - (best ? best->value
+					       : s  ? s->addr
+						    : 0)));
+}
+
 int rs_start(struct rs *r, struct od *d, const struct klp_objdiff_input *in, struct klp_error *e)
 {
+	uint64_t addr = 0;
 	int rc;
 
 	memset(r, 0, sizeof(*r));
@@ -60,8 +107,13 @@ int rs_start(struct rs *r, struct od *d, const struct klp_objdiff_input *in, str
 		od_refuse(d, "", ".comment", in->running, "build with the compiler that built the running file",
 			  "the running file was built by \"%s\", this build by \"%s\"", r->running.producer,
 			  r->original.producer);
-	r->same_layout = layouts_equal(&r->original, &r->running);
 	r->names = r->running.sym_count ? &r->running : r->have_debug && r->debug.sym_count ? &r->debug : NULL;
+	/* equal addresses say nothing unless all that lies there is equal too */
+	if (layouts_equal(&r->original, &r->running)) {
+		r->same_layout = !first_difference(&r->original, &r->running, &addr);
+		if (!r->same_layout && !r->names)
+			refuse_difference(r, addr);
+	}
 	return 0;
 }
 
@@ -94,6 +146,12 @@ bool rs_running_address(struct rs *r, const struct lk_sym *y, struct od_sec *s, 
 		od_refuse(r->d, y->name, "", s->obj->unit, "rebuild exactly what runs",
 			  found ? "the running file has several symbols of this name"
 				: "the running file has no such symbol");
+		return false;
+	}
+	if (found->size != y->size) {
+		od_refuse(r->d, y->name, "", s->obj->unit, "rebuild exactly what runs: same source, compiler and flags",
+			  "%s has %llu bytes in the running file and %llu in the rebuilt original", y->name,
+			  (unsigned long long)found->size, (unsigned long long)y->size);
 		return false;
 	}
 	*addr = found->value;

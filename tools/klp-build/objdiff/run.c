@@ -99,6 +99,11 @@ static void check_exports(struct rs *r)
 	for (size_t i = 1; i < b->dyn_count; i++) {
 		const struct lk_sym *y = &b->dyn[i], *o = lk_dynamic(a, y->name);
 
+		const struct lk_dynrel *copy = y->shndx ? lk_rel_at(b, y->value) : NULL;
+
+		/* the executable's copy of another object's datum is no export of its own */
+		if (copy && copy->type == R_X86_64_COPY)
+			continue;
 		if (y->shndx && (!o || !o->shndx) && lk_global(a, y->name) == NULL)
 			od_refuse(
 			    r->d, y->name, ".dynsym", b->path, "make it static or hidden, or restart the program",
