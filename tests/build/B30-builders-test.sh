@@ -14,7 +14,7 @@ builders_run() {
 	project(case C)
 	set(CMAKE_C_FLAGS "-O2 -g $KLP_CFLAGS")
 	add_library(part STATIC other.c unrelated.c)
-	add_executable(server main.c)
+	add_executable(server loop.c main.c)
 	target_link_libraries(server part)
 	END
 	options=()
@@ -27,10 +27,10 @@ builders_run() {
 	report_has changed other || fail "$name: other is not among the changed functions"
 	nothing_left "$name"
 }
-builders_run absolute "make CC=$(command -v gcc) server" server 3
-builders_run clang "make CC=clang KLP_CFLAGS='$(PKG_CONFIG_PATH=$build pkg-config --variable=cflags_clang klp)' server" server 3
+builders_run absolute "make CC=$(command -v gcc) server" server 4
+builders_run clang "make CC=clang KLP_CFLAGS='$(PKG_CONFIG_PATH=$build pkg-config --variable=cflags_clang klp)' server" server 4
 # shellcheck disable=SC2016 # the build's shell expands it
-builders_run at-once 'gcc -O2 -g $KLP_CFLAGS -o server main.c other.c unrelated.c' server 3
-builders_run cmake-make 'cmake -S . -B out >/dev/null && make -C out' out/server 2
-builders_run cmake-ninja 'cmake -S . -B out -G Ninja >/dev/null && ninja -C out' out/server 2
+builders_run at-once 'gcc -O2 -g $KLP_CFLAGS -o server loop.c main.c other.c unrelated.c' server 4
+builders_run cmake-make 'cmake -S . -B out >/dev/null && make -C out' out/server 3
+builders_run cmake-ninja 'cmake -S . -B out -G Ninja >/dev/null && ninja -C out' out/server 3
 finish

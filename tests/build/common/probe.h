@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A case's program answers every line of its input with one line: probe() is what the patch changes. */
+#ifndef PROBE_H
+#define PROBE_H
+
 #include <stdio.h>
 
+/* The case's answer to one line of input. */
 void probe(const char *input);
 
-int main(void)
-{
-	char line[256];
-
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	while (fgets(line, sizeof(line), stdin))
-		probe(line);
-	return 0;
-}
+#endif
