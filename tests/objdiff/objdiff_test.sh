@@ -369,6 +369,51 @@ expect "[.metadata.objects[0].functions[0] | .address] == [$((16#$(nm other.debu
 objcopy --only-keep-debug a/prog wrong.debug
 run 4 other wrong.debug && expect '[.refused[].reason] | any(test("build-id"))'
 
+begin B38_own_address
+cat >a/m.c <<'E'
+int (*volatile kept)(int);
+static int __attribute__((noinline)) self(int n) { kept = self; return n + 1; }
+int main(int argc, char **argv) { (void)argv; return self(argc) + (kept == self); }
+E
+change m.c 's/n + 1/n + 2/'
+build && run 0 && changed '["self"]'
+expect '[.metadata.symbols[] | select(.name == "self") | .how] == ["address"] and .metadata.escapes == []'
+
+begin B18_alias
+cat >a/m.c <<'E'
+int real(int n) { return n + 1; }
+int other_name(int n) __attribute__((alias("real")));
+int weak_name(int n) __attribute__((weak, alias("real")));
+int __attribute__((noinline)) user(int n) { return other_name(n) + weak_name(n); }
+int main(int argc, char **argv) { (void)argv; return user(argc); }
+E
+change m.c 's/n + 1/n + 2/' 's/+ weak_name(n)/- weak_name(n)/'
+build && run 0 && changed '["real","user"]'
+
+begin B16_tls_shared "-fPIC" "-shared"
+cp "$top/B16_tls/a/m.c" a/
+sed -i '/main/d' a/m.c
+change m.c 's/depth += n/depth += n * 3/'
+build && run 0
+expect '[.metadata.symbols[] | select(.how == "tls") | .name] | sort == ["depth","mine"]'
+
+for level in -O0 -Og -O1 -O3 -Os; do
+	begin "B29$level" $level
+	cp "$top/B09_tables/a/m.c" a/
+	change m.c 's/return 97/return 98/' 's/rand() \* 3/rand() * 5/' 's/atoi("3")/atoi("4444")/'
+	build && run 0 && changed '["jumps","table"]'
+done
+
+if command -v clang >/dev/null; then
+	cc_before=$cc flags_before=$flags
+	cc=clang flags="-O2 -g -fpatchable-function-entry=16,14 -ffunction-sections -fdata-sections -fno-lto"
+	begin B28_clang
+	cp "$top/B09_tables/a/m.c" a/
+	change m.c 's/return 97/return 98/' 's/rand() \* 3/rand() * 5/' 's/atoi("3")/atoi("4444")/'
+	build && run 0 && changed '["jumps","table"]'
+	cc=$cc_before flags=$flags_before
+fi
+
 begin B40_stderr
 cat >a/m.c <<'E'
 #include <stdio.h>

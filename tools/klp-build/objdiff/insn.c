@@ -240,6 +240,23 @@ enum od_use od_rel_use(const struct od_sec *s, const struct od_rel *r)
 	return OD_USE_LOAD;
 }
 
+uint64_t od_own_address(const struct od_sec *s, uint64_t from)
+{
+	uint64_t entry = s->sym ? s->obj->sym[s->sym].value : 0, at = entry;
+	struct insn i;
+	int32_t v;
+
+	while (s->data && at < s->size && decode(s->data, s->size, at, &i)) {
+		at += i.len;
+		if (i.map != 1 || i.op != 0x8d || !i.riprel || i.disp_at < from)
+			continue;
+		memcpy(&v, s->data + i.disp_at, 4);
+		if (at + (uint64_t)(int64_t)v == entry)
+			return i.disp_at;
+	}
+	return 0;
+}
+
 static bool opcode_extension(const struct insn *i)
 {
 	uint8_t op = i->op;

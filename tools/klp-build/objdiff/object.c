@@ -230,6 +230,34 @@ static void find_cold(struct od_pool *p, struct od_obj *o)
 	}
 }
 
+/*
+ * The assembler resolves a reference of a local function to itself. A call may stay in the module; an address must be
+ * the target's own (hazard S2), so its relocation is put back.
+ */
+static void restore_own_address(struct od_pool *p, struct od_sec *s)
+{
+	struct od_rel *more;
+	uint64_t at = 0;
+
+	if (s->kind != OD_CODE || !s->sym || s->hot || s->obj->sym[s->sym].bind != STB_LOCAL)
+		return;
+	while ((at = od_own_address(s, at)) != 0) {
+		bool known = false;
+
+		for (size_t i = 0; i < s->rel_count; i++)
+			known = known || s->rel[i].off == at;
+		if (!known) {
+			more = od_alloc(p, s->rel_count + 1, sizeof(*more));
+			if (s->rel_count)
+				memcpy(more, s->rel, s->rel_count * sizeof(*more));
+			more[s->rel_count++] = (struct od_rel){at, R_X86_64_PC32, s->sym, -4};
+			s->rel = more;
+			qsort(s->rel, s->rel_count, sizeof(*s->rel), by_offset);
+		}
+		at++;
+	}
+}
+
 int od_load_object(struct od_pool *p, const char *path, const char *unit, struct od_obj *o, struct klp_error *e)
 {
 	uint8_t *image;
@@ -359,6 +387,8 @@ int od_load_object(struct od_pool *p, const char *path, const char *unit, struct
 		o->sec[i].kind = kind_of(&o->sec[i]);
 	name_sections(o);
 	find_cold(p, o);
+	for (size_t i = 0; i < o->sec_count; i++)
+		restore_own_address(p, &o->sec[i]);
 	for (size_t i = 0; i < o->sym_count; i++)
 		if (starts(o->sym[i].name, "__gxx_personality"))
 			o->cplusplus = true;

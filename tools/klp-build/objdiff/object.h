@@ -100,6 +100,8 @@ enum od_use { OD_USE_CALL, OD_USE_LOAD, OD_USE_ADDRESS };
 enum od_use od_rel_use(const struct od_sec *s, const struct od_rel *r);
 /* The address goes into a register that is used only as the base of loads before it is overwritten, or not at all. */
 bool od_only_loads(const struct od_sec *s, const struct od_rel *r);
+/* Where, at or behind `at`, code takes the address of its own function without a relocation; 0 nowhere. */
+uint64_t od_own_address(const struct od_sec *s, uint64_t at);
 bool od_rel_is_pc(uint32_t type);
 bool od_rel_is_got(uint32_t type);
 bool od_rel_is_tls(uint32_t type);
