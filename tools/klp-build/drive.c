@@ -497,6 +497,30 @@ static int kb_install(const char *from, const char *to)
 	return ok ? KB_BUILT : KB_FAILED;
 }
 
+static void kb_refuse_layout(void *ctx, const char *type, const char *file, const char *reason)
+{
+	struct kb_drive *d = ctx;
+	char *text = kb_format("the type's layout changes: %s; objects of the old layout live in the process", reason);
+
+	kb_refuse(d, type, kb_relative(d, file), text, "keep the layout: put new members into an object of their own");
+	free(text);
+}
+
+/* true if no type that both programs have changed its layout. */
+static bool kb_check_layouts(struct kb_drive *d)
+{
+	json_t *original = kb_layouts(kb_str(d->original_link, "kept")),
+	       *patched = kb_layouts(kb_str(d->patched_link, "kept"));
+
+	if (!json_object_size(original))
+		json_array_append_new(
+		    d->run->notes, json_string("the program has no debug information (-g): layouts were not compared"));
+	kb_layout_differences(original, patched, kb_refuse_layout, d);
+	json_decref(original);
+	json_decref(patched);
+	return !json_array_size(json_object_get(d->report, "refused"));
+}
+
 static int kb_compare(struct kb_drive *d)
 {
 	const struct kb_options *o = d->run->o;
@@ -592,6 +616,8 @@ static int kb_build_both(struct kb_drive *d)
 	json_array_foreach(d->records.compiles, i, unit) again += kb_seq(unit) > d->original_seq;
 	json_object_set_new(d->facts, "units", json_integer((json_int_t)json_object_size(d->patched_units)));
 	json_object_set_new(d->facts, "compiled_again", json_integer((json_int_t)again));
+	if (!kb_check_layouts(d))
+		return KB_REFUSED;
 	return kb_compare(d);
 }
 

@@ -134,6 +134,12 @@ int kb_run_quiet(char *const argv[], const char *log);        /* exit status or 
 char *kb_debug_file(const char *running, const char *where);
 bool kb_build_id(const char *path, char hex[130], char link[256]);
 
+/* layout.c: the named types of a linked program by unit; empty without debug information. */
+json_t *kb_layouts(const char *path);
+/* Calls fn for every type that both have with another layout. */
+void kb_layout_differences(const json_t *original, const json_t *patched,
+			   void (*fn)(void *ctx, const char *type, const char *file, const char *reason), void *ctx);
+
 /* drive.c */
 int kb_drive(struct kb_run *r);
 

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Do types that both programs have agree in their layout? Objects of the old layout live in the running process: a
+ * member that moved, a type that grew or an enumerator with another value is refused, whether or not the compared code
+ * shows it.
+ */
+#include "klp-build.h"
+
+#include <dwarf.h>
+#include <fcntl.h>
+#include <libdwarf.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define KB_MAX_TYPE_DEPTH 32
+
+static bool kb_unsigned(Dwarf_Debug dbg, Dwarf_Die die, Dwarf_Half at, long long *out)
+{
+	Dwarf_Error error = NULL;
+	Dwarf_Attribute attr = NULL;
+	Dwarf_Unsigned u;
+	Dwarf_Signed s;
+	bool ok = true;
+
+	if (dwarf_attr(die, at, &attr, &error) != DW_DLV_OK) {
+		dwarf_dealloc_error(dbg, error);
+		return false;
+	}
+	if (dwarf_formudata(attr, &u, &error) == DW_DLV_OK) {
+		*out = (long long)u;
+	} else {
+		dwarf_dealloc_error(dbg, error);
+		error = NULL;
+		ok = dwarf_formsdata(attr, &s, &error) == DW_DLV_OK;
+		if (ok)
+			*out = s;
+		dwarf_dealloc_error(dbg, error);
+	}
+	dwarf_dealloc_attribute(attr);
+	return ok;
+}
+
+/* The type that the entry refers to; the caller frees. */
+static Dwarf_Die kb_type_of(Dwarf_Debug dbg, Dwarf_Die die)
+{
+	Dwarf_Error error = NULL;
+	Dwarf_Attribute attr = NULL;
+	Dwarf_Die type = NULL;
+	Dwarf_Off off;
+
+	if (dwarf_attr(die, DW_AT_type, &attr, &error) == DW_DLV_OK) {
+		if (dwarf_global_formref(attr, &off, &error) != DW_DLV_OK ||
+		    dwarf_offdie_b(dbg, off, 1, &type, &error) != DW_DLV_OK)
+			type = NULL;
+		dwarf_dealloc_attribute(attr);
+	}
+	dwarf_dealloc_error(dbg, error);
+	return type;
+}
+
+static char *kb_die_name(Dwarf_Debug dbg, Dwarf_Die die)
+{
+	Dwarf_Error error = NULL;
+	char *name = NULL;
+
+	if (dwarf_diename(die, &name, &error) != DW_DLV_OK)
+		name = NULL;
+	dwarf_dealloc_error(dbg, error);
+	return name;
+}
+
+static Dwarf_Die kb_next(Dwarf_Debug dbg, Dwarf_Die die, bool child)
+{
+	Dwarf_Error error = NULL;
+	Dwarf_Die next = NULL;
+	int rc = child ? dwarf_child(die, &next, &error) : dwarf_siblingof_b(dbg, die, 1, &next, &error);
+
+	dwarf_dealloc_error(dbg, error);
+	return rc == DW_DLV_OK ? next : NULL;
+}
+
+static Dwarf_Half kb_tag(Dwarf_Die die)
+{
+	Dwarf_Error error = NULL;
+	Dwarf_Half tag = 0;
+
+	return dwarf_tag(die, &tag, &error) == DW_DLV_OK ? tag : 0;
+}
+
+static bool kb_is_compound(Dwarf_Half tag)
+{
+	return tag == DW_TAG_structure_type || tag == DW_TAG_union_type || tag == DW_TAG_class_type;
+}
+
+/* Name: place of every member, those of members without a name included. */
+static void kb_members(Dwarf_Debug dbg, Dwarf_Die type, const char *prefix, json_t *out, int depth)
+{
+	size_t anonymous = 0;
+
+	for (Dwarf_Die m = kb_next(dbg, type, true), next; m; m = next) {
+		Dwarf_Half tag = kb_tag(m);
+		long long at = 0, bits = 0, bit = -1, size = -1;
+		char *name = kb_die_name(dbg, m), *key;
+
+		if (tag == DW_TAG_enumerator && name) {
+			if (kb_unsigned(dbg, m, DW_AT_const_value, &at))
+				json_object_set_new_nocheck(out, name, json_sprintf("value %lld", at));
+		} else if (tag == DW_TAG_member) {
+			Dwarf_Die of = kb_type_of(dbg, m);
+
+			kb_unsigned(dbg, m, DW_AT_data_member_location, &at);
+			kb_unsigned(dbg, m, DW_AT_bit_size, &bits);
+			if (!kb_unsigned(dbg, m, DW_AT_data_bit_offset, &bit))
+				kb_unsigned(dbg, m, DW_AT_bit_offset, &bit);
+			key = name ? kb_format("%s%s", prefix, name) : kb_format("%s#%zu", prefix, anonymous++);
+			if (of)
+				kb_unsigned(dbg, of, DW_AT_byte_size, &size);
+			json_object_set_new_nocheck(
+			    out, key, json_sprintf("offset %lld, bit %lld of %lld, size %lld", at, bit, bits, size));
+			if (of && kb_is_compound(kb_tag(of)) && !kb_die_name(dbg, of) && depth < KB_MAX_TYPE_DEPTH) {
+				char *below = kb_format("%s.", key);
+
+				kb_members(dbg, of, below, out, depth + 1);
+				free(below);
+			}
+			free(key);
+			if (of)
+				dwarf_dealloc_die(of);
+		}
+		next = kb_next(dbg, m, false);
+		dwarf_dealloc_die(m);
+	}
+}
+
+static void kb_add_type(Dwarf_Debug dbg, Dwarf_Die type, const char *unit, const char *name, json_t *out)
+{
+	char *key = kb_format("%s\n%s", unit, name);
+	json_t *members = json_object();
+	long long size;
+
+	if (kb_unsigned(dbg, type, DW_AT_byte_size, &size)) {
+		kb_members(dbg, type, "", members, 0);
+		json_object_set_new_nocheck(out, key,
+					    json_pack("{s:I, s:O}", "size", (json_int_t)size, "members", members));
+	}
+	json_decref(members);
+	free(key);
+}
+
+static void kb_unit_types(Dwarf_Debug dbg, Dwarf_Die cu, json_t *out)
+{
+	char *unit = kb_die_name(dbg, cu);
+
+	for (Dwarf_Die d = kb_next(dbg, cu, true), next; d; d = next) {
+		Dwarf_Half tag = kb_tag(d);
+		char *name = kb_die_name(dbg, d), *full;
+
+		if (name && (kb_is_compound(tag) || tag == DW_TAG_enumeration_type)) {
+			full = kb_format("%s %s",
+					 tag == DW_TAG_union_type         ? "union"
+					 : tag == DW_TAG_enumeration_type ? "enum"
+									  : "struct",
+					 name);
+			kb_add_type(dbg, d, unit ? unit : "", full, out);
+			free(full);
+		} else if (name && tag == DW_TAG_typedef) {
+			Dwarf_Die of = kb_type_of(dbg, d);
+
+			if (of && (kb_is_compound(kb_tag(of)) || kb_tag(of) == DW_TAG_enumeration_type) &&
+			    !kb_die_name(dbg, of))
+				kb_add_type(dbg, of, unit ? unit : "", name, out);
+			if (of)
+				dwarf_dealloc_die(of);
+		}
+		next = kb_next(dbg, d, false);
+		dwarf_dealloc_die(d);
+	}
+}
+
+/* Debian 12's libdwarf is from before its version 0.1, where these calls lost some parameters. */
+static Dwarf_Debug kb_open_dwarf(int fd)
+{
+	Dwarf_Error error = NULL;
+	Dwarf_Debug dbg = NULL;
+#ifdef DW_LIBDWARF_VERSION
+	int rc = dwarf_init_b(fd, DW_GROUPNUMBER_ANY, NULL, NULL, &dbg, &error);
+#else
+	int rc = dwarf_init(fd, DW_DLC_READ, NULL, NULL, &dbg, &error);
+#endif
+
+	if (rc == DW_DLV_OK)
+		return dbg;
+	dwarf_dealloc_error(NULL, error);
+	return NULL;
+}
+
+static void kb_close_dwarf(Dwarf_Debug dbg)
+{
+#ifdef DW_LIBDWARF_VERSION
+	dwarf_finish(dbg);
+#else
+	dwarf_finish(dbg, NULL);
+#endif
+}
+
+json_t *kb_layouts(const char *path)
+{
+	Dwarf_Unsigned length, type_offset, next_offset;
+	Dwarf_Half version, address, offset_size, extension, kind;
+	Dwarf_Off abbrev;
+	Dwarf_Sig8 signature;
+	Dwarf_Error error = NULL;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	Dwarf_Debug dbg = fd >= 0 ? kb_open_dwarf(fd) : NULL;
+	json_t *out = json_object();
+
+	if (!dbg)
+		goto out;
+	while (dwarf_next_cu_header_d(dbg, 1, &length, &version, &abbrev, &address, &offset_size, &extension,
+				      &signature, &type_offset, &next_offset, &kind, &error) == DW_DLV_OK) {
+		Dwarf_Die cu = kb_next(dbg, NULL, false);
+
+		if (cu) {
+			kb_unit_types(dbg, cu, out);
+			dwarf_dealloc_die(cu);
+		}
+	}
+	dwarf_dealloc_error(dbg, error);
+	kb_close_dwarf(dbg);
+out:
+	if (fd >= 0)
+		close(fd);
+	return out;
+}
+
+void kb_layout_differences(const json_t *original, const json_t *patched,
+			   void (*fn)(void *ctx, const char *type, const char *file, const char *reason), void *ctx)
+{
+	json_t *done = json_object(), *a, *at;
+	const char *key, *name;
+
+	json_object_foreach((json_t *)(uintptr_t)original, key, a)
+	{
+		const json_t *b = json_object_get(patched, key), *members = json_object_get(b, "members");
+		json_int_t was = json_integer_value(json_object_get(a, "size")),
+			   is = json_integer_value(json_object_get(b, "size"));
+		const char *type = strchr(key, '\n') + 1;
+		char *reason = NULL, *file;
+
+		/* A header's type is in many units; it is said once. */
+		if (!b || json_object_get(done, type))
+			continue;
+		if (was != is)
+			reason = kb_format("its size changes from %lld to %lld bytes", (long long)was, (long long)is);
+		json_object_foreach(json_object_get(a, "members"), name, at)
+		{
+			const char *now = json_string_value(json_object_get(members, name)),
+				   *then = json_string_value(at);
+
+			if (!reason && now && then && strcmp(now, then))
+				reason = kb_format("%s changes from %s to %s", name, then, now);
+			else if (!reason && !now && *name != '#')
+				reason = kb_format("%s is removed or renamed", name);
+		}
+		if (reason) {
+			json_object_set_new_nocheck(done, type, json_true());
+			file = kb_format("%.*s", (int)(type - key - 1), key);
+			fn(ctx, type, file, reason);
+			free(file);
+			free(reason);
+		}
+	}
+	json_decref(done);
+}
