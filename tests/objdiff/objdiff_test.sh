@@ -414,6 +414,35 @@ if command -v clang >/dev/null; then
 	cc=$cc_before flags=$flags_before
 fi
 
+begin exceptions "-fexceptions"
+cat >a/m.c <<'E'
+#include <stdio.h>
+static void done(int *p) { printf("left %d\n", *p); }
+int __attribute__((noinline)) f(int n) { int __attribute__((cleanup(done))) k = n; return puts("in") + k; }
+int main(int argc, char **argv) { (void)argv; return f(argc); }
+E
+change m.c 's/+ k;/- k;/'
+build && run 0 && changed '["f"]'
+expect '.metadata.exceptions'
+readelf -SW out.klp | grep -q gcc_except_table || fail "the exception table is missing"
+
+if command -v g++ >/dev/null; then
+	cc_before=$cc
+	cc="g++ -x c++"
+	begin B35_B46_inline_in_two_units
+	echo 'struct box { int v; int __attribute__((noipa)) get(int n) { return v + n; } };' >a/box.h
+	echo '#include "box.h"' | tee a/m.c >a/o.c
+	echo 'int far_use(int n) { box b = { n }; return b.get(2); }' >>a/o.c
+	echo 'int far_use(int); int main(int argc, char **) { box b = { argc }; return b.get(1) + far_use(argc); }' >>a/m.c
+	change box.h 's/v + n/v + n * 3/'
+	objects
+	cc=g++
+	for t in a b; do g++ -Wl,--build-id -o $t/prog $t/*.o || fail "does not link"; done
+	strip -o running a/prog
+	run 0 && changed '["_ZN3box3getEi"]'
+	cc=$cc_before
+fi
+
 begin B40_stderr
 cat >a/m.c <<'E'
 #include <stdio.h>

@@ -183,6 +183,9 @@ static void decide_section(struct od *d, struct od_sec *s)
 {
 	const char *data = "set it in a callback, or restart the program";
 
+	/* not the copy that the link takes (a weak or COMDAT definition that lost): the winner is compared itself */
+	if (!defined(&d->global_after, s))
+		return;
 	switch (s->kind) {
 	case OD_EXCEPT:
 		if (s->changed && except_partner(s))
