@@ -1,0 +1,21 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# A second patch during a transition: EBUSY, and the one in flight is not disturbed. Unload reverses it.
+. "$(dirname "$0")/lib.sh"
+begin
+start
+asleep
+RC=5 load sleeper --timeout 0.3
+expect_reason PENDING
+expect_result sleeper '.pending[0].function'
+RC=1,4 load fix --timeout 0.5
+expect_reason BUSY
+expect 41 call answer 4
+expect_status enabling '.patches[] | select(.name == "sleeper") | .state'
+unload sleeper
+events "'sleeper': reversing transition from patching to unpatching"
+expect_status 0 '[.patches[] | select(.enabled)] | length'
+ask wake
+wait_for 5 eval 'ask slept; [ "$REPLY" = 100 ]' || die "the sleeper answered $REPLY, expected 100"
+load fix
+expect 42 call answer 4

@@ -1,0 +1,37 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# kill -9 of klpctl at random instants: the target lives and answers one of both versions; the next klpctl completes or reverses.
+. "$(dirname "$0")/lib.sh"
+begin
+start
+ask pairs 2 1
+n=${KLP_KILLS:-$(full 60 1000)}
+lost=0 killed=0
+for ((i = 0; i < n; i++)); do
+	if ((RANDOM % 2)); then
+		"$klpctl" load -p "$(p)" "$(module pair)" >/dev/null 2>&1 &
+	else
+		"$klpctl" unload -p "$(p)" pair >/dev/null 2>&1 &
+	fi
+	tool=$!
+	sleep "0.0$(printf '%02d%d' $((RANDOM % 4)) $((RANDOM % 10)))"
+	kill -KILL $tool 2>/dev/null && killed=$((killed + 1))
+	wait $tool 2>/dev/null
+	alive
+	ask mixes
+	read -r _ mixes _ <<<"$REPLY"
+	[ "$mixes" = 0 ] || die "after $i kills: $mixes mixed observations"
+	if ((i % 10 == 9)); then
+		load pair
+		expect_status 1 '[.patches[] | select(.state == "enabled")] | length'
+		ask mixes
+		read -r _ _ _ before <<<"$REPLY"
+		wait_for 5 eval 'ask mixes; set -- $REPLY; [ "$4" -gt "$before" ]' || die "after kill $i and a load nobody calls the new code"
+		unload pair
+		ask mixes
+		read -r _ _ before _ <<<"$REPLY"
+		wait_for 5 eval 'ask mixes; set -- $REPLY; [ "$3" -gt "$before" ]' || die "after kill $i and an unload nobody calls the old code"
+	fi
+done
+[ $killed -gt $((n / 4)) ] || die "only $killed of $n tools were killed while they worked"
+echo "$killed of $n tools killed, none lost"

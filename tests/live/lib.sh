@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# What the live tests share. Sourced. A test calls `begin`, then the verbs below; whatever happens, everything it started is ended and its
+# directory removed. Exit status 0 passed, 77 skipped (says why), else failed (says what was expected and what came).
+#
+# KLP_BUILD  klp's build directory     KLP_LIVE  the targets and modules that the setup test built, default $KLP_BUILD/live
+# KLP_FULL=1 the counts of the acceptance scenarios instead of the quick ones
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+build=${KLP_BUILD:-$root/build}
+live=${KLP_LIVE:-$build/live}
+klpctl=$build/bin/klpctl
+klp_build=$build/bin/klp-build
+modules=$live/modules
+klp_cflags=$(PKG_CONFIG_PATH=$build pkg-config --cflags klp 2>/dev/null)
+cur=
+declare -A pid wfd rfd
+others=()
+
+die() {
+	printf 'FAILED: %s\n' "$*" >&2
+	if [ -s "${work:-}/events" ]; then
+		printf '%s\n' '-- events:' >&2
+		tail -20 "$work/events" >&2
+	fi
+	if [ -s "${work:-}/json" ]; then
+		printf '%s\n' '-- last result:' >&2
+		tail -c 2000 "$work/json" >&2
+	fi
+	exit 1
+}
+skip() {
+	printf 'SKIPPED: %s\n' "$*" >&2
+	exit 77
+}
+
+cleanup() {
+	local status=$? p
+	trap - EXIT INT TERM
+	for p in ${others[@]+"${others[@]}"} ${pid[@]+"${pid[@]}"}; do
+		kill -KILL "$p" 2>/dev/null
+	done
+	for p in ${others[@]+"${others[@]}"} ${pid[@]+"${pid[@]}"}; do
+		wait "$p" 2>/dev/null
+	done
+	rm -rf "${work:?}"
+	exit "$status"
+}
+
+begin() {
+	work=$(mktemp -d "${TMPDIR:-/tmp}/klp-live.XXXXXX") || exit 1
+	trap cleanup EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM
+	[ -x "$klpctl" ] || die "$klpctl is not built"
+	[ -x "$klp_build" ] || die "$klp_build is not built"
+	[ -n "$klp_cflags" ] || die "$build has no klp.pc"
+	command -v jq >/dev/null || die "jq is not installed"
+	ulimit -c 0
+}
+
+full() { # QUICK FULL: the count to use
+	if [ "${KLP_FULL:-0}" = 1 ]; then echo "$2"; else echo "$1"; fi
+}
+
+module() { # NAME: its file
+	[ -s "$modules/$1.klp" ] || die "module $1 was not built"
+	printf '%s' "$modules/$1.klp"
+}
+
+# target NAME PROGRAM [ARG...]: starts it with pipes to ask through, and makes it the current one.
+target() {
+	local name=$1 w r
+	shift
+	mkfifo "$work/$name.in" "$work/$name.out"
+	"$@" <"$work/$name.in" >"$work/$name.out" 2>"$work/$name.err" &
+	pid[$name]=$!
+	exec {w}>"$work/$name.in" {r}<"$work/$name.out"
+	wfd[$name]=$w
+	rfd[$name]=$r
+	cur=$name
+	ask call leaf 1
+	[ -n "$REPLY" ] || die "the target $name does not answer: $(cat "$work/$name.err")"
+}
+start() { # [NAME [ARG...]]: the usual target
+	local name=${1:-t}
+	[ $# -gt 0 ] && shift
+	target "$name" "$live/dynamic/target" "$@"
+}
+use() { cur=$1; }
+p() { echo "${pid[$cur]}"; }
+
+ask() { # QUESTION...: answer in REPLY
+	REPLY=
+	printf '%s\n' "$*" >&"${wfd[$cur]}" 2>/dev/null || die "the target $cur is gone (asked: $*)"
+	IFS= read -r -t "${ASK_TIMEOUT:-20}" REPLY <&"${rfd[$cur]}" || {
+		if kill -0 "${pid[$cur]}" 2>/dev/null; then
+			die "no answer to '$*': the target $cur hangs ($(cat "/proc/${pid[$cur]}/stat" 2>/dev/null))"
+		fi
+		wait "${pid[$cur]}"
+		die "the target $cur ended with status $? when asked '$*'"
+	}
+}
+expect() { # ANSWER QUESTION...
+	local want=$1
+	shift
+	ask "$@"
+	[ "$REPLY" = "$want" ] || die "'$*' answered '$REPLY', expected '$want'"
+}
+alive() { kill -0 "$(p)" 2>/dev/null || die "the target died"; }
+
+# ctl WANTED-STATUS ARG...: runs klpctl; its JSON goes to $work/json, its events to $work/events. WANTED-STATUS may be a list: 2,3,4
+ctl() {
+	local want=$1 got
+	shift
+	"$klpctl" "$@" >"$work/json" 2>"$work/events"
+	got=$?
+	case ",$want," in *",$got,"*) ;; *) die "klpctl $*: exit status $got, expected $want" ;; esac
+}
+load() { # MODULE [OPTION...]
+	local m
+	m=$(module "$1") || exit 1
+	shift
+	ctl "${RC:-0}" load -v --json -p "$(p)" "$@" "$m"
+}
+unload() { # NAME [OPTION...]
+	local n=$1
+	shift
+	ctl "${RC:-0}" unload -v --json -p "$(p)" "$@" "$n"
+}
+result() { # JQ-EXPRESSION: of the first process of the last result
+	jq -r ".processes[0] | $1" "$work/json" || die "no JSON came"
+}
+status() { # JQ-EXPRESSION: of the current target's status
+	"$klpctl" status --json -p "$(p)" >"$work/status" 2>/dev/null || die "status failed"
+	jq -r ".processes[0] | $1" "$work/status" || die "status: no JSON came"
+}
+expect_status() { # VALUE JQ-EXPRESSION
+	local got
+	got=$(status "$2") || exit 1
+	[ "$got" = "$1" ] || die "status $2 is '$got', expected '$1'"
+}
+expect_result() {
+	local got
+	got=$(result "$2") || exit 1
+	[ "$got" = "$1" ] || die "result $2 is '$got', expected '$1'"
+}
+events() { # TEXT...: they came, in this order
+	local text line at=0
+	for text; do
+		line=$(tail -n +$((at + 1)) "$work/events" | grep -nF -- "$text" | head -1 | cut -d: -f1)
+		[ -n "$line" ] || die "no event \"$text\" behind line $at"
+		at=$((at + line))
+	done
+}
+expect_reason() { # NAME
+	expect_result "$1" .reason
+}
+
+# fingerprint PID: mappings, and a hash over every byte of text and read-only data. What a refused load must leave as it was.
+fingerprint() {
+	python3 - "$1" <<-'PY'
+	import hashlib, re, sys
+	pid = sys.argv[1]
+	h = hashlib.sha256()
+	with open(f"/proc/{pid}/maps") as f, open(f"/proc/{pid}/mem", "rb") as mem:
+	    for line in f:
+	        at, perms, *rest = line.split()
+	        name = rest[3] if len(rest) > 3 else ""
+	        if name in ("[vvar]", "[vvar_vclock]", "[vsyscall]"):
+	            continue
+	        h.update(f"{at} {perms} {name}".encode())
+	        if "w" in perms or "r" not in perms:
+	            continue
+	        low, high = (int(x, 16) for x in at.split("-"))
+	        mem.seek(low)
+	        h.update(mem.read(high - low))
+	print(h.hexdigest())
+	PY
+}
+text_print() { # PID: the same of the file mappings only: what an unload must have put back
+	python3 - "$1" <<-'PY'
+	import hashlib, sys
+	pid = sys.argv[1]
+	h = hashlib.sha256()
+	with open(f"/proc/{pid}/maps") as f, open(f"/proc/{pid}/mem", "rb") as mem:
+	    for line in f:
+	        at, perms, *rest = line.split()
+	        name = rest[3] if len(rest) > 3 else ""
+	        if not name.startswith("/") or "w" in perms or "r" not in perms:
+	            continue
+	        low, high = (int(x, 16) for x in at.split("-"))
+	        mem.seek(low)
+	        h.update(f"{at} {perms} {name}".encode() + mem.read(high - low))
+	print(h.hexdigest())
+	PY
+}
+maps() { grep -vE 'vvar|vdso' "/proc/$(p)/maps" | awk '{print $1, $2, $6}' | grep -v '\[heap\]'; }
+
+wait_for() { # SECONDS COMMAND...: until it succeeds
+	local end=$((SECONDS + $1))
+	shift
+	until "$@"; do
+		[ $SECONDS -lt $end ] || return 1
+		sleep 0.05
+	done
+}
+asleep() { # the sleeper's thread is inside its read
+	ask sleep
+	wait_for 5 bash -c 'for t in /proc/'"$(p)"'/task/*; do [ "${t##*/}" != '"$(p)"' ] && read -r n _ <$t/syscall && [ "$n" = 0 ] && exit 0; done; exit 1' ||
+		die "the sleeping thread did not fall asleep"
+}
+pairs() { # COUNT: load and unload `fix` (or $PAIR) that often, an answer after each
+	local i
+	for ((i = 0; i < $1; i++)); do
+		load fix
+		expect 42 call answer 4
+		unload fix
+		expect 41 call answer 4
+	done
+}
