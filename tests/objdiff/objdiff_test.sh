@@ -443,6 +443,18 @@ if command -v g++ >/dev/null; then
 	cc=$cc_before
 fi
 
+begin unlinked_function "" "-Wl,--gc-sections"
+cat >a/m.c <<'E'
+int __attribute__((noinline)) f(int n) { return n * 3; }
+int main(int argc, char **argv) { (void)argv; return f(argc); }
+E
+# gcc 12 ties a unit's whole table of patch sites to its first function, so the unused one has a unit to itself
+echo 'int unused(int n) { return n + 1; }' >a/u.c
+change u.c 's/^int unused/static int fresh = 4; static int __attribute__((noinline)) extra(int n) { return n * fresh++; }\n&/' 's/n + 1/extra(n) + 2/'
+build && run 3 && expect '.notes | any(test("unused is not linked"))'
+change m.c 's/n \* 3/n * 4/'
+build && run 0 && changed '["f"]' && expect '.new == [] and .data == []'
+
 begin B40_stderr
 cat >a/m.c <<'E'
 #include <stdio.h>

@@ -103,6 +103,8 @@ static void include_code(struct od *d, struct od_sec *s, const char *reason)
 {
 	struct od_sec *f = od_owner(s);
 
+	if (f->unlinked)
+		return;
 	if (f->obj->assembly) {
 		od_refuse_sec(d, f, "change it in C, or restart the program", "assembly changed");
 		return;

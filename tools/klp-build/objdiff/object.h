@@ -66,6 +66,7 @@ struct od_sec {
 	bool changed;                  /* it has a peer, and differs from it */
 	const char *reason;            /* why it is in the module */
 	bool included;                 /* it is in the module */
+	bool unlinked;                 /* the link did not take it */
 	bool refused;                  /* a decision about it has been reported */
 	const struct od_sec *compared; /* of anonymous data: compared with, or being compared with */
 	bool compared_equal;

@@ -121,6 +121,8 @@ static void check_exports(struct rs *r)
 /* A changed function that the link did not take (--gc-sections, an unused archive member) is no part of the target. */
 static void drop_unlinked(struct rs *r)
 {
+	bool again = false;
+
 	for (size_t i = 0; i < r->d->count; i++)
 		for (size_t k = 0; k < r->d->after[i].sec_count; k++) {
 			struct od_sec *s = &r->d->after[i].sec[k];
@@ -135,9 +137,15 @@ static void drop_unlinked(struct rs *r)
 					      "told which is which");
 				continue;
 			}
-			s->included = false;
+			s->unlinked = again = true;
 			od_note(r->d, "changed function %s is not linked into the target", od_sec_label(s));
 		}
+	/* what came along only for their sake goes with them */
+	for (size_t i = 0; again && i < r->d->count; i++)
+		for (size_t k = 0; k < r->d->after[i].sec_count; k++)
+			r->d->after[i].sec[k].included = false;
+	if (again)
+		od_decide(r->d);
 }
 
 static char *hex(struct od_pool *p, const uint8_t *b, size_t n)
