@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* klp_objdiff_run and klp_objdiff_compare as a command, for the test's script: prints the report, exits with the result. */
+/* klp_objdiff_run and klp_objdiff_compare as a command, for the test's script: prints the report, exits with the
+ * result. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,8 +16,8 @@ static int parse_unit(char *arg, struct klp_unit *u)
 	if (!b)
 		return -1;
 	*a++ = *b++ = 0;
-	*u = (struct klp_unit){ arg, strcmp(a, "-") ? a : NULL, strcmp(b, "-") ? b : NULL,
-				strlen(arg) > 2 && !strcmp(arg + strlen(arg) - 2, ".S") };
+	*u = (struct klp_unit){arg, strcmp(a, "-") ? a : NULL, strcmp(b, "-") ? b : NULL,
+			       strlen(arg) > 2 && !strcmp(arg + strlen(arg) - 2, ".S")};
 	return 0;
 }
 
@@ -32,20 +33,21 @@ int main(int argc, char **argv)
 		rc = klp_objdiff_compare(argv[2], argv[3], &report, &e);
 	} else {
 		if (argc < 7 || argc - 6 > MAX_UNITS) {
-			fprintf(stderr, "usage: %s compare A.o B.o | ORIGINAL PATCHED RUNNING DEBUG|- OUTPUT UNIT...\n", argv[0]);
+			fprintf(stderr, "usage: %s compare A.o B.o | ORIGINAL PATCHED RUNNING DEBUG|- OUTPUT UNIT...\n",
+				argv[0]);
 			return 2;
 		}
 		for (int i = 6; i < argc; i++)
 			if (parse_unit(argv[i], &units[n++]))
 				return 2;
-		struct klp_objdiff_input in = { .units = units,
-						.unit_count = n,
-						.original_linked = argv[1],
-						.patched_linked = argv[2],
-						.running = argv[3],
-						.debug = strcmp(argv[4], "-") ? argv[4] : NULL,
-						.patch_name = "fix",
-						.output = argv[5] };
+		struct klp_objdiff_input in = {.units = units,
+					       .unit_count = n,
+					       .original_linked = argv[1],
+					       .patched_linked = argv[2],
+					       .running = argv[3],
+					       .debug = strcmp(argv[4], "-") ? argv[4] : NULL,
+					       .patch_name = "fix",
+					       .output = argv[5]};
 		rc = klp_objdiff_run(&in, &report, &e);
 	}
 	if (report)
