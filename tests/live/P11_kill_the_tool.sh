@@ -26,11 +26,11 @@ for ((i = 0; i < n; i++)); do
 		expect_status 1 '[.patches[] | select(.state == "enabled")] | length'
 		ask mixes
 		read -r _ _ _ before <<<"$REPLY"
-		wait_for 5 eval 'ask mixes; set -- $REPLY; [ "$4" -gt "$before" ]' || die "after kill $i and a load nobody calls the new code"
+		wait_for 5 eval 'ask mixes; read -r _ _ _ now <<<"$REPLY"; [ "$now" -gt "$before" ]' || die "after kill $i and a load nobody calls the new code"
 		unload pair
 		ask mixes
 		read -r _ _ before _ <<<"$REPLY"
-		wait_for 5 eval 'ask mixes; set -- $REPLY; [ "$3" -gt "$before" ]' || die "after kill $i and an unload nobody calls the old code"
+		wait_for 5 eval 'ask mixes; read -r _ _ now _ <<<"$REPLY"; [ "$now" -gt "$before" ]' || die "after kill $i and an unload nobody calls the old code"
 	fi
 done
 [ $killed -gt $((n / 4)) ] || die "only $killed of $n tools were killed while they worked"

@@ -33,8 +33,8 @@ NOINLINE int sleeper(int fd)
 	return 100 + c;
 }
 
-NOINLINE long many(long a, long b, long c, long d, long e, long f, long g, long h, long i, long j, double k, double l, double m, double n, double o,
-		   double p, double q, double r, double s, double t)
+NOINLINE long many(long a, long b, long c, long d, long e, long f, long g, long h, long i, long j, double k, double l,
+		   double m, double n, double o, double p, double q, double r, double s, double t)
 {
 	long sum = a + 2 * b + 3 * c + 4 * d + 5 * e + 6 * f + 7 * g + 8 * h + 9 * i + 10 * j;
 

@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
+#include <sys/epoll.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/mman.h>
@@ -105,15 +107,18 @@ static void on_alarm(int sig)
 	errno = saved;
 }
 
-/* The smallest alternate stack that the kernel takes, and a page under it that says whether it was overrun. */
+/* An alternate stack that holds the kernel's frame and `extra` bytes, and a page under it that says whether it was
+ * overrun. */
 static unsigned char *alt_guard;
 
-static void signals_start(long stack)
+static void signals_start(long extra)
 {
+	long stack = (long)getauxval(AT_MINSIGSTKSZ) + extra;
 	struct itimerval t = {{0, 700}, {0, 700}};
 	struct sigaction sa = {.sa_handler = on_alarm, .sa_flags = SA_RESTART | SA_ONSTACK};
 	stack_t s = {.ss_size = (size_t)stack};
-	unsigned char *m = mmap(NULL, 4096 + (size_t)((stack + 4095) & ~4095), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	unsigned char *m = mmap(NULL, 4096 + (size_t)((stack + 4095) & ~4095), PROT_READ | PROT_WRITE,
+				MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (m == MAP_FAILED)
 		abort();
@@ -175,7 +180,8 @@ static void *writer(void *arg)
 		abort();
 	for (;;) {
 		off_t off = 0;
-		ssize_t n = i == 3 ? sendfile(transfer_fd[i][1], fileno(f), &off, MIB) : write(transfer_fd[i][1], buf, MIB);
+		ssize_t n =
+		    i == 3 ? sendfile(transfer_fd[i][1], fileno(f), &off, MIB) : write(transfer_fd[i][1], buf, MIB);
 
 		transfer[i].done++;
 		if (n != MIB)
@@ -191,8 +197,8 @@ static void tcp_pair(int fd[2])
 	int l = socket(AF_INET, SOCK_STREAM, 0);
 
 	fd[1] = socket(AF_INET, SOCK_STREAM, 0);
-	if (l < 0 || fd[1] < 0 || bind(l, (struct sockaddr *)&a, len) || listen(l, 1) || getsockname(l, (struct sockaddr *)&a, &len) ||
-	    connect(fd[1], (struct sockaddr *)&a, len))
+	if (l < 0 || fd[1] < 0 || bind(l, (struct sockaddr *)&a, len) || listen(l, 1) ||
+	    getsockname(l, (struct sockaddr *)&a, &len) || connect(fd[1], (struct sockaddr *)&a, len))
 		abort();
 	fd[0] = accept(l, NULL, NULL);
 	close(l);
@@ -200,7 +206,8 @@ static void tcp_pair(int fd[2])
 
 static void transfers_start(void)
 {
-	if (pipe(transfer_fd[0]) || socketpair(AF_UNIX, SOCK_STREAM, 0, transfer_fd[1]) || socketpair(AF_UNIX, SOCK_STREAM, 0, transfer_fd[3]))
+	if (pipe(transfer_fd[0]) || socketpair(AF_UNIX, SOCK_STREAM, 0, transfer_fd[1]) ||
+	    socketpair(AF_UNIX, SOCK_STREAM, 0, transfer_fd[3]))
 		abort();
 	tcp_pair(transfer_fd[2]);
 	for (long i = 0; i < 4; i++) {
@@ -261,9 +268,19 @@ static int call1(const char *name, int x)
 	static const struct {
 		const char *name;
 		int (*fn)(int);
-	} fn[] = {{"answer", answer},         {"other", other},       {"third", third},         {"factorial", factorial}, {"is_even", is_even},
-		  {"middle", middle},         {"leaf", leaf},         {"caller7", caller7},     {"callee7", callee7},     {"aux_answer", aux_answer},
-		  {"aux_exported", aux_exported}, {"handled", handled}, {"small_stack", small_stack}};
+	} fn[] = {{"answer", answer},
+		  {"other", other},
+		  {"third", third},
+		  {"factorial", factorial},
+		  {"is_even", is_even},
+		  {"middle", middle},
+		  {"leaf", leaf},
+		  {"caller7", caller7},
+		  {"callee7", callee7},
+		  {"aux_answer", aux_answer},
+		  {"aux_exported", aux_exported},
+		  {"handled", handled},
+		  {"small_stack", small_stack}};
 
 	for (size_t i = 0; i < sizeof(fn) / sizeof(fn[0]); i++)
 		if (!strcmp(fn[i].name, name))
@@ -370,6 +387,39 @@ static void *serve(void *arg)
 	return arg;
 }
 
+/* A daemon that SIGTERM ends: its wait must say EINTR. */
+static volatile sig_atomic_t quit;
+
+static void on_term(int sig)
+{
+	(void)sig;
+	quit = 1;
+}
+
+static int daemon_loop(void)
+{
+	struct sigaction sa = {.sa_handler = on_term};
+	int fd = epoll_create1(0), wrong = 0;
+	sigset_t term, open;
+
+	sigemptyset(&open);
+	sigemptyset(&term);
+	sigaddset(&term, SIGTERM);
+	if (fd < 0 || sigprocmask(SIG_BLOCK, &term, NULL) || sigaction(SIGTERM, &sa, NULL))
+		return 2;
+	puts("ready");
+	fflush(stdout);
+	while (!quit) {
+		struct epoll_event ev;
+		int rc = epoll_pwait(fd, &ev, 1, -1, &open);
+
+		if (rc >= 0 || errno != EINTR || !quit)
+			wrong++;
+		answer(1);
+	}
+	return wrong ? 3 : 7;
+}
+
 int main(int argc, char **argv)
 {
 	sigset_t set;
@@ -377,6 +427,8 @@ int main(int argc, char **argv)
 	sigemptyset(&set);
 	sigaddset(&set, SIGUSR2);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	if (argc > 1 && !strcmp(argv[1], "--daemon"))
+		return daemon_loop();
 	if (argc > 1 && !strcmp(argv[1], "--without-main")) {
 		start(serve, NULL, 0);
 		pthread_exit(NULL);

@@ -13,7 +13,7 @@ struct wait_kind {
 	const char *name;
 	int (*once)(void *arg); /* one wait: 0 as it should be, else errno or a negative number */
 	void *(*make)(void);
-	long period_ms;         /* > 0: it must end after this long */
+	long period_ms; /* > 0: it must end after this long */
 };
 
 /* functions.c: what the modules replace */
@@ -21,8 +21,8 @@ int answer(int x);
 int other(int x);
 int third(int x);
 int sleeper(int fd);
-long many(long a, long b, long c, long d, long e, long f, long g, long h, long i, long j, double k, double l, double m, double n, double o,
-	  double p, double q, double r, double s, double t);
+long many(long a, long b, long c, long d, long e, long f, long g, long h, long i, long j, double k, double l, double m,
+	  double n, double o, double p, double q, double r, double s, double t);
 struct huge make_huge(int seed);
 int sum_varargs(int n, ...);
 int factorial(int n);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One thread in each kind of wait: none may ever fail, return early or (those with a period) return late because of klp. */
+/* One thread in each kind of wait: none may ever fail, return early or (those with a period) return late because of
+ * klp. */
 #include "target.h"
 
 #include <errno.h>
@@ -321,26 +322,26 @@ static int once_ring(void *arg)
 }
 
 static const struct wait_kind kinds[] = {
-	{"read", once_read, make_pipe, NEVER},
-	{"accept", once_accept, make_listener, NEVER},
-	{"epoll_wait", once_epoll, make_epoll, NEVER},
-	{"epoll_wait_timed", once_epoll_timed, make_epoll, PERIOD_MS},
-	{"poll", once_poll, make_pipe, NEVER},
-	{"ppoll", once_ppoll, make_pipe, PERIOD_MS},
-	{"select", once_select, make_pipe, NEVER},
-	{"nanosleep", once_nanosleep, NULL, PERIOD_MS},
-	{"clock_nanosleep", once_clock_nanosleep, NULL, PERIOD_MS},
-	{"futex", once_futex, make_word, NEVER},
-	{"futex_timed", once_futex_timed, make_word, PERIOD_MS},
-	{"cond_wait", once_cond, make_cond, NEVER},
-	{"cond_timedwait", once_cond_timed, make_cond, PERIOD_MS},
-	{"sem_wait", once_sem, make_sem, NEVER},
-	{"sigtimedwait", once_sigtimedwait, NULL, PERIOD_MS},
-	{"semop", once_semop, make_ipc, NEVER},
-	{"msgrcv", once_msgrcv, NULL, NEVER},
-	{"recv_timeo", once_recv, make_timed_socket, PERIOD_MS},
-	{"wait4", once_wait4, make_child, NEVER},
-	{"io_uring_enter", once_ring, make_ring, NEVER},
+    {"read", once_read, make_pipe, NEVER},
+    {"accept", once_accept, make_listener, NEVER},
+    {"epoll_wait", once_epoll, make_epoll, NEVER},
+    {"epoll_wait_timed", once_epoll_timed, make_epoll, PERIOD_MS},
+    {"poll", once_poll, make_pipe, NEVER},
+    {"ppoll", once_ppoll, make_pipe, PERIOD_MS},
+    {"select", once_select, make_pipe, NEVER},
+    {"nanosleep", once_nanosleep, NULL, PERIOD_MS},
+    {"clock_nanosleep", once_clock_nanosleep, NULL, PERIOD_MS},
+    {"futex", once_futex, make_word, NEVER},
+    {"futex_timed", once_futex_timed, make_word, PERIOD_MS},
+    {"cond_wait", once_cond, make_cond, NEVER},
+    {"cond_timedwait", once_cond_timed, make_cond, PERIOD_MS},
+    {"sem_wait", once_sem, make_sem, NEVER},
+    {"sigtimedwait", once_sigtimedwait, NULL, PERIOD_MS},
+    {"semop", once_semop, make_ipc, NEVER},
+    {"msgrcv", once_msgrcv, NULL, NEVER},
+    {"recv_timeo", once_recv, make_timed_socket, PERIOD_MS},
+    {"wait4", once_wait4, make_child, NEVER},
+    {"io_uring_enter", once_ring, make_ring, NEVER},
 };
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
@@ -401,7 +402,7 @@ void waits_report(void)
 {
 	for (size_t i = 0; i < KINDS; i++)
 		if (!(kinds[i].make == make_ring && (long)stat[i].arg < 0))
-			printf("%s %ld %ld %ld %ld %ld;", kinds[i].name, (long)stat[i].returns, (long)stat[i].wrong, (long)stat[i].early,
-			       (long)stat[i].late_us, (long)stat[i].last);
+			printf("%s %ld %ld %ld %ld %ld;", kinds[i].name, (long)stat[i].returns, (long)stat[i].wrong,
+			       (long)stat[i].early, (long)stat[i].late_us, (long)stat[i].last);
 	printf("\n");
 }

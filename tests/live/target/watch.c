@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* watch FILE PROGRAM...: runs the program as its child and appends one line to FILE for everything that a parent can see of it. */
+/* watch FILE PROGRAM...: runs the program as its child and appends one line to FILE for everything that a parent can
+ * see of it. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -41,7 +42,11 @@ int main(int argc, char **argv)
 		if (rc < 0 && errno == EINTR) {
 			fprintf(f, "EINTR\n");
 		} else if (rc == pid) {
-			fprintf(f, "%s %d\n", WIFSTOPPED(status) ? "stopped" : WIFCONTINUED(status) ? "continued" : "ended", status);
+			fprintf(f, "%s %d\n",
+				WIFSTOPPED(status)     ? "stopped"
+				: WIFCONTINUED(status) ? "continued"
+						       : "ended",
+				status);
 			if (WIFEXITED(status) || WIFSIGNALED(status)) {
 				fclose(f);
 				return WIFEXITED(status) ? WEXITSTATUS(status) : 1;

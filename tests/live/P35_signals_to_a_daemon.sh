@@ -1,0 +1,27 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# SIGTERM at a random instant of loads and unloads: the daemon's wait says EINTR and it ends cleanly, every time; and nothing else ever ends its wait.
+. "$(dirname "$0")/lib.sh"
+begin
+for ((i = 0; i < $(full 40 1000); i++)); do
+	"$live/dynamic/target" --daemon >"$work/out" 2>&1 &
+	daemon=$!
+	others+=($daemon)
+	wait_for 5 grep -q ready "$work/out" || die "the daemon does not start"
+	(
+		"$klpctl" load -p $daemon "$modules/fix.klp"
+		"$klpctl" unload -p $daemon fix
+	) >/dev/null 2>&1 &
+	tools=$!
+	others+=($tools)
+	sleep "0.0$(printf '%02d%d' $((RANDOM % 5)) $((RANDOM % 10)))"
+	kill -TERM $daemon
+	end=$((SECONDS + 10))
+	while kill -0 $daemon 2>/dev/null && [ $SECONDS -lt $end ]; do sleep 0.01; done
+	kill -0 $daemon 2>/dev/null && die "round $i: SIGTERM was lost: the daemon still runs"
+	wait $daemon
+	rc=$?
+	[ $rc = 7 ] || die "round $i: the daemon ended with status $rc, expected 7 (3: its wait ended without a signal)"
+	wait $tools
+	others=()
+done

@@ -1,0 +1,15 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# 1 MiB writes on pipe, TCP, AF_UNIX and a sendfile during loads: none is cut short.
+. "$(dirname "$0")/lib.sh"
+begin
+start
+ask transfers
+sleep 0.3
+pairs "$(full 60 1000)"
+ask transferred
+echo "$REPLY"
+while read -r kind done cut; do
+	[ "$cut" = 0 ] || die "$kind: $cut of $done were cut short"
+	[ "$done" -gt 3 ] || die "$kind: only $done transfers, nothing was tried"
+done < <(tr ';' '\n' <<<"$REPLY" | grep .)
