@@ -9,7 +9,7 @@ before=$(text_print "$(p)")
 load fix
 events "enabling patch 'fix'" "'fix': initializing patching transition" "'fix': starting patching transition" \
 	"'fix': completing patching transition" "'fix': patching complete"
-expect_result done .result
+expect_result "done" .result
 expect_result fix .patch
 expect_result 1 .functions
 expect 42 call answer 4

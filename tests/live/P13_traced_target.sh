@@ -18,7 +18,7 @@ for tracer in gdb strace; do
 		strace -f -o /dev/null -p "$(p)" >"$work/tracer" 2>&1 &
 		tool=$!
 	fi
-	others+=($tool)
+	others+=("$tool")
 	wait_for 20 traced || die "$tracer did not attach: $(tail -3 "$work/tracer")"
 	sleep 1
 	RC=4 load fix

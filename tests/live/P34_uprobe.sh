@@ -26,7 +26,7 @@ effective() { # the new answer, or an honest status
 probe_on || skip "the kernel does not take a uprobe on $live/dynamic/target"
 expect 41 call answer 4
 RC=0,4 load fix
-if [ "$(result .result)" = done ]; then
+if [ "$(result .result)" = "done" ]; then
 	effective "a probe before the load"
 	probe_off
 	effective "that probe gone"

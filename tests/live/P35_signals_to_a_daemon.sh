@@ -6,14 +6,14 @@ begin
 for ((i = 0; i < $(full 40 1000); i++)); do
 	"$live/dynamic/target" --daemon >"$work/out" 2>&1 &
 	daemon=$!
-	others+=($daemon)
+	others+=("$daemon")
 	wait_for 5 grep -q ready "$work/out" || die "the daemon does not start"
 	(
 		"$klpctl" load -p $daemon "$modules/fix.klp"
 		"$klpctl" unload -p $daemon fix
 	) >/dev/null 2>&1 &
 	tools=$!
-	others+=($tools)
+	others+=("$tools")
 	sleep "0.0$(printf '%02d%d' $((RANDOM % 5)) $((RANDOM % 10)))"
 	kill -TERM $daemon
 	end=$((SECONDS + 10))

@@ -9,7 +9,7 @@ sleep 0.3
 pairs "$(full 60 1000)"
 ask transferred
 echo "$REPLY"
-while read -r kind done cut; do
-	[ "$cut" = 0 ] || die "$kind: $cut of $done were cut short"
-	[ "$done" -gt 3 ] || die "$kind: only $done transfers, nothing was tried"
+while read -r kind count cut; do
+	[ "$cut" = 0 ] || die "$kind: $cut of $count were cut short"
+	[ "$count" -gt 3 ] || die "$kind: only $count transfers, nothing was tried"
 done < <(tr ';' '\n' <<<"$REPLY" | grep .)

@@ -92,7 +92,12 @@ p() { echo "${pid[$cur]}"; }
 
 ask() { # QUESTION...: answer in REPLY
 	REPLY=
-	printf '%s\n' "$*" >&"${wfd[$cur]}" 2>/dev/null || die "the target $cur is gone (asked: $*)"
+	local fd=${wfd[$cur]}
+	if ! kill -0 "${pid[$cur]}" 2>/dev/null; then
+		wait "${pid[$cur]}"
+		die "the target $cur has ended with status $? (asked: $*)"
+	fi
+	printf '%s\n' "$*" >&"$fd" || die "the target $cur does not listen (asked: $*)"
 	IFS= read -r -t "${ASK_TIMEOUT:-20}" REPLY <&"${rfd[$cur]}" || {
 		if kill -0 "${pid[$cur]}" 2>/dev/null; then
 			die "no answer to '$*': the target $cur hangs ($(cat "/proc/${pid[$cur]}/stat" 2>/dev/null))"
