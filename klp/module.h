@@ -29,6 +29,8 @@ struct klp_module_function {
 	struct klp_range range[KLP_MODULE_MAX_RANGES]; /* all of its code, cold parts included, file vaddrs */
 	size_t range_count;
 	char *replacement;             /* symbol in the module */
+	uint8_t digest[32];            /* SHA-256 of the original bytes [address, address + size) in the file */
+	bool has_digest;
 };
 
 struct klp_module_object {
@@ -46,6 +48,7 @@ struct klp_module_symbol {
 	uint64_t address;              /* ADDRESS: file vaddr; TLS: offset in the object's PT_TLS */
 	uint64_t got, plt;             /* DYNAMIC: file vaddr of the object's own GOT slot and PLT entry, 0 none */
 	uint64_t got_tls;              /* TLS: the object's own TPOFF or DTPMOD/TLSDESC slot, 0 none */
+	bool has_address;              /* TLS: address is known; else only the slot tells */
 };
 
 struct klp_module { /* opaque to users of <klp/klp.h> */
@@ -67,5 +70,11 @@ int klp_module_read(const char *path, struct klp_module *m, struct klp_error *e)
 /* From the metadata alone, as it lies in a target. */
 int klp_module_parse_meta(const char *text, size_t len, struct klp_module *m, struct klp_error *e);
 void klp_module_free(struct klp_module *m);
+
+/*
+ * Invariant L3: 0, or -EOPNOTSUPP/KLP_NO_UNWIND_INFO for a module through whose frames an exception could pass: `exceptions` is true, or its
+ * own unwind information names a personality routine. Plain C passes; what that leaves open is in docs/module-format.md.
+ */
+int klp_module_check_unwind(const struct klp_module *m, const struct klp_process *p, struct klp_error *e);
 
 #endif

@@ -53,16 +53,18 @@ struct klp_rt_image {
 	uint32_t reserved;
 };
 
-/* One borrow: written by E into the r-x image page at a fixed place before the thread is redirected (never changed while it runs). */
+/* One borrow: written by E into the control block before the thread is redirected (never changed while it runs). The offsets are borrow.S's. */
 struct klp_rt_borrow {
 	uint64_t cb;             /* address of the control block */
-	uint64_t cb_size;
-	uint64_t map_cb;         /* 1: mmap(MAP_FIXED) the control block first */
-	uint64_t frame_restart;  /* address of the signal frame that goes home as if nothing had happened */
+	uint64_t reserved[2];
+	uint64_t frame_restart;  /* stack pointer for the rt_sigreturn that goes home as if nothing had happened */
 	uint64_t frame_eintr;    /* the same, but the interrupted call returns -EINTR (A2) */
 	uint64_t old_mask;       /* the thread's own signal mask */
 	uint64_t eintr_always;   /* 1: any handled signal makes it EINTR (calls of the -ERESTARTNOHAND class) */
 	uint64_t has_call;       /* 0: the thread was in user code; frame_restart is used whatever is pending */
+	uint64_t stack_top;      /* of the helper */
+	uint64_t result;         /* address of cb->borrow_result */
+	uint64_t scratch;        /* address of cb->borrow_scratch */
 };
 
 /* The registers that the trampoline saved, as dispatch and ops see them. x86_64. */
@@ -206,7 +208,8 @@ struct klp_rt_cb {
 	uint64_t sync_registered;/* H */
 	uint32_t helper_tid;     /* H  as the target's pid namespace sees it; 0 none */
 	int32_t borrow_result;   /* the borrowed thread: result of its clone */
-	uint64_t borrow_pending; /* scratch of klp_rt_borrow */
+	uint64_t borrow_scratch[4]; /* the borrowed thread: pending set, struct sigaction */
+	struct klp_rt_borrow borrow; /* E */
 	uint8_t request;         /* E  one byte: a new value is a new request */
 	uint8_t done;            /* H  equals request when it has been executed */
 	uint8_t pad[6];

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The rt_sigframe of x86_64, from the address where the restorer's `ret` pops it:
+ *
+ *	  0	pretcode: the restorer
+ *	  8	uc_flags  16 uc_link  24 uc_stack {sp, flags, size}  48 sigcontext  304 uc_sigmask
+ *	312	siginfo (128 bytes, not read by rt_sigreturn)
+ *	448	extended state, aligned to 64, as xsave writes it, with the FP_XSTATE magics that make the kernel restore all of it
+ *
+ * uc_stack.ss_flags is invalid on purpose: the kernel then leaves the alternate stack alone.
+ */
+#include "klp/frame.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/uio.h>
+
+#define FRAME_UC        8u
+#define FRAME_STACK_FLAGS 32u
+#define FRAME_CONTEXT   48u
+#define FRAME_MASK      304u
+#define FRAME_XSTATE    448u
+#define CONTEXT_FPSTATE 184u /* in sigcontext */
+#define XSTATE_SW       464u /* sw_reserved in the legacy area */
+#define XSTATE_MAX      12288u
+#define MAGIC1          0x46505853u
+#define MAGIC2          0x46505845u
+#define UC_FLAGS        7u   /* UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS */
+#define BAD_STACK_FLAGS 0x40000000u
+#define TEXT_CHUNK      65536u
+#define RSEQ_CONFIG     0x420f /* PTRACE_GET_RSEQ_CONFIGURATION */
+
+static int xstate_get(pid_t tid, uint8_t *buf, size_t *len)
+{
+	struct iovec v = {buf, XSTATE_MAX};
+
+	if (ptrace(PTRACE_GETREGSET, tid, (void *)NT_X86_XSTATE, &v))
+		return -errno;
+	*len = v.iov_len;
+	return v.iov_len < 512 + 64 ? -EINVAL : 0;
+}
+
+size_t klp_frame_size(pid_t tid)
+{
+	uint8_t buf[XSTATE_MAX];
+	size_t len;
+
+	return xstate_get(tid, buf, &len) ? 0 : FRAME_XSTATE + ((len + 4 + 63) & ~(size_t)63);
+}
+
+size_t klp_frame_bare_size(void)
+{
+	return FRAME_XSTATE;
+}
+
+static void put64(uint8_t *at, uint64_t v)
+{
+	memcpy(at, &v, 8);
+}
+
+int klp_frame_build_bare(const struct user_regs_struct *r, uint64_t mask, uint64_t restorer, uint64_t at, uint8_t *out, size_t len)
+{
+	const uint64_t context[18] = {r->r8,  r->r9,  r->r10, r->r11, r->r12, r->r13, r->r14, r->r15,    r->rdi,
+				      r->rsi, r->rbp, r->rbx, r->rdx, r->rax, r->rcx, r->rsp, r->rip, r->eflags};
+	uint16_t selectors[4] = {(uint16_t)r->cs, (uint16_t)r->gs, (uint16_t)r->fs, (uint16_t)r->ss};
+
+	(void)at;
+	if (len < FRAME_XSTATE)
+		return -ENOSPC;
+	memset(out, 0, FRAME_XSTATE);
+	put64(out, restorer);
+	put64(out + FRAME_UC, UC_FLAGS & ~1u);
+	put64(out + FRAME_STACK_FLAGS, BAD_STACK_FLAGS);
+	memcpy(out + FRAME_CONTEXT, context, sizeof(context));
+	memcpy(out + FRAME_CONTEXT + sizeof(context), selectors, sizeof(selectors));
+	put64(out + FRAME_MASK, mask);
+	return 0;
+}
+
+int klp_frame_build(pid_t tid, const struct user_regs_struct *regs, uint64_t mask, uint64_t restorer, uint64_t at, uint8_t *out, size_t len)
+{
+	uint32_t magic = MAGIC1, end = MAGIC2, size, extended;
+	uint8_t buf[XSTATE_MAX];
+	uint64_t features;
+	size_t n;
+	int rc = xstate_get(tid, buf, &n);
+
+	if (!rc)
+		rc = klp_frame_build_bare(regs, mask, restorer, at, out, len);
+	if (rc)
+		return rc;
+	if (len < FRAME_XSTATE + n + 4 || (at & 63))
+		return -ENOSPC;
+	put64(out + FRAME_UC, UC_FLAGS);
+	put64(out + FRAME_CONTEXT + CONTEXT_FPSTATE, at + FRAME_XSTATE);
+	memcpy(&features, buf + XSTATE_SW, 8); /* the kernel's word for XCR0 */
+	size = (uint32_t)n;
+	extended = size + 4;
+	memcpy(out + FRAME_XSTATE, buf, n);
+	memset(out + FRAME_XSTATE + XSTATE_SW, 0, 48);
+	memcpy(out + FRAME_XSTATE + XSTATE_SW, &magic, 4);
+	memcpy(out + FRAME_XSTATE + XSTATE_SW + 4, &extended, 4);
+	memcpy(out + FRAME_XSTATE + XSTATE_SW + 8, &features, 8);
+	memcpy(out + FRAME_XSTATE + XSTATE_SW + 16, &size, 4);
+	memcpy(out + FRAME_XSTATE + n, &end, 4);
+	return 0;
+}
+
+void klp_call_registers(struct user_regs_struct *r, long nr, const uint64_t arg[6], uint64_t gadget)
+{
+	r->orig_rax = (unsigned long long)-1;
+	r->rax = (unsigned long long)nr;
+	r->rdi = arg[0];
+	r->rsi = arg[1];
+	r->rdx = arg[2];
+	r->r10 = arg[3];
+	r->r8 = arg[4];
+	r->r9 = arg[5];
+	r->rip = gadget;
+}
+
+static uint64_t text_find(const struct klp_process *p, const uint8_t *want, size_t want_len)
+{
+	uint8_t *buf = malloc(TEXT_CHUNK);
+	uint64_t found = 0;
+
+	for (size_t i = 0; buf && i < p->map_count && !found; i++) {
+		const struct klp_mapping *m = &p->map[i];
+
+		if ((m->prot & (PROT_EXEC | PROT_WRITE)) != PROT_EXEC || !m->inode)
+			continue;
+		for (uint64_t at = m->start; at < m->end && !found; at += TEXT_CHUNK - 16) {
+			struct klp_error ignored = KLP_ERROR_INIT;
+			size_t n = m->end - at < TEXT_CHUNK ? (size_t)(m->end - at) : TEXT_CHUNK;
+			const uint8_t *hit;
+
+			if (klp_process_read(p, at, buf, n, &ignored))
+				break;
+			hit = memmem(buf, n, want, want_len);
+			if (hit)
+				found = at + (uint64_t)(hit - buf);
+		}
+	}
+	free(buf);
+	return found;
+}
+
+int klp_frame_gadgets(const struct klp_process *p, uint64_t *gadget, uint64_t *restorer, struct klp_error *e)
+{
+	static const uint8_t call[] = {0x0f, 0x05, 0xc3};
+	static const uint8_t back[] = {0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05};
+	static const uint8_t back_short[] = {0xb8, 0x0f, 0, 0, 0, 0x0f, 0x05};
+
+	*gadget = text_find(p, call, sizeof(call));
+	*restorer = text_find(p, back, sizeof(back));
+	if (!*restorer)
+		*restorer = text_find(p, back_short, sizeof(back_short));
+	if (!*gadget || !*restorer)
+		return klp_fail(e, ENOTSUP, KLP_NO_BORROW, "process %d has no '%s' in its text, which a borrowed thread would need", p->pid,
+				*gadget ? "rt_sigreturn" : "syscall; ret");
+	return 0;
+}
+
+bool klp_frame_in_rseq(pid_t tid, const struct klp_process *p)
+{
+	struct { uint64_t abi; uint32_t size, signature, flags, pad; } conf;
+	struct klp_error ignored = KLP_ERROR_INIT;
+	uint64_t section = 1;
+
+	if (ptrace(RSEQ_CONFIG, tid, (void *)sizeof(conf), &conf) <= 0 || !conf.abi)
+		return false;
+	return klp_process_read(p, conf.abi + 8, &section, sizeof(section), &ignored) || section != 0;
+}
+
+/* DWARF numbers of x86_64 (psABI figure 3.36). */
+void klp_registers_for_unwind(const struct user_regs_struct *r, struct klp_unw_regs *out)
+{
+	const uint64_t value[16] = {r->rax, r->rdx, r->rcx, r->rbx, r->rsi, r->rdi, r->rbp, r->rsp,
+				    r->r8,  r->r9,  r->r10, r->r11, r->r12, r->r13, r->r14, r->r15};
+
+	memcpy(out->r, value, sizeof(value));
+	out->pc = r->rip;
+	out->known = 0xffff;
+}

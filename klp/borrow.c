@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "klp/borrow.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <time.h>
+
+#include "klp/callclass.h"
+#include "klp/frame.h"
+#include "klp/seccomp.h"
+
+#define KLP_RED_ZONE        128u
+#define KLP_STACK_ROOM      (16u << 10) /* A3: more than the frames below the stack pointer, inside its mapping */
+#define KLP_PICK_PAUSE_NS   200000ull
+#define KLP_TIMED_AFTER     40u         /* passes without an exact call before timed ones are watched */
+#define KLP_USER_AFTER      20u         /* passes before a running thread is tried */
+
+struct klp_watched { pid_t tid; uint64_t switches; uint64_t seen_ns; };
+
+struct klp_picker {
+	struct klp_remote *r;
+	uint64_t gadget, restorer;       /* of the target's own text; 0: through the image */
+	const struct klp_borrow_call *call;
+	size_t call_count;
+	struct klp_watched *watched;
+	size_t watched_count;
+	enum klp_reason why;             /* why the last one could not be taken */
+	const char *what;
+};
+
+static uint64_t klp_pick_now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
+}
+
+/* A3: the stack pointer lies on the thread's own stack, with room below. */
+static bool klp_stack_has_room(const struct klp_process *p, uint64_t sp, uint64_t tp, size_t need)
+{
+	const struct klp_mapping *m = klp_process_mapping(p, sp);
+	const struct klp_mapping *below;
+
+	if (!m || (m->prot & (PROT_READ | PROT_WRITE | PROT_EXEC)) != (PROT_READ | PROT_WRITE) || m->shared)
+		return false;
+	if (strcmp(m->path, "[stack]") && !(tp >= m->start && tp < m->end))
+		return false;
+	below = klp_process_mapping(p, sp - KLP_RED_ZONE - need - KLP_STACK_ROOM);
+	return below == m;
+}
+
+/* The registers that the thread goes home with. late_ms: how much of a relative timeout has passed. */
+static void klp_home_registers(const struct klp_stop *st, const struct klp_call *call, uint64_t late_ms, struct user_regs_struct *restart,
+			       struct user_regs_struct *eintr)
+{
+	*restart = *eintr = st->regs;
+	if (!st->in_call)
+		return;
+	restart->rip -= 2; /* 0f 05 */
+	restart->rax = restart->orig_rax;
+	if (call->cls == KLP_CALL_TIMED_REG) {
+		unsigned long long *t = call->timeout_arg == 3 ? &restart->r10 : &restart->rdx;
+		uint64_t ms = *t & 0xffffffffu;
+
+		*t = ms > late_ms ? ms - late_ms : 0;
+	}
+	eintr->rax = (unsigned long long)-EINTR;
+}
+
+static int klp_borrow_by_gadget(struct klp_picker *k, struct klp_stop *st, const struct user_regs_struct *home, struct klp_error *e)
+{
+	struct klp_process *p = k->r->p;
+	size_t home_len = klp_frame_size(st->tid), call_len = klp_frame_bare_size();
+	size_t need = home_len + k->call_count * call_len + 256;
+	uint8_t *buf;
+	uint64_t base, home_at;
+	struct user_regs_struct regs = *home;
+	int rc;
+
+	if (!home_len || !klp_stack_has_room(p, st->regs.rsp, st->regs.fs_base, need)) {
+		k->why = KLP_NO_ROOM;
+		k->what = "its stack pointer is not on its own stack, or there is too little room below it";
+		return 0;
+	}
+	base = (st->regs.rsp - KLP_RED_ZONE - need) & ~63ull;
+	buf = calloc(1, need + 64);
+	if (!buf)
+		return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for a signal frame");
+	/*
+	 * The chain, from low to high: for each further call a frame that makes it, then the frame that goes home. Each `ret` of the gadget finds the
+	 * restorer, each rt_sigreturn the frame behind it: [restorer][frame of call 1][restorer][home].
+	 */
+	home_at = base + (k->call_count - 1) * call_len;
+	home_at = (home_at + 63) & ~63ull;
+	rc = klp_frame_build(st->tid, home, st->mask, k->restorer, home_at, buf + (home_at - base), need - (size_t)(home_at - base));
+	for (size_t i = k->call_count; !rc && i-- > 1;) {
+		uint64_t at = base + (i - 1) * call_len;
+
+		klp_call_registers(&regs, k->call[i].nr, k->call[i].arg, k->gadget);
+		regs.rsp = i + 1 == k->call_count ? home_at : at + call_len;
+		rc = klp_frame_build_bare(&regs, ~0ull, k->restorer, at, buf + (at - base), call_len);
+	}
+	if (!rc)
+		rc = klp_process_write(p, base, buf, need, e);
+	free(buf);
+	if (rc) {
+		k->why = KLP_NO_ROOM;
+		k->what = "its stack could not be written";
+		return 0;
+	}
+	regs = st->regs;
+	klp_call_registers(&regs, k->call[0].nr, k->call[0].arg, k->gadget);
+	regs.rsp = k->call_count > 1 ? base : home_at;
+	/* Registers first, then the mask: a tool killed in between must not leave signals blocked for ever; the frame holds the mask. */
+	if (ptrace(PTRACE_SETREGS, st->tid, NULL, &regs))
+		return 0;
+	regs.r15 = ~0ull;
+	ptrace(PTRACE_SETSIGMASK, st->tid, (void *)8, &regs.r15);
+	return 1;
+}
+
+static int klp_borrow_by_image(struct klp_picker *k, struct klp_stop *st, const struct user_regs_struct *restart,
+			       const struct user_regs_struct *eintr, struct klp_error *e)
+{
+	struct klp_remote *r = k->r;
+	uint64_t frame[2] = {r->cb + offsetof(struct klp_rt_cb, frame[0]), r->cb + offsetof(struct klp_rt_cb, frame[1])};
+	size_t len = klp_frame_size(st->tid);
+	struct user_regs_struct regs = st->regs;
+	struct klp_rt_borrow b = {
+		.cb = r->cb,
+		.frame_restart = frame[0] + 8,
+		.frame_eintr = frame[1] + 8,
+		.old_mask = st->mask,
+		.eintr_always = (long)st->regs.rax == -514 || st->eintr,
+		.has_call = st->in_call,
+		.stack_top = r->cb + offsetof(struct klp_rt_cb, stack) + KLP_RT_STACK_SIZE,
+		.result = r->cb + offsetof(struct klp_rt_cb, borrow_result),
+		.scratch = r->cb + offsetof(struct klp_rt_cb, borrow_scratch),
+	};
+	uint64_t all = ~0ull;
+	uint8_t *buf;
+	int rc;
+
+	if (!len || len > KLP_RT_FRAME_SIZE) {
+		k->why = KLP_NO_ROOM;
+		k->what = "its extended state is larger than klp's frame";
+		return 0;
+	}
+	buf = calloc(1, len);
+	if (!buf)
+		return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for a signal frame");
+	rc = klp_frame_build(st->tid, restart, st->mask, 0, frame[0], buf, len);
+	if (!rc)
+		rc = klp_process_write(r->p, frame[0], buf, len, e);
+	memset(buf, 0, len);
+	if (!rc)
+		rc = klp_frame_build(st->tid, eintr, st->mask, 0, frame[1], buf, len);
+	if (!rc)
+		rc = klp_process_write(r->p, frame[1], buf, len, e);
+	if (!rc)
+		rc = klp_process_write(r->p, r->cb + offsetof(struct klp_rt_cb, borrow), &b, sizeof(b), e);
+	free(buf);
+	if (rc)
+		return rc;
+	regs.orig_rax = (unsigned long long)-1;
+	regs.rip = r->image + r->hdr.borrow;
+	regs.r12 = r->cb + offsetof(struct klp_rt_cb, borrow);
+	if (ptrace(PTRACE_SETREGS, st->tid, NULL, &regs))
+		return 0;
+	ptrace(PTRACE_SETSIGMASK, st->tid, (void *)8, &all);
+	return 1;
+}
+
+/* Stops this thread and borrows it if the stop still finds it fit. 1: borrowed; 0: not this one. */
+static int klp_borrow_thread(struct klp_picker *k, pid_t tid, const struct klp_task_info *info, const struct klp_call *call, uint64_t since_ns,
+			     struct klp_borrowed *who, struct klp_error *e)
+{
+	struct user_regs_struct restart, eintr;
+	struct klp_call now = {KLP_CALL_NEVER, 0};
+	struct klp_stop st;
+	struct klp_task_info again;
+	uint64_t late;
+	int rc = klp_stop_begin(k->r, tid, &st, e);
+
+	if (rc <= 0)
+		return rc;
+	rc = 0;
+	late = since_ns ? (klp_pick_now() - since_ns) / 1000000 : 0;
+	if ((long)st.regs.orig_rax >= 0) {
+		const struct klp_task_syscall s = {false, (long)st.regs.orig_rax,
+						   {st.regs.rdi, st.regs.rsi, st.regs.rdx, st.regs.r10, st.regs.r8, st.regs.r9}, st.regs.rsp, st.regs.rip};
+
+		now = klp_call_classify(k->r->p, &s);
+	}
+	if (st.in_call && (now.cls == KLP_CALL_NEVER || (now.cls == KLP_CALL_TIMED_REG && (!call || call->cls != KLP_CALL_TIMED_REG)))) {
+		k->why = KLP_NO_BORROW;
+		k->what = "it is in a call that cannot be issued again without harm";
+	} else if (!st.in_call && klp_frame_in_rseq(tid, k->r->p)) {
+		k->why = KLP_NO_BORROW;
+		k->what = "it is inside a restartable sequence";
+	} else if (klp_task_info(k->r->p, tid, &again, e) || ((again.sig_pending | again.shd_pending) & ~st.mask)) {
+		k->why = KLP_NO_BORROW;
+		k->what = "a signal is pending for it";
+	} else if (info->seccomp && klp_seccomp_check(tid, e)) {
+		klp_stop_end(&st, false);
+		return -e->err;
+	} else {
+		klp_home_registers(&st, &now, late, &restart, &eintr);
+		rc = k->gadget ? klp_borrow_by_gadget(k, &st, &restart, e) : klp_borrow_by_image(k, &st, &restart, &eintr, e);
+		who->tid = tid;
+		who->thread_pointer = st.regs.fs_base;
+	}
+	klp_stop_end(&st, rc == 1);
+	return rc;
+}
+
+/* When this thread was last seen to begin something new; 0 as long as that is not known. */
+static uint64_t klp_watch(struct klp_picker *k, pid_t tid, uint64_t switches, uint64_t now)
+{
+	struct klp_watched *w = NULL, *grown;
+	uint64_t before;
+
+	for (size_t i = 0; i < k->watched_count && !w; i++)
+		if (k->watched[i].tid == tid)
+			w = &k->watched[i];
+	if (!w) {
+		grown = realloc(k->watched, (k->watched_count + 1) * sizeof(*grown));
+		if (!grown)
+			return 0;
+		k->watched = grown;
+		w = &grown[k->watched_count++];
+		*w = (struct klp_watched){tid, switches, now};
+		return 0;
+	}
+	before = w->seen_ns;
+	w->seen_ns = now;
+	if (w->switches == switches)
+		return 0;
+	w->switches = switches;
+	return before;
+}
+
+static int klp_pick_pass(struct klp_picker *k, unsigned pass, struct klp_borrowed *who, struct klp_error *e)
+{
+	struct klp_process *p = k->r->p;
+	pid_t *tid = NULL;
+	size_t n = 0;
+	int rc = klp_process_tids(p, &tid, &n, e);
+
+	for (size_t i = 0; i < n && rc == 0; i++) {
+		struct klp_error ignored = KLP_ERROR_INIT;
+		struct klp_task_syscall s;
+		struct klp_task_info info;
+		struct klp_call call = {KLP_CALL_NEVER, 0};
+		uint64_t since = 0;
+		bool fit;
+
+		if (klp_task_info(p, tid[i], &info, &ignored) || klp_task_syscall(p, tid[i], &s, &ignored) || klp_task_is_kernel_made(&info) ||
+		    info.shadow_stack || info.tracer || (info.state != 'S' && info.state != 'R') || tid[i] == k->r->helper)
+			continue;
+		if ((info.sig_pending | info.shd_pending) & ~info.sig_blocked)
+			continue;
+		if (s.running) {
+			fit = pass >= KLP_USER_AFTER && pass % 8 == 0;
+		} else {
+			if (s.nr < 0)
+				continue;
+			call = klp_call_classify(p, &s);
+			fit = call.cls == KLP_CALL_EXACT;
+			if (call.cls == KLP_CALL_TIMED_REG && pass >= KLP_TIMED_AFTER) {
+				since = klp_watch(k, tid[i], info.switches_voluntary + info.switches_involuntary, klp_pick_now());
+				fit = since != 0;
+			}
+		}
+		if (fit)
+			rc = klp_borrow_thread(k, tid[i], &info, s.running ? NULL : &call, since, who, e);
+	}
+	free(tid);
+	return rc;
+}
+
+static int klp_pick(struct klp_picker *k, unsigned wait_ms, struct klp_borrowed *who, struct klp_error *e)
+{
+	uint64_t deadline = klp_pick_now() + (uint64_t)wait_ms * 1000000ull;
+	int rc = 0;
+
+	k->why = KLP_NO_BORROW;
+	k->what = "all threads are in calls that cannot be issued again without harm";
+	for (unsigned pass = 0; rc == 0; pass++) {
+		rc = klp_pick_pass(k, pass, who, e);
+		if (rc == 0 && klp_pick_now() > deadline)
+			rc = klp_fail(e, EAGAIN, KLP_NO_BORROW, "no thread of process %d could be borrowed in %u ms: %s", k->r->p->pid, wait_ms, k->what);
+		if (rc == 0) {
+			struct timespec t = {0, KLP_PICK_PAUSE_NS};
+
+			nanosleep(&t, NULL);
+		}
+	}
+	free(k->watched);
+	return rc < 0 ? rc : 0;
+}
+
+int klp_borrow_calls(struct klp_remote *r, const struct klp_borrow_call *call, size_t count, unsigned wait_ms, struct klp_borrowed *who,
+		     struct klp_error *e)
+{
+	struct klp_picker k = {.r = r, .call = call, .call_count = count};
+	int rc = klp_frame_gadgets(r->p, &k.gadget, &k.restorer, e);
+
+	return rc ? rc : klp_pick(&k, wait_ms, who, e);
+}
+
+int klp_borrow_helper(struct klp_remote *r, unsigned wait_ms, struct klp_borrowed *who, struct klp_error *e)
+{
+	struct klp_picker k = {.r = r};
+
+	return klp_pick(&k, wait_ms, who, e);
+}

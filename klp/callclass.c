@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "klp/callclass.h"
+
+#include <linux/futex.h>
+#include <sys/syscall.h>
+
+#define KLP_MSG_WAITALL 0x100u
+
+static struct klp_call klp_timeout(uint64_t ms, unsigned arg)
+{
+	int32_t t = (int32_t)ms;
+
+	return t < 0 ? (struct klp_call){KLP_CALL_EXACT, 0} : t == 0 ? (struct klp_call){KLP_CALL_NEVER, 0} : (struct klp_call){KLP_CALL_TIMED_REG, arg};
+}
+
+struct klp_call klp_call_classify(const struct klp_process *p, const struct klp_task_syscall *s)
+{
+	const struct klp_call exact = {KLP_CALL_EXACT, 0}, never = {KLP_CALL_NEVER, 0};
+	const uint64_t *a = s->arg;
+
+	(void)p;
+	switch (s->nr) {
+	case SYS_futex:
+		switch (a[1] & ~(uint64_t)(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME)) {
+		case FUTEX_WAIT:
+			return a[3] ? never : exact; /* with a timeout it is relative */
+		case FUTEX_WAIT_BITSET:      /* its timeout is absolute */
+		case FUTEX_LOCK_PI:
+			return exact;
+		default:
+			return never;
+		}
+	case SYS_epoll_wait:
+	case SYS_epoll_pwait:
+		return klp_timeout(a[3], 3);
+#ifdef SYS_epoll_pwait2
+	case SYS_epoll_pwait2:
+		return a[3] ? never : exact;
+#endif
+	case SYS_poll:
+		return klp_timeout(a[2], 2);
+	case SYS_ppoll:
+		return a[2] ? never : exact;
+	case SYS_select:
+	case SYS_pselect6:
+		return a[4] ? never : exact;
+	case SYS_pause:
+	case SYS_rt_sigsuspend:
+	case SYS_wait4:
+	case SYS_waitid:
+	case SYS_accept:
+	case SYS_accept4:
+	case SYS_flock:
+	case SYS_msgrcv: /* takes a message or nothing */
+	case SYS_semop:
+		return exact;
+	case SYS_semtimedop:
+		return a[3] ? never : exact;
+	case SYS_rt_sigtimedwait:
+		return a[2] ? never : exact;
+	case SYS_clock_nanosleep:
+		return a[1] & 1 ? exact : never; /* TIMER_ABSTIME */
+	case SYS_read: /* blocked, so nothing has been transferred; what comes is returned at once */
+	case SYS_readv:
+		return exact;
+	case SYS_recvfrom:
+		return a[3] & KLP_MSG_WAITALL ? never : exact;
+	case SYS_recvmsg:
+		return a[2] & KLP_MSG_WAITALL ? never : exact;
+	default:
+		return never;
+	}
+}
+
+bool klp_call_eintr_restarts(long nr, const uint64_t arg[6])
+{
+	switch (nr) {
+	case SYS_epoll_wait:
+	case SYS_epoll_pwait:
+#ifdef SYS_epoll_pwait2
+	case SYS_epoll_pwait2:
+#endif
+	case SYS_semop:
+	case SYS_semtimedop:
+	case SYS_rt_sigtimedwait:
+	case SYS_io_getevents:
+	case SYS_accept:
+	case SYS_accept4:
+	case SYS_recvfrom:
+	case SYS_recvmsg:
+	case SYS_read: /* a socket with SO_RCVTIMEO */
+	case SYS_msgrcv:
+		return true;
+#ifdef SYS_io_uring_enter
+	case SYS_io_uring_enter:
+		return arg[1] == 0;
+#endif
+	default:
+		return false;
+	}
+}

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "klp/process.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "klp/machine.h"
+#include "klp/maps.h"
+#include "klp/objects.h"
+
+#define KLP_LOCK_POLL_US 10000u
+#define KLP_AUXV_MAX     128u
+
+static int klp_read_small(const char *path, char *buf, size_t len)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	n = read(fd, buf, len - 1);
+	if (n < 0)
+		n = -errno;
+	close(fd);
+	if (n < 0)
+		return (int)n;
+	buf[n] = 0;
+	return (int)n;
+}
+
+/* Fields of /proc/PID/stat behind the command: [0] is the state (field 3). */
+static int klp_stat(const struct klp_process *p, pid_t tid, char *state, uint64_t *flags, uint64_t *start_time, uint64_t *start_stack)
+{
+	char path[80], text[2048], *at;
+	int rc;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", p->pid, tid);
+	rc = klp_read_small(path, text, sizeof(text));
+	if (rc < 0)
+		return rc;
+	at = strrchr(text, ')');
+	if (!at || sscanf(at + 1, " %c %*d %*d %*d %*d %*d %" SCNu64 " %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %" SCNu64
+				  " %*u %*d %*u %*u %*u %" SCNu64, state, flags, start_time, start_stack) != 4)
+		return -EINVAL;
+	return 0;
+}
+
+static int klp_process_auxv(const struct klp_process *p, uint64_t type, uint64_t *value, struct klp_error *e)
+{
+	char path[80];
+	uint64_t pair[2];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/auxv", p->pid, p->live_tid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return klp_fail(e, errno, KLP_PERMISSION, "%s: %s", path, strerror(errno));
+	*value = 0;
+	for (unsigned i = 0; i < KLP_AUXV_MAX && read(fd, pair, sizeof(pair)) == sizeof(pair) && pair[0]; i++)
+		if (pair[0] == type)
+			*value = pair[1];
+	close(fd);
+	return 0;
+}
+
+static void klp_process_break(struct klp_process *p)
+{
+	p->brk_start = p->brk_end = 0;
+	for (size_t i = 0; i < p->map_count; i++) {
+		if (strcmp(p->map[i].path, "[heap]"))
+			continue;
+		if (!p->brk_start)
+			p->brk_start = p->map[i].start;
+		p->brk_end = p->map[i].end;
+	}
+	/* No heap yet: it will begin somewhere behind the executable (randomised by at most 32 MiB, 1 GiB for compat); the end of its
+	 * data stands for both, so that the room above it is not taken. */
+	for (size_t i = 0; !p->brk_start && i < p->object_count; i++)
+		if (p->object[i].main)
+			p->brk_start = p->brk_end = p->object[i].end;
+}
+
+int klp_process_refresh(struct klp_process *p, struct klp_error *e)
+{
+	uint64_t entry = 0;
+	int rc = klp_maps_read(p, e);
+
+	if (!rc)
+		rc = klp_process_auxv(p, AT_ENTRY, &entry, e);
+	if (!rc)
+		rc = klp_objects_read(p, entry, e);
+	if (!rc)
+		klp_process_break(p);
+	return rc;
+}
+
+/* A thread that is not a zombie: the main thread may have exited while others live. */
+static int klp_process_live(struct klp_process *p, struct klp_error *e)
+{
+	uint64_t flags, start;
+	pid_t *tid = NULL;
+	size_t n = 0;
+	char state;
+	int rc = klp_process_tids(p, &tid, &n, e);
+
+	if (rc)
+		return rc;
+	p->live_tid = 0;
+	for (size_t i = 0; i < n && !p->live_tid; i++) {
+		uint64_t stack;
+
+		if (!klp_stat(p, tid[i], &state, &flags, &start, &stack) && state != 'Z' && state != 'X')
+			p->live_tid = tid[i];
+	}
+	free(tid);
+	return p->live_tid ? 0 : klp_fail(e, ESRCH, KLP_ZOMBIE, "process %d has exited already (zombie)", p->pid);
+}
+
+int klp_process_open(pid_t pid, struct klp_process *p, struct klp_error *e)
+{
+	struct klp_task_info info;
+	uint64_t flags, stack;
+	char path[80], text[4096], *at;
+	char state;
+	int rc;
+
+	memset(p, 0, sizeof(*p));
+	p->pid = pid;
+	p->mem_fd = p->lock_fd = -1;
+	if (pid <= 0)
+		return klp_fail(e, EINVAL, KLP_USAGE, "%d is no process id", pid);
+	rc = klp_stat(p, pid, &state, &flags, &p->start_time, &p->start_stack);
+	if (rc)
+		return klp_fail(e, ESRCH, KLP_NO_PROCESS, "there is no process %d", pid);
+	if (flags & 0x00200000u) /* PF_KTHREAD */
+		return klp_fail(e, EINVAL, KLP_KERNEL_MADE, "%d is a thread of the kernel", pid);
+	rc = klp_process_live(p, e);
+	if (rc)
+		return rc;
+	/* start_stack is shown only to those who may ptrace; after the main thread's exit any live thread tells it. */
+	klp_stat(p, p->live_tid, &state, &flags, &stack, &p->start_stack);
+	rc = klp_task_info(p, p->live_tid, &info, e);
+	if (rc)
+		return rc;
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/status", pid, p->live_tid);
+	if (klp_read_small(path, text, sizeof(text)) > 0 && (at = strstr(text, "\nNStgid:"))) {
+		char *end;
+
+		p->ns_pid = pid;
+		for (at += 8; *at && *at != '\n'; at = end) {
+			long v = strtol(at, &end, 10);
+
+			if (end == at)
+				break;
+			p->ns_pid = (pid_t)v;
+		}
+	} else {
+		p->ns_pid = pid;
+	}
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/mem", pid, p->live_tid);
+	p->mem_fd = open(path, O_RDWR | O_CLOEXEC);
+	if (p->mem_fd < 0)
+		return klp_fail(e, errno, errno == EACCES || errno == EPERM ? KLP_PERMISSION : KLP_NO_PROCESS, "the memory of process %d: %s", pid, strerror(errno));
+	p->stack_limit = 8u << 20;
+	snprintf(path, sizeof(path), "/proc/%d/limits", pid);
+	if (klp_read_small(path, text, sizeof(text)) > 0 && (at = strstr(text, "Max stack size"))) {
+		at += strlen("Max stack size");
+		at += strspn(at, " ");
+		p->stack_limit = !strncmp(at, "unlimited", 9) ? UINT64_MAX : strtoull(at, NULL, 10);
+	}
+	rc = klp_process_refresh(p, e);
+	if (!rc && p->machine != KLP_HOST_MACHINE)
+		rc = klp_fail(e, EINVAL, KLP_WRONG_ARCH, "process %d runs code for machine %u, this klpctl is for machine %u", pid, p->machine,
+			      KLP_HOST_MACHINE);
+	if (rc)
+		klp_process_close(p);
+	return rc;
+}
+
+void klp_process_close(struct klp_process *p)
+{
+	klp_objects_free(p);
+	klp_maps_free(p);
+	if (p->mem_fd >= 0)
+		close(p->mem_fd);
+	if (p->lock_fd >= 0)
+		close(p->lock_fd);
+	p->mem_fd = p->lock_fd = -1;
+}
+
+int klp_process_check(struct klp_process *p, struct klp_error *e)
+{
+	pid_t *tid = NULL;
+	size_t n = 0;
+	int rc = klp_process_tids(p, &tid, &n, e);
+
+	for (size_t i = 0; i < n && !rc; i++) {
+		struct klp_error ignored = KLP_ERROR_INIT;
+		struct klp_task_info info;
+
+		if (klp_task_info(p, tid[i], &info, &ignored))
+			continue;
+		if (info.tracer)
+			rc = klp_fail(e, EBUSY, KLP_TRACED, "thread %d of process %d is traced by %d", tid[i], p->pid, info.tracer);
+		else if (info.state == 'T')
+			rc = klp_fail(e, EBUSY, KLP_STOPPED, "process %d is stopped by job control (SIGSTOP): continue it first", p->pid);
+		else if (info.shadow_stack)
+			rc = klp_fail(e, ENOTSUP, KLP_SHADOW_STACK, "process %d runs with a hardware shadow stack", p->pid);
+	}
+	free(tid);
+	return rc;
+}
+
+int klp_process_lock(struct klp_process *p, unsigned wait_ms, struct klp_error *e)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	int n = snprintf(a.sun_path + 1, sizeof(a.sun_path) - 1, "klp-%d-%" PRIu64, p->pid, p->start_time);
+	socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
+
+	p->lock_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (p->lock_fd < 0)
+		return klp_fail(e, errno, KLP_INTERNAL, "no socket for the lock: %s", strerror(errno));
+	for (uint64_t waited = 0;; waited += KLP_LOCK_POLL_US) {
+		if (!bind(p->lock_fd, (struct sockaddr *)&a, len))
+			return 0;
+		if (errno != EADDRINUSE || waited >= (uint64_t)wait_ms * 1000)
+			break;
+		usleep(KLP_LOCK_POLL_US);
+	}
+	close(p->lock_fd);
+	p->lock_fd = -1;
+	return klp_fail(e, EBUSY, KLP_BUSY, "another klpctl works on process %d", p->pid);
+}
+
+static int klp_memory_fail(const struct klp_process *p, struct klp_error *e, int err, const char *what, uint64_t addr, size_t len)
+{
+	enum klp_reason reason = err == ESRCH ? KLP_NO_PROCESS : err == EPERM || err == EACCES ? KLP_PERMISSION : KLP_TARGET_MEMORY;
+
+	return klp_fail(e, err, reason, "%s %zu bytes at 0x%" PRIx64 " of process %d: %s", what, len, addr, p->pid, strerror(err));
+}
+
+/* One call takes at most 2 GiB less a page, and a partial transfer is an error to us. */
+static int klp_memory_move(const struct klp_process *p, bool write, uint64_t addr, void *buf, size_t len)
+{
+	struct iovec mine = {buf, len}, theirs = {(void *)(uintptr_t)addr, len};
+	ssize_t n = write ? process_vm_writev(p->live_tid, &mine, 1, &theirs, 1, 0) : process_vm_readv(p->live_tid, &mine, 1, &theirs, 1, 0);
+
+	return n < 0 ? -errno : (size_t)n == len ? 0 : -EFAULT;
+}
+
+int klp_process_read(const struct klp_process *p, uint64_t addr, void *buf, size_t len, struct klp_error *e)
+{
+	int rc = len ? klp_memory_move(p, false, addr, buf, len) : 0;
+	ssize_t n;
+
+	if (!rc)
+		return 0;
+	/* Pages that the target itself may not read (execute-only), or a thread that ended: through the file. */
+	if (rc == -EFAULT || rc == -ESRCH || rc == -ENOSYS || rc == -EPERM) {
+		n = addr > INT64_MAX ? -1 : pread(p->mem_fd, buf, len, (off_t)addr);
+		if (n >= 0 && (size_t)n == len)
+			return 0;
+	}
+	return klp_memory_fail(p, e, -rc, "reading", addr, len);
+}
+
+int klp_process_write(const struct klp_process *p, uint64_t addr, const void *buf, size_t len, struct klp_error *e)
+{
+	int rc = len ? klp_memory_move(p, true, addr, (void *)(uintptr_t)buf, len) : 0;
+
+	return rc ? klp_memory_fail(p, e, -rc, "writing", addr, len) : 0;
+}
+
+int klp_process_write_text(const struct klp_process *p, uint64_t addr, const void *buf, size_t len, struct klp_error *e)
+{
+	ssize_t n = pwrite(p->mem_fd, buf, len, (off_t)addr);
+
+	return n >= 0 && (size_t)n == len ? 0 : klp_memory_fail(p, e, n < 0 ? errno : EFAULT, "writing", addr, len);
+}

@@ -1,0 +1,630 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* klp inside the target: finding, making and removing the core, and what the helper is asked. See klp/remote.h. */
+#include "klp/remote.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "klp/borrow.h"
+#include "klp/frame.h"
+#include "klp/runtime/image.h"
+#include "klp/stop.h"
+#include "plt/plt.h"
+
+#define KLP_CB_SIZE       ((sizeof(struct klp_rt_cb) + 4095u) & ~4095ull)
+#define KLP_CORE_SIZE     (KLP_RT_TEXT_SIZE + KLP_CB_SIZE)
+#define KLP_NEAR_REACH    ((2ull << 30) - (16ull << 20))
+#define KLP_MAP_APPEAR_NS 300000000ull  /* the borrowed thread's mmap; it runs at the target's own priority */
+#define KLP_HELPER_NS     1000000000ull /* the helper's first sign of life */
+#define KLP_REQUEST_NS    10000000000ull
+#define KLP_POLL_NS       20000ull
+#define KLP_SPIN          200u
+
+static uint64_t klp_remote_now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
+}
+
+static void klp_remote_pause(uint64_t ns)
+{
+	struct timespec t = {0, (long)ns};
+
+	nanosleep(&t, NULL);
+}
+
+static uint64_t klp_cb_at(const struct klp_remote *r, size_t offset)
+{
+	return r->cb + offset;
+}
+
+/* ---- finding ---- */
+
+static bool klp_is_core(const struct klp_process *p, size_t i)
+{
+	const struct klp_mapping *m = &p->map[i];
+
+	return m->prot == (PROT_READ | PROT_EXEC) && !m->shared && !m->inode && !*m->path && m->end - m->start == KLP_RT_TEXT_SIZE &&
+	       i + 1 < p->map_count && p->map[i + 1].start == m->end && p->map[i + 1].end - p->map[i + 1].start == KLP_CB_SIZE &&
+	       p->map[i + 1].prot == (PROT_READ | PROT_WRITE) && !p->map[i + 1].inode;
+}
+
+static pid_t klp_outer_tid(const struct klp_process *p, uint32_t ns_tid)
+{
+	struct klp_error ignored = KLP_ERROR_INIT;
+	pid_t *tid = NULL, found = 0;
+	size_t n = 0;
+
+	if (!ns_tid || klp_process_tids(p, &tid, &n, &ignored))
+		return 0;
+	for (size_t i = 0; i < n && !found; i++) {
+		struct klp_task_info info;
+
+		if (!klp_task_info(p, tid[i], &info, &ignored) && info.ns_tid == (pid_t)ns_tid && !strcmp(info.comm, "klp-helper"))
+			found = tid[i];
+	}
+	free(tid);
+	return found;
+}
+
+static int klp_core_check(struct klp_process *p, struct klp_remote *r, struct klp_error *e)
+{
+	const struct klp_rt_image *own = (const struct klp_rt_image *)(const void *)klp_rt_image_start;
+	struct {
+		char magic[16];
+		uint64_t self, image, size;
+		uint32_t pid;
+		int32_t tid_offset;
+		uint64_t start_time;
+	} head;
+	uint32_t helper;
+	int rc = klp_process_read(p, r->image, &r->hdr, sizeof(r->hdr), e);
+
+	if (!rc)
+		rc = klp_process_read(p, r->cb, &head, sizeof(head), e);
+	if (rc)
+		return rc;
+	if (memcmp(r->hdr.magic, KLP_RT_MAGIC, sizeof(r->hdr.magic)) || memcmp(head.magic, KLP_CB_MAGIC, sizeof(head.magic)))
+		return 1; /* left behind unfinished */
+	if (r->hdr.build != own->build || head.size != sizeof(struct klp_rt_cb))
+		return klp_fail(e, EBUSY, KLP_FOREIGN_RUNTIME, "process %d holds the runtime of another version of klp: unload its patches with that version", p->pid);
+	if (head.self != r->cb || head.image != r->image)
+		return klp_fail(e, EINVAL, KLP_TARGET_MEMORY, "the control block of process %d makes no sense", p->pid);
+	r->adopted = head.pid != (uint32_t)p->ns_pid || head.start_time != p->start_time;
+	rc = klp_process_read(p, klp_cb_at(r, offsetof(struct klp_rt_cb, helper_tid)), &helper, sizeof(helper), e);
+	if (!rc)
+		r->helper = klp_outer_tid(p, helper);
+	return rc;
+}
+
+int klp_remote_find(struct klp_process *p, struct klp_remote *r, struct klp_error *e)
+{
+	memset(r, 0, sizeof(*r));
+	r->p = p;
+	for (size_t i = 0; i < p->map_count; i++) {
+		int rc;
+
+		if (!klp_is_core(p, i))
+			continue;
+		r->image = p->map[i].start;
+		r->cb = p->map[i].end;
+		rc = klp_core_check(p, r, e);
+		if (rc <= 0) {
+			if (rc < 0)
+				r->image = r->cb = 0;
+			return rc;
+		}
+		r->image = r->cb = 0;
+	}
+	return 0;
+}
+
+/* A core that a killed tool mapped and did not finish: right shape, all zero or klp's magic in the image, no control block yet. */
+static uint64_t klp_core_unfinished(struct klp_process *p)
+{
+	static const char zero[16];
+	char image[16], cb[16];
+
+	for (size_t i = 0; i < p->map_count; i++) {
+		struct klp_error ignored = KLP_ERROR_INIT;
+
+		if (klp_is_core(p, i) && !klp_process_read(p, p->map[i].start, image, 16, &ignored) &&
+		    !klp_process_read(p, p->map[i].end, cb, 16, &ignored) && !memcmp(cb, zero, 16) &&
+		    (!memcmp(image, zero, 16) || !memcmp(image, KLP_RT_MAGIC, 16)))
+			return p->map[i].start;
+	}
+	return 0;
+}
+
+/* ---- making ---- */
+
+static uint64_t klp_core_place(struct klp_process *p, struct klp_error *e)
+{
+	const struct klp_object *o = NULL;
+	struct klp_gap_map *map;
+	struct klp_gap_query q = {
+		.count = p->map_count, .brk_start = p->brk_start, .brk_end = p->brk_end, .size = KLP_CORE_SIZE, .reach = KLP_NEAR_REACH,
+		.page = 4096, .min_addr = 65536, .max_addr = 0x7ffffffff000ull,
+		.stack_guard = p->stack_limit == UINT64_MAX ? 1ull << 30 : p->stack_limit + (1ull << 20),
+	};
+	uint64_t at;
+
+	for (size_t i = 0; i < p->object_count; i++)
+		if (p->object[i].main)
+			o = &p->object[i];
+	map = calloc(p->map_count + 1, sizeof(*map));
+	if (!o || !map) {
+		free(map);
+		klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for the mapping list");
+		return 0;
+	}
+	for (size_t i = 0; i < p->map_count; i++)
+		map[i] = (struct klp_gap_map){p->map[i].start, p->map[i].end, p->map[i].grows_down};
+	q.map = map;
+	q.object_start = o->start;
+	q.object_end = o->end;
+	at = klp_near_find(&q);
+	free(map);
+	if (!at)
+		klp_fail(e, ENOMEM, KLP_NO_ROOM, "process %d has no room near its executable", p->pid);
+	return at;
+}
+
+/* Limits that would make the mapping fail, for a sentence that helps. */
+static const char *klp_core_limit(const struct klp_process *p)
+{
+	struct rlimit as = {RLIM_INFINITY, RLIM_INFINITY};
+	uint64_t pages = 0;
+	char path[64];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/statm", p->pid);
+	f = fopen(path, "re");
+	if (f) {
+		if (fscanf(f, "%lu", &pages) != 1)
+			pages = 0;
+		fclose(f);
+	}
+	if (!prlimit(p->pid, RLIMIT_AS, NULL, &as) && as.rlim_cur != RLIM_INFINITY && pages * 4096 + KLP_CORE_SIZE + (1u << 20) > as.rlim_cur)
+		return "its address space limit (RLIMIT_AS) leaves no room";
+	return NULL;
+}
+
+static int klp_core_map(struct klp_remote *r, uint64_t at, unsigned wait_ms, struct klp_error *e)
+{
+	const uint64_t flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
+	const struct klp_borrow_call call[2] = {
+		{SYS_mmap, {at, KLP_RT_TEXT_SIZE, PROT_READ | PROT_EXEC, flags, ~0ull, 0}},
+		{SYS_mmap, {at + KLP_RT_TEXT_SIZE, KLP_CB_SIZE, PROT_READ | PROT_WRITE, flags, ~0ull, 0}},
+	};
+	struct klp_borrowed who;
+	const char *limit = klp_core_limit(r->p);
+	uint64_t until;
+	int rc;
+
+	if (limit)
+		return klp_fail(e, ENOMEM, KLP_NO_ROOM, "process %d: %s", r->p->pid, limit);
+	rc = klp_borrow_calls(r, call, 2, wait_ms, &who, e);
+	if (rc)
+		return rc;
+	until = klp_remote_now() + KLP_MAP_APPEAR_NS;
+	do {
+		struct klp_error ignored = KLP_ERROR_INIT;
+		char probe[16];
+
+		if (!klp_process_read(r->p, at, probe, 16, &ignored) && !klp_process_read(r->p, at + KLP_RT_TEXT_SIZE, probe, 16, &ignored))
+			return klp_process_refresh(r->p, e);
+		klp_remote_pause(KLP_POLL_NS);
+	} while (klp_remote_now() < until);
+	return klp_fail(e, ENOMEM, KLP_NO_ROOM,
+			"mmap in process %d did not succeed: no memory (overcommit), a limit, or a security module that forbids anonymous executable memory",
+			r->p->pid);
+}
+
+static int klp_image_write(struct klp_remote *r, struct klp_error *e)
+{
+	size_t len = (size_t)(klp_rt_image_end - klp_rt_image_start);
+	struct klp_rt_image *hdr;
+	uint64_t fn;
+	uint8_t *copy;
+	int rc;
+
+	if (len > KLP_RT_TEXT_SIZE || len < sizeof(*hdr))
+		return klp_fail(e, EINVAL, KLP_INTERNAL, "the runtime image has %zu bytes", len);
+	copy = malloc(len);
+	if (!copy)
+		return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for the runtime image");
+	memcpy(copy, klp_rt_image_start, len);
+	hdr = (struct klp_rt_image *)(void *)copy;
+	memcpy(&fn, copy + hdr->ops_livepatch, 8);
+	fn += r->image;
+	memcpy(copy + hdr->ops_livepatch, &fn, 8);
+	r->hdr = *hdr;
+	rc = klp_process_write_text(r->p, r->image + 16, copy + 16, len - 16, e);
+	if (rc == -EIO || rc == -EPERM || rc == -EACCES) {
+		/* A hardened kernel demands a tracer: seize a thread for as long as this takes, without stopping it. */
+		pid_t tid = r->p->live_tid;
+
+		if (!ptrace(PTRACE_SEIZE, tid, NULL, NULL)) {
+			int status;
+
+			rc = klp_process_write_text(r->p, r->image + 16, copy + 16, len - 16, e);
+			if (!rc)
+				rc = klp_process_write_text(r->p, r->image, copy, 16, e);
+			ptrace(PTRACE_INTERRUPT, tid, NULL, NULL);
+			waitpid(tid, &status, __WALL);
+			ptrace(PTRACE_DETACH, tid, NULL, NULL);
+		}
+	} else if (!rc) {
+		rc = klp_process_write_text(r->p, r->image, copy, 16, e); /* magic last */
+	}
+	free(copy);
+	return rc;
+}
+
+/*
+ * Where the C library keeps a thread's tid in its control block, so that dispatch need not ask the kernel. glibc: 16 bytes before the robust
+ * list's head, which the kernel tells of every thread; believed only if it holds for all threads that exist.
+ */
+static int32_t klp_tid_offset(struct klp_remote *r, const struct klp_borrowed *who)
+{
+	struct klp_error ignored = KLP_ERROR_INIT;
+	uint64_t head = 0, self, tp;
+	int64_t delta;
+	size_t len = 0, n = 0;
+	pid_t *tid = NULL;
+	bool good;
+
+	if (!who->thread_pointer || syscall(SYS_get_robust_list, who->tid, &head, &len) || !head)
+		return INT32_MIN;
+	delta = (int64_t)(head - who->thread_pointer);
+	if (delta < 16 || delta > 4096)
+		return INT32_MIN;
+	r->robust_delta = delta;
+	r->robust_known = true;
+	good = !klp_process_tids(r->p, &tid, &n, &ignored);
+	for (size_t i = 0; i < n && good; i++) {
+		struct klp_task_info info;
+		uint32_t value;
+
+		if (tid[i] == r->helper)
+			continue;
+		if (klp_task_info(r->p, tid[i], &info, &ignored) || info.state == 'Z' || klp_task_is_kernel_made(&info))
+			continue;
+		tp = klp_task_thread_pointer(r->p, tid[i], delta);
+		good = tp && !klp_process_read(r->p, tp, &self, 8, &ignored) && self == tp &&
+		       !klp_process_read(r->p, tp + (uint64_t)delta - 16, &value, 4, &ignored) && value == (uint32_t)info.ns_tid;
+	}
+	free(tid);
+	return good ? (int32_t)(delta - 16) : INT32_MIN;
+}
+
+static int klp_cb_init(struct klp_remote *r, const struct klp_borrowed *who, struct klp_error *e)
+{
+	size_t len = offsetof(struct klp_rt_cb, maps);
+	struct klp_rt_cb *cb = calloc(1, len);
+	int rc;
+
+	if (!cb)
+		return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for the control block");
+	cb->self = r->cb;
+	cb->image = r->image;
+	cb->size = sizeof(*cb);
+	cb->pid = (uint32_t)r->p->ns_pid;
+	cb->tid_offset = klp_tid_offset(r, who);
+	cb->start_time = r->p->start_time;
+	cb->next_id = 1;
+	cb->next_generation = 1;
+	rc = klp_process_write(r->p, r->cb, cb, len, e);
+	if (!rc)
+		rc = klp_process_write(r->p, r->cb, KLP_CB_MAGIC, 16, e);
+	free(cb);
+	return rc;
+}
+
+/* A fork's child: the block is a copy of its parent's. */
+static int klp_cb_adopt(struct klp_remote *r, struct klp_error *e)
+{
+	struct { uint32_t pid; } self = {(uint32_t)r->p->ns_pid};
+	uint32_t none = 0;
+	uint64_t start = r->p->start_time, unregistered = 0;
+	uint8_t same;
+	int rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, helper_tid)), &none, sizeof(none), e);
+
+	if (!rc)
+		rc = klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, done)), &same, 1, e);
+	if (!rc)
+		rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, request)), &same, 1, e);
+	if (!rc)
+		rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, sync_registered)), &unregistered, 8, e);
+	if (!rc)
+		rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, pid)), &self, sizeof(self), e);
+	if (!rc)
+		rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, start_time)), &start, 8, e);
+	return rc;
+}
+
+static int klp_helper_start(struct klp_remote *r, unsigned wait_ms, struct klp_error *e)
+{
+	struct klp_borrowed who;
+	uint64_t until;
+	int32_t result = 0;
+	uint32_t helper = 0;
+	int rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, borrow_result)), &result, 4, e);
+
+	if (!rc)
+		rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, helper_tid)), &helper, 4, e);
+	if (!rc)
+		rc = klp_borrow_helper(r, wait_ms, &who, e);
+	if (rc)
+		return rc;
+	until = klp_remote_now() + KLP_HELPER_NS;
+	for (;;) {
+		rc = klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, borrow_result)), &result, 4, e);
+		if (!rc)
+			rc = klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, helper_tid)), &helper, 4, e);
+		if (rc)
+			return rc;
+		if (result < 0)
+			return klp_fail(e, -result, KLP_NO_ROOM, "clone in process %d failed: %s (RLIMIT_NPROC, pids cgroup?)", r->p->pid, strerror(-result));
+		r->helper = helper ? klp_outer_tid(r->p, helper) : 0;
+		if (r->helper)
+			return 0;
+		if (klp_remote_now() > until)
+			return klp_fail(e, ETIMEDOUT, KLP_HELPER, "the helper in process %d does not answer", r->p->pid);
+		klp_remote_pause(KLP_POLL_NS);
+	}
+}
+
+int klp_remote_start(struct klp_remote *r, unsigned wait_ms, struct klp_error *e)
+{
+	bool fresh = r->image == 0;
+	uint64_t at;
+	int rc = 0;
+
+	mlockall(MCL_CURRENT); /* stop windows take no page fault; not permitted to everybody */
+	if (!fresh && r->helper && !klp_remote_ping(r, e))
+		return 0;
+	if (fresh) {
+		struct klp_borrowed nobody = {0};
+
+		at = klp_core_unfinished(r->p);
+		if (!at) {
+			at = klp_core_place(r->p, e);
+			if (!at)
+				return -e->err;
+			rc = klp_core_map(r, at, wait_ms, e);
+			if (rc)
+				return rc;
+		}
+		r->image = at;
+		r->cb = at + KLP_RT_TEXT_SIZE;
+		rc = klp_image_write(r, e);
+		/* The thread pointer of any thread will do: the main thread's robust list is found through its TCB. */
+		nobody.tid = r->p->live_tid;
+		if (!rc)
+			rc = klp_cb_init(r, &nobody, e);
+		if (rc) {
+			r->image = r->cb = 0;
+			return rc;
+		}
+	} else if (r->adopted) {
+		rc = klp_cb_adopt(r, e);
+		if (rc)
+			return rc;
+	}
+	return klp_helper_start(r, wait_ms, e);
+}
+
+/* ---- requests ---- */
+
+static int klp_request_wait(struct klp_remote *r, uint8_t request, struct klp_error *e)
+{
+	uint64_t until = klp_remote_now() + KLP_REQUEST_NS;
+
+	for (unsigned n = 0;; n++) {
+		uint8_t done;
+		int rc = klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, done)), &done, 1, e);
+
+		if (rc)
+			return rc;
+		if (done == request)
+			return 0;
+		if (n > KLP_SPIN) {
+			char path[64];
+
+			klp_remote_pause(KLP_POLL_NS);
+			snprintf(path, sizeof(path), "/proc/%d/task/%d", r->p->pid, r->helper);
+			if (n % 16 == 0 && access(path, F_OK)) {
+				r->helper = 0;
+				return klp_fail(e, ESRCH, KLP_HELPER, "the helper in process %d is gone", r->p->pid);
+			}
+		}
+		if (klp_remote_now() > until)
+			return klp_fail(e, ETIMEDOUT, KLP_HELPER, "the helper in process %d does not answer", r->p->pid);
+	}
+}
+
+int klp_remote_run(struct klp_remote *r, struct klp_rt_op *ops, size_t count, struct klp_error *e)
+{
+	uint32_t n = (uint32_t)count, helper;
+	uint8_t request;
+	int rc;
+
+	if (!count || count > KLP_MAX_OPS)
+		return count ? klp_fail(e, E2BIG, KLP_LIMIT, "%zu operations in one request", count) : 0;
+	rc = klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, done)), &request, 1, e);
+	request++;
+	for (size_t i = 0; i < count; i++)
+		ops[i].result = 0;
+	if (!rc)
+		rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, ops)), ops, count * sizeof(*ops), e);
+	if (!rc)
+		rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, op_count)), &n, sizeof(n), e);
+	if (!rc)
+		rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, request)), &request, 1, e);
+	/* Behind the request: a helper that leaves looks for one after it has taken its tid away (pairs with klp/runtime/helper.c). */
+	if (!rc)
+		rc = klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, helper_tid)), &helper, sizeof(helper), e);
+	if (rc)
+		return rc;
+	if (!helper || !r->helper) {
+		/* Its successor takes the request up. */
+		rc = klp_helper_start(r, 5000, e);
+		if (rc)
+			return rc;
+	}
+	syscall(SYS_tgkill, r->p->pid, r->helper, KLP_WAKE_SIGNAL);
+	rc = klp_request_wait(r, request, e);
+	if (rc)
+		return rc;
+	rc = klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, ops)), ops, count * sizeof(*ops), e);
+	for (size_t i = 0; i < count && !rc; i++)
+		if (ops[i].result < 0 && ops[i].code != KLP_OP_SYSCALL && ops[i].code != KLP_OP_INSERT)
+			rc = klp_fail(e, (int)-ops[i].result, ops[i].code == KLP_OP_MAP ? KLP_NO_ROOM : KLP_HELPER, "operation %u in process %d: %s", ops[i].code,
+				      r->p->pid, strerror((int)-ops[i].result));
+	return rc;
+}
+
+int klp_remote_ping(struct klp_remote *r, struct klp_error *e)
+{
+	struct klp_rt_op op = {.code = KLP_OP_SYSCALL, .a = {SYS_gettid}};
+
+	return klp_remote_run(r, &op, 1, e);
+}
+
+int klp_remote_sync(struct klp_remote *r, struct klp_error *e)
+{
+	struct klp_rt_op op = {.code = KLP_OP_SYNC};
+
+	return klp_remote_run(r, &op, 1, e);
+}
+
+int klp_remote_map(struct klp_remote *r, uint64_t addr, uint64_t size, uint32_t prot, uint32_t owner, struct klp_error *e)
+{
+	struct klp_rt_map maps[KLP_MAX_MAPS];
+	struct klp_rt_op op = {.code = KLP_OP_MAP, .a = {addr, size, prot, 0, owner}};
+	unsigned i;
+	int rc = klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, maps)), maps, sizeof(maps), e);
+
+	if (rc)
+		return rc;
+	for (i = 0; i < KLP_MAX_MAPS && maps[i].live; i++)
+		;
+	if (i == KLP_MAX_MAPS)
+		return klp_fail(e, ENOSPC, KLP_LIMIT, "all %u mapping records are in use", KLP_MAX_MAPS);
+	op.a[3] = i;
+	rc = klp_remote_run(r, &op, 1, e);
+	return rc ? rc : (int)i;
+}
+
+int klp_remote_unmap(struct klp_remote *r, unsigned map_index, struct klp_error *e)
+{
+	struct klp_rt_op op = {.code = KLP_OP_UNMAP, .a = {map_index}};
+
+	return klp_remote_run(r, &op, 1, e);
+}
+
+static void klp_helper_release(struct klp_remote *r)
+{
+	int status;
+
+	if (!r->helper_seized)
+		return;
+	r->helper_seized = false;
+	if (!ptrace(PTRACE_INTERRUPT, r->helper, NULL, NULL) && waitpid(r->helper, &status, __WALL) == r->helper && WIFSTOPPED(status))
+		ptrace(PTRACE_DETACH, r->helper, NULL, NULL);
+}
+
+int klp_remote_write_text(struct klp_remote *r, uint64_t addr, const void *buf, size_t len, struct klp_error *e)
+{
+	int rc = klp_process_write_text(r->p, addr, buf, len, e);
+
+	if (rc != -EIO && rc != -EPERM && rc != -EACCES)
+		return rc;
+	/* A hardened kernel: be the helper's tracer while writing. */
+	if (!r->helper || ptrace(PTRACE_SEIZE, r->helper, NULL, NULL))
+		return rc;
+	r->helper_seized = true;
+	rc = klp_process_write_text(r->p, addr, buf, len, e);
+	klp_helper_release(r);
+	return rc;
+}
+
+/* ---- leaving ---- */
+
+int klp_remote_stop(struct klp_remote *r, struct klp_error *e)
+{
+	struct klp_rt_op op = {.code = KLP_OP_EXIT};
+	uint64_t until;
+	char path[64];
+	int rc;
+
+	if (!r->helper)
+		return 0;
+	rc = klp_remote_run(r, &op, 1, e);
+	if (rc && e->reason != KLP_HELPER)
+		return rc;
+	until = klp_remote_now() + KLP_HELPER_NS;
+	snprintf(path, sizeof(path), "/proc/%d/task/%d", r->p->pid, r->helper);
+	while (r->helper && !access(path, F_OK)) {
+		if (klp_remote_now() > until)
+			return klp_fail(e, ETIMEDOUT, KLP_HELPER, "the helper in process %d does not leave", r->p->pid);
+		klp_remote_pause(KLP_POLL_NS);
+	}
+	r->helper = 0;
+	return 0;
+}
+
+int klp_remote_remove(struct klp_remote *r, unsigned wait_ms, struct klp_error *e)
+{
+	const struct klp_borrow_call call = {SYS_munmap, {r->image, KLP_CORE_SIZE}};
+	struct klp_borrowed who;
+	uint64_t until;
+	int rc = klp_remote_stop(r, e);
+
+	if (!rc)
+		rc = klp_process_refresh(r->p, e);
+	if (!rc)
+		rc = klp_borrow_calls(r, &call, 1, wait_ms, &who, e);
+	if (rc)
+		return rc;
+	until = klp_remote_now() + KLP_MAP_APPEAR_NS;
+	do {
+		struct klp_error ignored = KLP_ERROR_INIT;
+		char probe;
+
+		if (klp_process_read(r->p, r->image, &probe, 1, &ignored)) {
+			r->image = r->cb = 0;
+			return klp_process_refresh(r->p, e);
+		}
+		klp_remote_pause(KLP_POLL_NS);
+	} while (klp_remote_now() < until);
+	return klp_fail(e, ETIMEDOUT, KLP_NO_BORROW, "munmap in process %d did not happen", r->p->pid);
+}
+
+int klp_remote_interrupt(struct klp_remote *r, pid_t tid, klp_look_fn look, void *ctx, struct klp_error *e)
+{
+	struct klp_unw_regs regs = {0};
+	struct klp_stop st;
+	int rc = klp_stop_begin(r, tid, &st, e);
+
+	if (rc <= 0)
+		return rc;
+	klp_registers_for_unwind(&st.regs, &regs);
+	look(ctx, tid, &regs, st.regs.fs_base);
+	klp_stop_end(&st, false);
+	return 1;
+}

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The transient helper: a thread of klp's own in the target, with all signals blocked, its own stack, no TLS and raw system calls. It executes
+ * requests of the engine in order and to their end, whatever happens to the engine meanwhile, and leaves when it hears nothing for a while.
+ */
+#include "klp/runtime/rt.h"
+#include "syscall.h"
+
+#pragma GCC poison malloc calloc realloc free printf fprintf memcpy memset errno
+
+#define NR_prctl          157
+#define PR_SET_NAME       15
+#define MAP_PRIVATE_ANON_NOREPLACE 0x104022ull /* MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE */
+#define SYNC_CORE          32u /* MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE */
+#define SYNC_CORE_REGISTER 64u
+#define EINVAL_ 22
+#define ENOSPC_ 28
+#define WAIT_NS   100000000ull
+#define IDLE_WAITS 20u /* of WAIT_NS without a request: 2 s */
+
+void klp_rt_helper(struct klp_rt_cb *cb);
+
+static int64_t sync_core(struct klp_rt_cb *cb)
+{
+	int64_t rc;
+
+	if (!cb->sync_registered) {
+		rc = klp_syscall2(KLP_NR_membarrier, SYNC_CORE_REGISTER, 0);
+		if (rc)
+			return rc;
+		__atomic_store_n(&cb->sync_registered, 1, __ATOMIC_RELEASE);
+	}
+	return klp_syscall2(KLP_NR_membarrier, SYNC_CORE, 0);
+}
+
+static int64_t map(struct klp_rt_cb *cb, const uint64_t *a)
+{
+	struct klp_rt_map *m;
+	int64_t rc;
+
+	if (a[3] >= KLP_MAX_MAPS || cb->maps[a[3]].live)
+		return -EINVAL_;
+	m = &cb->maps[a[3]];
+	rc = klp_syscall6(KLP_NR_mmap, a[0], a[1], a[2], MAP_PRIVATE_ANON_NOREPLACE, (uint64_t)-1, 0);
+	if (rc < 0)
+		return rc;
+	if ((uint64_t)rc != a[0]) { /* a kernel that does not know the flag and took it for a hint */
+		klp_syscall2(KLP_NR_munmap, (uint64_t)rc, a[1]);
+		return -EINVAL_;
+	}
+	m->addr = a[0];
+	m->len = a[1];
+	m->prot = (uint32_t)a[2];
+	m->owner = (uint32_t)a[4];
+	__atomic_store_n(&m->live, 1, __ATOMIC_RELEASE);
+	return 0;
+}
+
+static int64_t unmap(struct klp_rt_cb *cb, const uint64_t *a)
+{
+	int64_t rc;
+
+	if (a[0] >= KLP_MAX_MAPS || !cb->maps[a[0]].live)
+		return -EINVAL_;
+	rc = klp_syscall2(KLP_NR_munmap, cb->maps[a[0]].addr, cb->maps[a[0]].len);
+	if (!rc)
+		__atomic_store_n(&cb->maps[a[0]].live, 0, __ATOMIC_RELEASE);
+	return rc;
+}
+
+/* The same probe sequence as dispatch; threads claim entries at the same time. */
+static int64_t insert(struct klp_rt_cb *cb, uint32_t tid, uint32_t state)
+{
+	uint32_t i = KLP_THREAD_HASH(tid), n;
+
+	for (n = 0; n < KLP_MAX_THREADS; n++, i = (i + 1) & (KLP_MAX_THREADS - 1)) {
+		struct klp_rt_thread *e = &cb->threads[i];
+		uint32_t old = 0;
+
+		if (__atomic_compare_exchange_n(&e->tid, &old, tid, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+			__atomic_store_n(&e->state, state, __ATOMIC_RELEASE);
+			return i;
+		}
+		if (old == tid)
+			return i;
+	}
+	return -ENOSPC_;
+}
+
+static int64_t clear(struct klp_rt_cb *cb)
+{
+	uint32_t i;
+
+	for (i = 0; i < KLP_MAX_THREADS; i++) {
+		struct klp_rt_thread *e = &cb->threads[i];
+
+		if (!e->tid)
+			continue;
+		e->tp = e->verdict = e->in_sp = 0;
+		e->state = 0;
+		__atomic_store_n(&e->tid, 0, __ATOMIC_RELEASE);
+	}
+	return 0;
+}
+
+static int64_t execute(struct klp_rt_cb *cb, struct klp_rt_op *op)
+{
+	const uint64_t *a = op->a;
+
+	switch (op->code) {
+	case KLP_OP_SYSCALL:
+		return klp_syscall6((int64_t)a[0], a[1], a[2], a[3], a[4], a[5], a[6]);
+	case KLP_OP_STORE:
+		if (a[0] & 7)
+			return -EINVAL_;
+		__atomic_store_n((uint64_t *)a[0], a[1], __ATOMIC_RELEASE);
+		return 0;
+	case KLP_OP_SYNC:
+		return sync_core(cb);
+	case KLP_OP_MAP:
+		return map(cb, a);
+	case KLP_OP_UNMAP:
+		return unmap(cb, a);
+	case KLP_OP_CLEAR:
+		return clear(cb);
+	case KLP_OP_INSERT:
+		return insert(cb, (uint32_t)a[0], (uint32_t)a[1]);
+	default:
+		return -EINVAL_;
+	}
+}
+
+static void leave(struct klp_rt_cb *cb)
+{
+	__atomic_store_n(&cb->helper_tid, 0, __ATOMIC_SEQ_CST);
+}
+
+/* Executes the ops of one request. Returns 1 if it was told to leave. */
+static int run(struct klp_rt_cb *cb)
+{
+	uint32_t count = __atomic_load_n(&cb->op_count, __ATOMIC_RELAXED), i;
+	uint8_t request = __atomic_load_n(&cb->request, __ATOMIC_ACQUIRE); /* pairs with the engine's order: ops, count, request */
+	int last = 0;
+
+	if (count > KLP_MAX_OPS)
+		count = 0;
+	for (i = 0; i < count; i++) {
+		struct klp_rt_op *op = &cb->ops[i];
+
+		if (op->code == KLP_OP_EXIT) {
+			op->result = 0;
+			last = 1;
+			i++;
+			break;
+		}
+		op->result = execute(cb, op);
+		if (op->result < 0 && op->code != KLP_OP_SYSCALL) {
+			i++;
+			break;
+		}
+	}
+	__atomic_store_n(&cb->op_done, i, __ATOMIC_RELEASE);
+	if (last)
+		leave(cb);
+	__atomic_store_n(&cb->done, request, __ATOMIC_SEQ_CST);
+	return last;
+}
+
+__attribute__((noreturn)) void klp_rt_helper(struct klp_rt_cb *cb)
+{
+	static const char name[] = "klp-helper";
+	uint64_t wake = 1ull << (KLP_WAKE_SIGNAL - 1), timeout[2] = {0, WAIT_NS};
+	unsigned idle = 0;
+
+	klp_syscall2(NR_prctl, PR_SET_NAME, (uint64_t)name);
+	__atomic_store_n(&cb->helper_tid, (uint32_t)klp_syscall0(KLP_NR_gettid), __ATOMIC_SEQ_CST);
+	for (;;) {
+		if (__atomic_load_n(&cb->request, __ATOMIC_ACQUIRE) != cb->done) {
+			idle = 0;
+			if (run(cb))
+				break;
+			continue;
+		}
+		if (idle++ == IDLE_WAITS) {
+			leave(cb);
+			/* A request that came before the engine could see the 0 is still ours (its pair: the engine looks at helper_tid
+			 * behind its store of `request`). */
+			if (__atomic_load_n(&cb->request, __ATOMIC_SEQ_CST) == cb->done)
+				break;
+			__atomic_store_n(&cb->helper_tid, (uint32_t)klp_syscall0(KLP_NR_gettid), __ATOMIC_SEQ_CST);
+			idle = 0;
+			continue;
+		}
+		klp_syscall4(KLP_NR_rt_sigtimedwait, (uint64_t)&wake, 0, (uint64_t)timeout, 8);
+	}
+	for (;;)
+		klp_syscall2(KLP_NR_exit, 0, 0);
+}

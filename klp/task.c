@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What /proc tells of one thread. */
+#include <dirent.h>
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "klp/process.h"
+
+#define PF_IO_WORKER_   0x00000010u /* include/linux/sched.h; in stat since Linux 5.12 */
+#define PF_USER_WORKER_ 0x00004000u
+#define PF_KTHREAD_     0x00200000u
+
+static int klp_task_file(const struct klp_process *p, pid_t tid, const char *name, char *buf, size_t len)
+{
+	char path[80];
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/%s", p->pid, tid, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	n = read(fd, buf, len - 1);
+	if (n < 0)
+		n = -errno;
+	close(fd);
+	if (n <= 0)
+		return n < 0 ? (int)n : -ESRCH;
+	buf[n] = 0;
+	return 0;
+}
+
+static int klp_task_fail(struct klp_error *e, int rc, const struct klp_process *p, pid_t tid, const char *name)
+{
+	enum klp_reason reason = rc == -ENOENT || rc == -ESRCH ? KLP_NO_PROCESS : rc == -EACCES || rc == -EPERM ? KLP_PERMISSION : KLP_IO;
+
+	return klp_fail(e, -rc, reason, "/proc/%d/task/%d/%s: %s", p->pid, tid, name, strerror(-rc));
+}
+
+static const char *klp_status_field(const char *text, const char *key)
+{
+	const char *at = strstr(text, key);
+
+	return at ? at + strlen(key) : NULL;
+}
+
+int klp_task_info(const struct klp_process *p, pid_t tid, struct klp_task_info *i, struct klp_error *e)
+{
+	char text[8192], *close_paren;
+	const char *at;
+	int rc = klp_task_file(p, tid, "stat", text, sizeof(text));
+
+	memset(i, 0, sizeof(*i));
+	if (rc)
+		return klp_task_fail(e, rc, p, tid, "stat");
+	close_paren = strrchr(text, ')');
+	if (!close_paren || sscanf(close_paren + 1, " %c %*d %*d %*d %*d %*d %" SCNu64, &i->state, &i->flags) != 2)
+		return klp_fail(e, EINVAL, KLP_TARGET_MEMORY, "/proc/%d/task/%d/stat makes no sense", p->pid, tid);
+	at = strchr(text, '(');
+	if (at && at < close_paren)
+		snprintf(i->comm, sizeof(i->comm), "%.*s", (int)(close_paren - at - 1), at + 1);
+	rc = klp_task_file(p, tid, "status", text, sizeof(text));
+	if (rc)
+		return klp_task_fail(e, rc, p, tid, "status");
+	i->ns_tid = tid;
+	if ((at = klp_status_field(text, "\nNSpid:"))) {
+		char *end;
+
+		while (*at && *at != '\n') {
+			long v = strtol(at, &end, 10);
+
+			if (end == at)
+				break;
+			i->ns_tid = (pid_t)v;
+			at = end;
+		}
+	}
+	if ((at = klp_status_field(text, "\nTracerPid:")))
+		i->tracer = (pid_t)strtol(at, NULL, 10);
+	if ((at = klp_status_field(text, "\nSigPnd:")))
+		i->sig_pending = strtoull(at, NULL, 16);
+	if ((at = klp_status_field(text, "\nShdPnd:")))
+		i->shd_pending = strtoull(at, NULL, 16);
+	if ((at = klp_status_field(text, "\nSigBlk:")))
+		i->sig_blocked = strtoull(at, NULL, 16);
+	if ((at = klp_status_field(text, "\nSigCgt:")))
+		i->sig_caught = strtoull(at, NULL, 16);
+	if ((at = klp_status_field(text, "\nSeccomp:")))
+		i->seccomp = (int)strtol(at, NULL, 10);
+	if ((at = klp_status_field(text, "\nvoluntary_ctxt_switches:")))
+		i->switches_voluntary = strtoull(at, NULL, 10);
+	if ((at = klp_status_field(text, "\nnonvoluntary_ctxt_switches:")))
+		i->switches_involuntary = strtoull(at, NULL, 10);
+	if ((at = klp_status_field(text, "\nx86_Thread_features:")))
+		i->shadow_stack = strncmp(at, "\tshstk", 6) == 0 || (strchr(at, '\n') && memmem(at, (size_t)(strchr(at, '\n') - at), "shstk", 5));
+	return 0;
+}
+
+bool klp_task_is_kernel_made(const struct klp_task_info *i)
+{
+	return (i->flags & (PF_IO_WORKER_ | PF_USER_WORKER_ | PF_KTHREAD_)) != 0;
+}
+
+int klp_task_syscall(const struct klp_process *p, pid_t tid, struct klp_task_syscall *s, struct klp_error *e)
+{
+	char text[512];
+	int n, rc = klp_task_file(p, tid, "syscall", text, sizeof(text));
+
+	memset(s, 0, sizeof(*s));
+	if (rc)
+		return klp_task_fail(e, rc, p, tid, "syscall");
+	if (!strncmp(text, "running", 7)) {
+		s->running = true;
+		s->nr = -1;
+		return 0;
+	}
+	n = sscanf(text, "%ld 0x%" SCNx64 " 0x%" SCNx64 " 0x%" SCNx64 " 0x%" SCNx64 " 0x%" SCNx64 " 0x%" SCNx64 " 0x%" SCNx64 " 0x%" SCNx64,
+		   &s->nr, &s->arg[0], &s->arg[1], &s->arg[2], &s->arg[3], &s->arg[4], &s->arg[5], &s->sp, &s->pc);
+	if (n == 9)
+		return 0;
+	if (n >= 1 && s->nr == -1 && sscanf(text, "%*d 0x%" SCNx64 " 0x%" SCNx64, &s->sp, &s->pc) == 2) {
+		memset(s->arg, 0, sizeof(s->arg));
+		return 0;
+	}
+	return klp_fail(e, EINVAL, KLP_TARGET_MEMORY, "/proc/%d/task/%d/syscall makes no sense", p->pid, tid);
+}
+
+uint64_t klp_task_thread_pointer(const struct klp_process *p, pid_t tid, int64_t robust_delta)
+{
+	uint64_t head = 0;
+	size_t len = 0;
+
+	(void)p;
+	if (!robust_delta || syscall(SYS_get_robust_list, tid, &head, &len) || !head)
+		return 0;
+	return head - (uint64_t)robust_delta;
+}
+
+static int klp_tids_once(const struct klp_process *p, pid_t **tids, size_t *count, struct klp_error *e)
+{
+	char path[64];
+	struct dirent *d;
+	size_t room = 0;
+	DIR *dir;
+	int rc = 0;
+
+	*tids = NULL;
+	*count = 0;
+	snprintf(path, sizeof(path), "/proc/%d/task", p->pid);
+	dir = opendir(path);
+	if (!dir)
+		return klp_fail(e, errno == ENOENT ? ESRCH : errno, KLP_NO_PROCESS, "%s: %s", path, strerror(errno));
+	while (!rc && (d = readdir(dir))) {
+		pid_t *grown;
+
+		if (!isdigit((unsigned char)d->d_name[0]))
+			continue;
+		if (*count == KLP_MAX_TIDS) {
+			rc = klp_fail(e, E2BIG, KLP_LIMIT, "process %d has more than %d threads", p->pid, KLP_MAX_TIDS);
+			break;
+		}
+		if (*count == room) {
+			room = room ? room * 2 : 64;
+			grown = realloc(*tids, room * sizeof(pid_t));
+			if (!grown) {
+				rc = klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for the thread list");
+				break;
+			}
+			*tids = grown;
+		}
+		(*tids)[(*count)++] = (pid_t)strtol(d->d_name, NULL, 10);
+	}
+	closedir(dir);
+	if (!rc && !*count)
+		rc = klp_fail(e, ESRCH, KLP_NO_PROCESS, "process %d has ended", p->pid);
+	if (rc) {
+		free(*tids);
+		*tids = NULL;
+	}
+	return rc;
+}
+
+int klp_process_tids(const struct klp_process *p, pid_t **tids, size_t *count, struct klp_error *e)
+{
+	pid_t *again;
+	size_t n;
+	int rc = klp_tids_once(p, tids, count, e);
+
+	/* A directory of threads that are born and die may skip one: two passes must agree. Bounded, for a process that never rests. */
+	for (unsigned pass = 0; !rc && pass < 100; pass++) {
+		bool same;
+
+		rc = klp_tids_once(p, &again, &n, e);
+		if (rc) {
+			free(*tids);
+			*tids = NULL;
+			break;
+		}
+		same = n == *count && !memcmp(again, *tids, n * sizeof(pid_t));
+		free(*tids);
+		*tids = again;
+		*count = n;
+		if (same)
+			break;
+	}
+	return rc;
+}
