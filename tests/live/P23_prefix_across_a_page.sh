@@ -24,13 +24,12 @@ mkdir "$work/tree"
 	}
 	C
 } >"$work/tree/prog.c"
-printf 'prog: prog.c\n\t$(CC) -Os -fno-ipa-icf -falign-functions=1 -g $(KLP_CFLAGS) -o $@ prog.c\n' >"$work/tree/Makefile"
+printf 'prog: prog.o\n\t$(CC) -o $@ prog.o\nprog.o: prog.c\n\t$(CC) -Os -fno-ipa-icf -falign-functions=1 -g $(KLP_CFLAGS) -c prog.c\n' >"$work/tree/Makefile"
 make -s -C "$work/tree" KLP_CFLAGS="$klp_cflags" || die "it does not build"
 nm "$work/tree/prog" >"$work/nm"
 crossing() { # LOW HIGH: a function whose entry's offset in its page lies there
 	while read -r address _ name; do
-		off=$((0x$address & 4095))
-		case $name in f[0-9]*) [ $off -ge "$1" ] && [ $off -le "$2" ] && echo "${name#f}" && return ;; esac
+		case $name in f[0-9]*) off=$((0x$address & 4095)) && [ $off -ge "$1" ] && [ $off -le "$2" ] && echo "${name#f}" && return ;; esac
 	done <"$work/nm"
 }
 tried=0

@@ -18,7 +18,7 @@ int main(void)
 	}
 }
 C
-printf 'prog: prog.c\n\t$(CC) -O2 -g $(KLP_CFLAGS) -o $@ prog.c\n' >"$work/tree/Makefile"
+printf 'prog: prog.o\n\t$(CC) -o $@ prog.o\nprog.o: prog.c\n\t$(CC) -O2 -g $(KLP_CFLAGS) -c prog.c\n' >"$work/tree/Makefile"
 make -s -C "$work/tree" KLP_CFLAGS="$klp_cflags" || die "it does not build"
 make_diff() { # SED NAME
 	mkdir -p "$work/a" "$work/b"
