@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -28,6 +29,7 @@
 #define KLP_HELPER_NS     1000000000ull /* the helper's first sign of life */
 #define KLP_REQUEST_NS    10000000000ull
 #define KLP_POLL_NS       20000ull
+#define KLP_SYNC_CORE_REGISTER 64u /* MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE */
 #define KLP_SPIN          200u
 
 static uint64_t klp_remote_now(void)
@@ -202,21 +204,27 @@ static const char *klp_core_limit(const struct klp_process *p)
 	return NULL;
 }
 
-static int klp_core_map(struct klp_remote *r, uint64_t at, unsigned wait_ms, struct klp_error *e)
+static int klp_core_map(struct klp_remote *r, uint64_t at, unsigned wait_ms, struct klp_borrowed *who, struct klp_error *e)
 {
 	const uint64_t flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
-	const struct klp_borrow_call call[2] = {
+	/* Alone in its process a thread registers for the core sync in microseconds; among others that takes a grace period, and is the helper's. */
+	const struct klp_borrow_call call[3] = {
 		{SYS_mmap, {at, KLP_RT_TEXT_SIZE, PROT_READ | PROT_EXEC, flags, ~0ull, 0}},
 		{SYS_mmap, {at + KLP_RT_TEXT_SIZE, KLP_CB_SIZE, PROT_READ | PROT_WRITE, flags, ~0ull, 0}},
+		{SYS_membarrier, {KLP_SYNC_CORE_REGISTER, 0}},
 	};
-	struct klp_borrowed who;
 	const char *limit = klp_core_limit(r->p);
+	pid_t *tid = NULL;
+	size_t threads = 0;
 	uint64_t until;
 	int rc;
 
 	if (limit)
 		return klp_fail(e, ENOMEM, KLP_NO_ROOM, "process %d: %s", r->p->pid, limit);
-	rc = klp_borrow_calls(r, call, 2, wait_ms, &who, e);
+	rc = klp_process_tids(r->p, &tid, &threads, e);
+	free(tid);
+	if (!rc)
+		rc = klp_borrow_calls(r, call, threads == 1 ? 3 : 2, wait_ms, who, e);
 	if (rc)
 		return rc;
 	until = klp_remote_now() + KLP_MAP_APPEAR_NS;
@@ -394,28 +402,27 @@ int klp_remote_start(struct klp_remote *r, unsigned wait_ms, struct klp_error *e
 	uint64_t at;
 	int rc = 0;
 
+	prctl(PR_SET_TIMERSLACK, 1000); /* short waits are short */
 	mlockall(MCL_CURRENT); /* stop windows take no page fault; not permitted to everybody */
 	if (!fresh && r->helper && !klp_remote_ping(r, e))
 		return 0;
 	if (fresh) {
-		struct klp_borrowed nobody = {0};
+		struct klp_borrowed who = {0};
 
 		at = klp_core_unfinished(r->p);
 		if (!at) {
 			at = klp_core_place(r->p, e);
 			if (!at)
 				return -e->err;
-			rc = klp_core_map(r, at, wait_ms, e);
+			rc = klp_core_map(r, at, wait_ms, &who, e);
 			if (rc)
 				return rc;
 		}
 		r->image = at;
 		r->cb = at + KLP_RT_TEXT_SIZE;
 		rc = klp_image_write(r, e);
-		/* The thread pointer of any thread will do: the main thread's robust list is found through its TCB. */
-		nobody.tid = r->p->live_tid;
 		if (!rc)
-			rc = klp_cb_init(r, &nobody, e);
+			rc = klp_cb_init(r, &who, e);
 		if (rc) {
 			r->image = r->cb = 0;
 			return rc;

@@ -72,9 +72,18 @@ static int klp_stop_wait(pid_t tid, uint64_t until)
 	}
 }
 
+/* The kernel then restarts the call by itself, or makes it EINTR again if a handler runs. */
+static void klp_stop_repair(struct klp_stop *st)
+{
+	if (!st->eintr)
+		return;
+	st->regs.rax = (unsigned long long)-KLP_ERESTARTNOHAND;
+	ptrace(PTRACE_SETREGS, st->tid, NULL, &st->regs);
+}
+
 int klp_stop_begin(struct klp_remote *r, pid_t tid, struct klp_stop *st, struct klp_error *e)
 {
-	int status, rc = 0;
+	int status;
 
 	memset(st, 0, sizeof(*st));
 	st->r = r;
@@ -92,19 +101,10 @@ int klp_stop_begin(struct klp_remote *r, pid_t tid, struct klp_stop *st, struct 
 	while (!status) {
 		/* It stops some day (uninterruptible sleep, vfork): the answer must come at once then, so we stay with it. */
 		status = klp_stop_wait(tid, klp_stop_now() + 10 * KLP_STOP_WAIT_NS);
-		rc = -ETIMEDOUT;
 		st->began_ns = klp_stop_now();
 	}
 	if (status < 0)
 		goto gone;
-	if (status >> 16 != KLP_STOP_EVENT || WSTOPSIG(status) != SIGTRAP || rc) {
-		/* A signal on its way goes on; a group stop is armed again by the detach. */
-		int sig = status >> 16 ? 0 : WSTOPSIG(status);
-
-		ptrace(PTRACE_DETACH, tid, NULL, (void *)(long)sig);
-		klp_stop_hurry(st, false);
-		return 0;
-	}
 	if (ptrace(PTRACE_GETREGS, tid, NULL, &st->regs) ||
 	    ptrace(PTRACE_GETSIGMASK, tid, (void *)sizeof(st->mask), &st->mask)) {
 		ptrace(PTRACE_DETACH, tid, NULL, NULL);
@@ -117,6 +117,16 @@ int klp_stop_begin(struct klp_remote *r, pid_t tid, struct klp_stop *st, struct 
 		st->eintr = result == -EINTR && klp_call_eintr_restarts((long)st->regs.orig_rax, arg);
 		st->in_call = st->eintr || (result <= -KLP_ERESTARTSYS && result >= -KLP_ERESTART_RESTARTBLOCK);
 	}
+	if (status >> 16 != KLP_STOP_EVENT || WSTOPSIG(status) != SIGTRAP) {
+		/*
+		 * A signal on its way goes on; a group stop is armed again by the detach. A signal that would be ignored wakes a traced
+		 * thread too, and so may have ended its call: that is repaired like any other.
+		 */
+		klp_stop_repair(st);
+		ptrace(PTRACE_DETACH, tid, NULL, (void *)(long)(status >> 16 ? 0 : WSTOPSIG(status)));
+		klp_stop_hurry(st, false);
+		return 0;
+	}
 	r->threads_stopped++;
 	return 1;
 gone:
@@ -128,11 +138,8 @@ void klp_stop_end(struct klp_stop *st, bool regs_changed)
 {
 	uint64_t took;
 
-	if (!regs_changed && st->eintr) {
-		/* The kernel then restarts it by itself, or makes it EINTR again if a handler runs. */
-		st->regs.rax = (unsigned long long)-KLP_ERESTARTNOHAND;
-		ptrace(PTRACE_SETREGS, st->tid, NULL, &st->regs);
-	}
+	if (!regs_changed)
+		klp_stop_repair(st);
 	ptrace(PTRACE_DETACH, st->tid, NULL, NULL);
 	took = klp_stop_now() - st->began_ns;
 	klp_stop_hurry(st, false);
