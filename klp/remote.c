@@ -322,7 +322,7 @@ static int32_t klp_tid_offset(struct klp_remote *r, const struct klp_borrowed *w
 static int klp_cb_init(struct klp_remote *r, const struct klp_borrowed *who, struct klp_error *e)
 {
 	size_t len = offsetof(struct klp_rt_cb, maps);
-	struct klp_rt_cb *cb = calloc(1, len);
+	struct klp_rt_cb *cb = calloc(1, sizeof(*cb)); /* only its head is written: the rest is zero in a fresh mapping */
 	int rc;
 
 	if (!cb)

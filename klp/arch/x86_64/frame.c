@@ -47,7 +47,7 @@ static int xstate_get(pid_t tid, uint8_t *buf, size_t *len)
 size_t klp_frame_size(pid_t tid)
 {
 	uint8_t buf[XSTATE_MAX];
-	size_t len;
+	size_t len = 0;
 
 	return xstate_get(tid, buf, &len) ? 0 : FRAME_XSTATE + ((len + 4 + 63) & ~(size_t)63);
 }
@@ -86,7 +86,7 @@ int klp_frame_build(pid_t tid, const struct user_regs_struct *regs, uint64_t mas
 	uint32_t magic = MAGIC1, end = MAGIC2, size, extended;
 	uint8_t buf[XSTATE_MAX];
 	uint64_t features;
-	size_t n;
+	size_t n = 0;
 	int rc = xstate_get(tid, buf, &n);
 
 	if (!rc)
