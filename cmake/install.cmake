@@ -33,8 +33,8 @@ if(TARGET klp_static)
   add_custom_command(OUTPUT ${archive}
     COMMAND ${PROJECT_SOURCE_DIR}/cmake/merge-archives.sh ${CMAKE_AR} ${archive}
             $<TARGET_FILE:klp_static> $<TARGET_FILE:klp_rt_image> $<TARGET_FILE:klp_unwind>
-            $<TARGET_FILE:klp_patchsite> $<TARGET_FILE:klp_plt>
-    DEPENDS klp_static klp_rt_image klp_unwind klp_patchsite klp_plt ${PROJECT_SOURCE_DIR}/cmake/merge-archives.sh
+            $<TARGET_FILE:klp_patchsite> $<TARGET_FILE:klp_plt> $<TARGET_FILE:klp_error>
+    DEPENDS klp_static klp_rt_image klp_unwind klp_patchsite klp_plt klp_error ${PROJECT_SOURCE_DIR}/cmake/merge-archives.sh
     COMMENT "Merging libklp.a" VERBATIM)
   add_custom_target(klp_archive ALL DEPENDS ${archive})
   install(FILES ${archive} DESTINATION ${CMAKE_INSTALL_LIBDIR})
