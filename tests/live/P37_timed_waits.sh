@@ -22,7 +22,8 @@ while read -r kind _ _ _ l _; do late[$kind]=$l; done < <(tr ';' '\n' <<<"$contr
 checked=0
 while read -r kind returns wrong early l err; do
 	[ "$wrong" = 0 ] && [ "$early" = 0 ] || die "$kind: $wrong wrong ($err), $early early of $returns"
-	[ "$l" -le $((${late[$kind]} + 20000)) ] || die "$kind: $l us late, ${late[$kind]} us in the control run"
+	# 40 ms: a socket's timeout is rounded up by the kernel's timer wheel to 32 ms at this length; a wait that began anew would be up to 300 ms late
+	[ "$l" -le $((${late[$kind]} + 40000)) ] || die "$kind: $l us late, ${late[$kind]} us in the control run"
 	[ "$returns" -gt 5 ] && checked=$((checked + 1))
 done < <(tr ';' '\n' <<<"$REPLY" | grep .)
 [ $checked -ge 7 ] || die "only $checked kinds of timed waits ended often enough to tell"

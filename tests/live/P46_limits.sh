@@ -21,13 +21,14 @@ if [ "$(id -u)" != 0 ] || ! command -v setpriv >/dev/null; then
 fi
 mkdir -m 755 "$work/pub" && chmod 755 "$work"
 install -m 755 "$live/dynamic/target" "$live/dynamic/libaux.so" "$work/pub/"
-target n setpriv --reuid 65531 --regid 65531 --clear-groups "$work/pub/target"
-prlimit --pid "$(p)" --nproc=1:1
+as_user='setpriv --reuid 65531 --regid 65531 --clear-groups'
+target n $as_user "$work/pub/target"
+$as_user prlimit --pid "$(p)" --nproc=1: || die "cannot set RLIMIT_NPROC"
 before=$(text_print "$(p)")
 RC=1,4 load fix
 case $(result .reason) in NO_ROOM | HELPER | NO_BORROW) ;; *) die "RLIMIT_NPROC: reason $(result .reason)" ;; esac
 [ "$(text_print "$(p)")" = "$before" ] || die "a refused load changed the target's text"
 expect 41 call answer 4
-prlimit --pid "$(p)" --nproc=1000:1000
+$as_user prlimit --pid "$(p)" --nproc=1000: || die "cannot raise RLIMIT_NPROC"
 load fix
 expect 42 call answer 4
