@@ -46,7 +46,7 @@ for cut in 1 16 63 64 65 200 $((size / 4)) $((size / 2)) $((size - 64)) $((size 
 done
 patched "$work/arch" "b[18:20] = struct.pack('<H', 183)"
 refused 'aarch64 in the ELF header' 4 "$work/arch"
-expect_reason WRONG_ARCH
+[ "$(jq -r .reason "$work/json")" = WRONG_ARCH ] || die "reason $(jq -r .reason "$work/json"), expected WRONG_ARCH"
 meta "$work/id" '.objects[0].build_id |= ("0123456789" + .[10:])'
 refused 'another build-id' 3 "$work/id"
 expect_reason NO_OBJECT
@@ -60,8 +60,6 @@ meta "$work/format" '.format = 99'
 refused 'another format' 4 "$work/format"
 meta "$work/huge" '.objects[0].functions[0].address = 9223372036854775807'
 refused 'an address at the end of the world' 4 "$work/huge"
-meta "$work/name" '.name = "../../x"'
-refused 'a name that is a path' 4 "$work/name"
 refused 'a module of another object of the target' 3 "$(module fix-static)"
 # One field of the ELF header, or of a section header, at a time: never a crash or a hang, never a change without success.
 for ((i = 0; i < $(full 60 1000); i++)); do

@@ -7,18 +7,18 @@ for ((i = 0; i < $(full 40 1000); i++)); do
 	"$live/dynamic/target" --daemon >"$work/out" 2>&1 &
 	daemon=$!
 	others+=("$daemon")
-	wait_for 5 grep -q ready "$work/out" || die "the daemon does not start"
+	wait_for 5 grep -qs ready "$work/out" || die "the daemon does not start"
 	(
 		"$klpctl" load -p $daemon "$modules/fix.klp"
 		"$klpctl" unload -p $daemon fix
-	) >/dev/null 2>&1 &
+	) >"$work/tools" 2>&1 &
 	tools=$!
 	others+=("$tools")
 	sleep "0.0$(printf '%02d%d' $((RANDOM % 5)) $((RANDOM % 10)))"
 	kill -TERM $daemon
 	end=$((SECONDS + 10))
 	while kill -0 $daemon 2>/dev/null && [ $SECONDS -lt $end ]; do sleep 0.01; done
-	kill -0 $daemon 2>/dev/null && die "round $i: SIGTERM was lost: the daemon still runs"
+	kill -0 $daemon 2>/dev/null && die "round $i: SIGTERM was lost, the daemon still runs: $(grep -E '^(State|Threads|TracerPid|Sig|Shd)' "/proc/$daemon/status" | tr '\n\t' '; ') in $(cat "/proc/$daemon/syscall"); tools: $(tr '\n' ' ' <"$work/tools")"
 	wait $daemon
 	rc=$?
 	[ $rc = 7 ] || die "round $i: the daemon ended with status $rc, expected 7 (3: its wait ended without a signal)"
