@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Invariant L3, the simple sound half: nothing tells the target's own unwinder about a module's frames, so a module
+ * through which an exception could pass is refused. See docs/module-format.md for what plain C leaves open.
+ */
+#include "klp/module.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "klp/module_elf.h"
+
+/* A CIE with a personality routine (augmentation 'P') or a table of landing pads ('L'); or one that cannot be read. */
+static bool klp_eh_frame_has_handlers(const uint8_t *p, uint64_t len)
+{
+	uint64_t at = 0;
+
+	while (len - at >= 4) {
+		uint32_t n, id;
+
+		memcpy(&n, p + at, sizeof(n));
+		at += 4;
+		if (n == 0)
+			continue;
+		if (n == UINT32_MAX || n < 4 || n > len - at)
+			return true;
+		memcpy(&id, p + at, sizeof(id));
+		if (id == 0) { /* a CIE: version, augmentation */
+			const uint8_t *text = p + at + 5, *end = p + at + n;
+
+			if (n < 6)
+				return true;
+			for (; text < end && *text; text++)
+				if (*text == 'P' || *text == 'L')
+					return true;
+			if (text == end)
+				return true;
+		}
+		at += n;
+	}
+	return at != len;
+}
+
+int klp_module_check_unwind(const struct klp_module *m, const struct klp_process *p, struct klp_error *e)
+{
+	struct klp_elf f;
+	bool handlers = false;
+	int rc;
+
+	(void)p; /* the rule is the same whichever unwinders the process has: libgcc can come later, by dlopen or
+		    pthread_cancel */
+	if (m->exceptions)
+		return klp_fail(e, EOPNOTSUPP, KLP_NO_UNWIND_INFO,
+				"module '%s' contains C++ or -fexceptions code, and the process's unwinder would not "
+				"know its frames",
+				m->name);
+	if (!m->image)
+		return 0;
+	rc = klp_elf_open(m->image, m->size, &f, e);
+	if (rc)
+		return rc;
+	for (size_t i = 1; i < f.section_count && !handlers; i++) {
+		const struct klp_elf_section *s = &f.section[i];
+
+		if (!(s->flags & SHF_ALLOC) || !s->data)
+			continue;
+		handlers = !strncmp(s->name, ".gcc_except_table", 17) ||
+			   (!strcmp(s->name, ".eh_frame") && klp_eh_frame_has_handlers(s->data, s->size));
+	}
+	klp_elf_close(&f);
+	if (handlers)
+		return klp_fail(e, EOPNOTSUPP, KLP_NO_UNWIND_INFO,
+				"module '%s' has exception handlers or cleanups, and the process's unwinder would not "
+				"know its frames",
+				m->name);
+	return 0;
+}
