@@ -4,6 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 begin
 for ((i = 0; i < $(full 40 1000); i++)); do
+	rm -f "$work/out"
 	"$live/dynamic/target" --daemon >"$work/out" 2>&1 &
 	daemon=$!
 	others+=("$daemon")
