@@ -180,6 +180,8 @@ int klp_transition_reverse(struct klp_session *s, struct klp_error *e)
 
 	if (!p)
 		return klp_fail(e, EINVAL, KLP_TARGET_MEMORY, "no transition is in flight");
+	if (KLP_TR_COMPLETING(word)) /* too late: it is completed first (klp_transition_run), and may be undone then */
+		return 0;
 	patching = (s->cb->transition_kind == KLP_TRANSITION_LOAD) == (target == 1);
 	klp_log(s, 0, "'%s': reversing transition from %s", p->rec.name, patching ? "unpatching to patching" : "patching to unpatching");
 	next = (s->cb->next_generation & 0xffff) == 0xffff ? 1 : s->cb->next_generation + 1;
@@ -386,8 +388,14 @@ static int klp_transition_seal(struct klp_run *run, struct klp_error *e)
 
 static int klp_entry_read(struct klp_run *run, const struct klp_mover *m, struct klp_rt_thread *t, struct klp_error *e)
 {
-	int rc = klp_process_read(&run->s->p, klp_thread_addr(run->s, m->index), t, sizeof(*t), e);
+	uint64_t at = klp_thread_addr(run->s, m->index), mark = 0;
+	/* The mark first: a dispatch that was told an older word stores the state and then takes its mark away, so a state that is read behind a mark
+	 * of 0 is final as far as that word goes. */
+	int rc = klp_process_read(&run->s->p, at + offsetof(struct klp_rt_thread, in_sp), &mark, sizeof(mark), e);
 
+	if (!rc)
+		rc = klp_process_read(&run->s->p, at, t, sizeof(*t), e);
+	t->in_sp |= mark;
 	if (!rc && t->tid != m->ns_tid)
 		return klp_fail(e, EINVAL, KLP_TARGET_MEMORY, "the entry of thread %d belongs to %u", m->tid, t->tid);
 	return rc;
@@ -593,6 +601,8 @@ static int klp_transition_complete(struct klp_run *run, struct klp_error *e)
 	if (rc)
 		return rc;
 	klp_log(s, 0, "'%s': completing %s transition", run->plan.patch->rec.name, verb);
+	klp_op_store(&run->op[n++], klp_cb_addr(s, offsetof(struct klp_rt_cb, transition)), s->cb->transition | KLP_TR_COMPLETING_BIT);
+	klp_op_sync(&run->op[n++]); /* a child that is forked between the stores below finds the bit, and so the target universe */
 	for (size_t i = 0; i < run->plan.count; i++)
 		klp_op_store(&run->op[n++], run->plan.site[i].armed.record + offsetof(struct klp_rt_site, slot), run->plan.site[i].pc[target]);
 	klp_op_sync(&run->op[n++]); /* S5: nobody loads a stub from a slot any more when the word becomes 0 */
@@ -647,6 +657,12 @@ int klp_transition_run(struct klp_session *s, struct klp_error *e)
 	bool running = false;
 	int rc = klp_run_open(&run, s, e);
 
+	/* A child that was forked while its parent's last slots were being stored: every thread of it belongs to the target already. */
+	if (!rc && KLP_TR_COMPLETING(s->cb->transition)) {
+		rc = klp_transition_complete(&run, e);
+		klp_run_close(&run);
+		return rc;
+	}
 	if (!rc && !KLP_TR_SEALED(s->cb->transition))
 		rc = klp_transition_seal(&run, e);
 	while (!rc) {

@@ -49,9 +49,14 @@ static int klp_unload_session(struct klp_session *s, const char *name, struct kl
 		rc = rc ? rc : klp_reclaim(s, KLP_UNLOAD_WAIT_MS, done, e);
 		return rc ? rc : 1;
 	}
-	rc = klp_unload_start(s, name, e);
-	if (!rc)
-		rc = klp_transition_run(s, e);
+	/* Twice if it began with the end of somebody else's commit, which cannot be reversed any more. */
+	for (unsigned pass = 0; pass < 2; pass++) {
+		rc = klp_unload_start(s, name, e);
+		if (!rc)
+			rc = klp_transition_run(s, e);
+		if (rc || !klp_patch_find(s, name))
+			break;
+	}
 	if (!rc)
 		rc = klp_reclaim(s, KLP_UNLOAD_WAIT_MS, done, e);
 	return rc;

@@ -10,7 +10,6 @@
 #include "klp/runtime/rt.h"
 #include "syscall.h"
 
-#include <stdbool.h>
 
 #pragma GCC poison malloc calloc realloc free printf fprintf memcpy memset errno
 
@@ -32,8 +31,7 @@ struct self {
 	struct klp_rt_cb *cb;
 	uint64_t tp; /* thread pointer, 0 while it is not known */
 	uint32_t tid;
-	uint32_t inherited; /* a fork's child: the state of the thread that it is a copy of */
-	bool born;          /* it made its entry in this dispatch and is no copy: a new thread, clean */
+	uint32_t initial; /* state of an entry that has to be made */
 };
 
 /* Word 0 of the thread control block is its own address (psABI); the engine allows this only after checking it. */
@@ -87,25 +85,22 @@ static struct klp_rt_thread *find(const struct self *s)
 }
 
 /*
- * Makes an entry in the first free place. The helper inserts along the same probe sequence and nothing is removed while
+ * Makes an entry in the first free place, tid and state by one store: a signal handler of this thread, or the thread of an entry that the
+ * helper inserts, must never find the one without the other. The helper inserts along the same probe sequence and nothing is removed while
  * a transition runs, so that both find the same place and one tid never has two entries.
  */
-static struct klp_rt_thread *claim(struct self *s)
+static struct klp_rt_thread *claim(const struct self *s)
 {
 	uint32_t i = KLP_THREAD_HASH(s->tid), n;
 
 	for (n = 0; n < KLP_MAX_THREADS; n++, i = (i + 1) & (KLP_MAX_THREADS - 1)) {
 		struct klp_rt_thread *e = &s->cb->threads[i];
-		uint32_t tid = 0;
+		uint64_t found = 0;
 
-		if (__atomic_compare_exchange_n(&e->tid, &tid, s->tid, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
-			if (s->born) /* its universe is told by decide(), when the engine can see that it is inside */
-				return e;
-			__atomic_store_n(&e->state, s->inherited, __ATOMIC_RELEASE);
+		if (__atomic_compare_exchange_n((uint64_t *)e, &found, KLP_THREAD_CLAIM(s->tid, s->initial), 0, __ATOMIC_ACQ_REL,
+						__ATOMIC_ACQUIRE))
 			return e;
-		}
-		s->born = s->born && tid != s->tid;
-		if (tid == s->tid)
+		if ((uint32_t)found == s->tid)
 			return e;
 	}
 	__atomic_store_n(&s->cb->overflow, 1, __ATOMIC_RELEASE);
@@ -125,18 +120,22 @@ static __attribute__((noinline)) struct klp_rt_thread *enter(struct self *s, uin
 	uint64_t tp;
 	uint32_t i;
 
-	s->born = pid == __atomic_load_n(&cb->pid, __ATOMIC_RELAXED);
-	if (s->born)
+	/*
+	 * A new thread is clean: in a sealed transition it begins in the target universe. If a reversal makes that the wrong one in this moment, the
+	 * engine finds an entry that has not arrived, and proves it.
+	 */
+	s->initial = (KLP_TR_ID(tr) << 1) | (KLP_TR_SEALED(tr) ? KLP_TR_TARGET(tr) : 0);
+	if (pid == __atomic_load_n(&cb->pid, __ATOMIC_RELAXED))
 		return claim(s);
 
-	s->inherited = KLP_TR_ID(tr) << 1;
+	s->initial = KLP_TR_ID(tr) << 1;
 	tp = thread_pointer(s);
 	for (i = 0; tp && i < KLP_MAX_THREADS; i++) {
 		const struct klp_rt_thread *parent = &cb->threads[i];
 
 		if (__atomic_load_n(&parent->tid, __ATOMIC_ACQUIRE) &&
 		    __atomic_load_n(&parent->tp, __ATOMIC_RELAXED) == tp) {
-			s->inherited = __atomic_load_n(&parent->state, __ATOMIC_ACQUIRE);
+			s->initial = __atomic_load_n(&parent->state, __ATOMIC_ACQUIRE);
 			break;
 		}
 	}
@@ -182,44 +181,56 @@ static uint64_t pass(struct klp_rt_site *site, struct klp_rt_regs *regs, struct 
  *
  * The verdict says "when your entry count was n, no function being left was on your stack". The count is incremented
  * BEFORE the verdict is loaded (one locked instruction, a full barrier; its partner is the engine's membarrier between
- * the store of the verdict and its last look at in_sp): either the engine sees that this thread is in here, or this
- * thread sees the verdict and that it is stale. A signal handler that enters here after the increment of an outer
- * dispatch finds another count, so it cannot take a verdict that was given for the outer one; the outer one may still
- * take it when the handler is gone, because the stack is then again what the verdict speaks of. So an outer dispatch
- * (prev != 0, live or left by a longjmp) needs no test.
+ * the store of the verdict and its last look at the count): either the engine sees the new count, or this thread sees the verdict.
+ *
+ * Once the engine has seen the old count behind its barrier it takes this thread for moved, whatever enters first: this dispatch, or
+ * that of a signal handler which interrupts it between its increment and its look at the verdict. `base` lets the handler's
+ * dispatch apply the verdict for it: it is the count behind the outermost increment, and stays only as long as nothing but dispatch has
+ * run since: a handler's dispatch that does not move the thread takes it away, because its function is then on the stack.
+ * A handler's own count can never match a verdict that was given for the outer one.
+ *
+ * prev: the mark of an outer dispatch, or of one that a longjmp left (then it lies below this frame, and there is none).
  *
  * Returns the transition word under which this was decided; not active: it is over.
  */
 static uint64_t decide(const struct self *s, struct klp_rt_thread *e, const struct klp_rt_regs *regs,
 		       uint32_t *universe)
 {
-	uint64_t prev = __atomic_load_n(&e->in_sp, __ATOMIC_RELAXED), tr, count, verdict;
+	uint64_t prev = __atomic_load_n(&e->in_sp, __ATOMIC_RELAXED), tr, count, verdict, base;
+	int outermost = !prev || prev <= (uint64_t)regs;
 	uint32_t state;
 
 	__atomic_store_n(&e->in_sp, (uint64_t)regs, __ATOMIC_RELAXED);
+	if (outermost)
+		__atomic_store_n(&e->base, e->count + 1, __ATOMIC_RELAXED);
+	/* Handlers of this thread see base before the new count: compilers and cores keep a thread's own order. */
 	count = __atomic_fetch_add(&e->count, 1, __ATOMIC_SEQ_CST);
 
 	/* Again, now that the engine can see us: a late thread must not act on a transition that is over or has been
 	 * reversed. */
 	tr = __atomic_load_n(&s->cb->transition, __ATOMIC_ACQUIRE);
 	verdict = __atomic_load_n(&e->verdict, __ATOMIC_ACQUIRE);
+	base = __atomic_load_n(&e->base, __ATOMIC_RELAXED);
 	state = __atomic_load_n(&e->state, __ATOMIC_ACQUIRE);
 	if (KLP_TR_ACTIVE(tr)) {
 		uint32_t id = KLP_TR_ID(tr) << 1;
+		uint16_t generation = KLP_TR_GENERATION(tr);
 
-		/*
-		 * A new thread is clean: in a sealed transition it begins in the target universe. Decided by the word
-		 * that was loaded above, not by the one that this dispatch came in with: a reversal in between would
-		 * leave it in a universe that the engine takes for the other one.
-		 */
-		if (s->born) {
-			state = id | (KLP_TR_SEALED(tr) ? KLP_TR_TARGET(tr) : 0);
-			__atomic_store_n(&e->state, state, __ATOMIC_RELEASE);
-		} else if (verdict && verdict == KLP_VERDICT(KLP_TR_GENERATION(tr), count)) {
+		if (verdict && (verdict == KLP_VERDICT(generation, count) ||
+				(base && verdict == KLP_VERDICT(generation, base - 1)))) {
 			state = id | KLP_TR_TARGET(tr);
 			__atomic_store_n(&e->state, state, __ATOMIC_RELEASE);
 		}
+		if (outermost || state != (id | KLP_TR_TARGET(tr)))
+			__atomic_store_n(&e->base, 0, __ATOMIC_RELAXED);
+		__atomic_signal_fence(__ATOMIC_SEQ_CST);
+		/* Again: a handler may have moved the thread before base was taken away. */
+		state = __atomic_load_n(&e->state, __ATOMIC_ACQUIRE);
 		*universe = (state & ~1u) == id ? state & 1 : 0;
+		/* Every thread has been proven; a fork in the middle of the slots' last stores leaves a child that must not
+		 * fall back. */
+		if (KLP_TR_COMPLETING(tr))
+			*universe = KLP_TR_TARGET(tr);
 	}
 	/*
 	 * Release: what was decided above is visible before the thread is seen outside. If the table was cleared and
@@ -237,19 +248,24 @@ void klp_rt_livepatch(struct klp_rt_site *site, struct klp_rt_regs *regs)
 	struct klp_rt_thread *e;
 	uint32_t universe = 0;
 	uint64_t tr, pc;
+	unsigned n;
 
 	tr = pass(site, regs, s.cb);
 	if (!tr)
 		return;
 
-	identify(&s);
-	e = find(&s);
-	if (!e)
-		e = enter(&s, tr);
-	if (e) {
-		uint64_t tp = __atomic_load_n(&e->tp, __ATOMIC_RELAXED);
+	for (n = 0; n < DISPATCH_RETRIES; n++) {
+		uint32_t tid;
+		uint64_t tp;
 
+		identify(&s);
+		e = find(&s);
+		if (!e)
+			e = enter(&s, tr);
+		if (!e)
+			break;
 		/* Bound at the first dispatch; another value: the tid of a thread that has exited is in use again. */
+		tp = __atomic_load_n(&e->tp, __ATOMIC_RELAXED);
 		if (!tp || (s.tp && tp != s.tp))
 			__atomic_store_n(&e->tp, thread_pointer(&s), __ATOMIC_RELAXED);
 		tr = decide(&s, e, regs, &universe);
@@ -260,6 +276,11 @@ void klp_rt_livepatch(struct klp_rt_site *site, struct klp_rt_regs *regs)
 			/* The next one has begun in this very moment: in it this thread has not moved yet. */
 			universe = 0;
 		}
+		/* A signal handler that forked in here: this is the child now, and its entry another one. */
+		tid = s.tid;
+		identify(&s);
+		if (s.tid == tid)
+			break;
 	}
 	pc = __atomic_load_n(&site->pc[(KLP_TR_ID(tr) & 1) * 2 + universe], __ATOMIC_ACQUIRE);
 	regs->pc = pc ? pc : site->body;

@@ -77,13 +77,12 @@ static int64_t insert(struct klp_rt_cb *cb, uint32_t tid, uint32_t state)
 
 	for (n = 0; n < KLP_MAX_THREADS; n++, i = (i + 1) & (KLP_MAX_THREADS - 1)) {
 		struct klp_rt_thread *e = &cb->threads[i];
-		uint32_t old = 0;
+		uint64_t found = 0;
 
-		if (__atomic_compare_exchange_n(&e->tid, &old, tid, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
-			__atomic_store_n(&e->state, state, __ATOMIC_RELEASE);
+		/* By one store: the thread may look for its entry at this moment. */
+		if (__atomic_compare_exchange_n((uint64_t *)e, &found, KLP_THREAD_CLAIM(tid, state), 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
 			return i;
-		}
-		if (old == tid)
+		if ((uint32_t)found == tid)
 			return i;
 	}
 	return -ENOSPC_;
@@ -98,9 +97,8 @@ static int64_t clear(struct klp_rt_cb *cb)
 
 		if (!e->tid)
 			continue;
-		e->tp = e->verdict = e->in_sp = 0;
-		e->state = 0;
-		__atomic_store_n(&e->tid, 0, __ATOMIC_RELEASE);
+		e->tp = e->verdict = e->in_sp = e->base = 0;
+		__atomic_store_n((uint64_t *)e, 0, __ATOMIC_RELEASE);
 	}
 	return 0;
 }

@@ -123,9 +123,13 @@ struct klp_rt_thread {
 	uint64_t count;    /* T  entries into dispatch, ever; incremented before the verdict is loaded */
 	uint64_t in_sp;    /* T  not 0 while in dispatch: the frame's address; lets a longjmp out of it be recognised */
 	uint64_t verdict;  /* H, or E while the thread is stopped: see KLP_VERDICT */
-	uint64_t reserved[3];
+	uint64_t base;     /* T  see decide() in dispatch.c */
+	uint64_t reserved[2];
 };
 _Static_assert(sizeof(struct klp_rt_thread) == 64, "thread entry");
+
+/* tid and state as the one word that claims an entry (little endian: tid first). */
+#define KLP_THREAD_CLAIM(tid, state) ((uint64_t)(uint32_t)(tid) | (uint64_t)(uint32_t)(state) << 32)
 
 /* "When your entry count was `count`, no function being left was on your stack": 16 bits generation, 48 bits count; 0 = none. */
 #define KLP_VERDICT(generation, count) (((uint64_t)(uint16_t)(generation) << 48) | ((uint64_t)(count) & 0xffffffffffffull))
@@ -140,6 +144,9 @@ _Static_assert(sizeof(struct klp_rt_thread) == 64, "thread entry");
 	 ((uint64_t)(target) << 1) | 1u)
 #define KLP_TR_ID(w)         ((uint32_t)((w) >> 32))
 #define KLP_TR_GENERATION(w) ((uint16_t)((w) >> 16))
+/* Every thread has been proven; the final slots are being stored. Whoever dispatches now belongs to the target universe. */
+#define KLP_TR_COMPLETING_BIT 8u
+#define KLP_TR_COMPLETING(w) (((w) >> 3) & 1u)
 #define KLP_TR_SEALED(w)     (((w) >> 2) & 1u)
 #define KLP_TR_TARGET(w)     (((w) >> 1) & 1u)
 #define KLP_TR_ACTIVE(w)     ((w) & 1u)
