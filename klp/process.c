@@ -64,7 +64,7 @@ static int klp_process_auxv(const struct klp_process *p, uint64_t type, uint64_t
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/auxv", p->pid, p->live_tid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return klp_fail(e, errno, KLP_PERMISSION, "%s: %s", path, strerror(errno));
+		return klp_fail(e, errno, errno == EACCES || errno == EPERM ? KLP_PERMISSION : KLP_NO_PROCESS, "%s: %s", path, strerror(errno));
 	*value = 0;
 	for (unsigned i = 0; i < KLP_AUXV_MAX && read(fd, pair, sizeof(pair)) == sizeof(pair) && pair[0]; i++)
 		if (pair[0] == type)
