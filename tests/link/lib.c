@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A shared object that is patched. Its TLS model is the compiler's option, so that it has the slots of that model. */
+__thread int t_tls = 70;
+__thread int t_pad[5];
+__thread int t_tls_high = 90;
+int t_value = 40;
+
+int t_add(int a, int b)
+{
+	return a + b;
+}
+
+int t_old(int a)
+{
+	return t_add(a, t_tls) + t_tls_high;
+}
+
+int *t_tls_address(void)
+{
+	return &t_tls;
+}
+
+int *t_tls_high_address(void)
+{
+	return &t_tls_high;
+}
