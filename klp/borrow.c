@@ -16,6 +16,7 @@
 #define KLP_STACK_ROOM      (16u << 10) /* A3: more than the frames below the stack pointer, inside its mapping */
 #define KLP_PICK_PAUSE_NS   200000ull
 #define KLP_TIMED_AFTER     40u         /* passes without an exact call before timed ones are watched */
+#define KLP_WATCH_GAP_NS    2000000ull  /* a thread not looked at for longer may have waited for as long */
 #define KLP_USER_AFTER      20u         /* passes before a running thread is tried */
 
 struct klp_watched { pid_t tid; uint64_t switches; uint64_t seen_ns; };
@@ -218,11 +219,14 @@ static int klp_borrow_thread(struct klp_picker *k, pid_t tid, const struct klp_t
 	return rc;
 }
 
-/* When this thread was last seen to begin something new; 0 as long as that is not known. */
-static uint64_t klp_watch(struct klp_picker *k, pid_t tid, uint64_t switches, uint64_t now)
+/*
+ * Looks at a thread in a call with a relative timeout. Not 0 if its waiting has just begun: a moment that is not before the beginning and hardly
+ * behind it, so that a timeout reduced by the time since then is neither early nor noticeably late.
+ */
+static uint64_t klp_watch(struct klp_picker *k, pid_t tid, uint64_t switches, bool waits, uint64_t now)
 {
 	struct klp_watched *w = NULL, *grown;
-	uint64_t before;
+	struct klp_watched before;
 
 	for (size_t i = 0; i < k->watched_count && !w; i++)
 		if (k->watched[i].tid == tid)
@@ -236,12 +240,9 @@ static uint64_t klp_watch(struct klp_picker *k, pid_t tid, uint64_t switches, ui
 		*w = (struct klp_watched){tid, switches, now};
 		return 0;
 	}
-	before = w->seen_ns;
-	w->seen_ns = now;
-	if (w->switches == switches)
-		return 0;
-	w->switches = switches;
-	return before;
+	before = *w;
+	*w = (struct klp_watched){tid, switches, now};
+	return waits && before.switches != switches && now - before.seen_ns < KLP_WATCH_GAP_NS ? now : 0;
 }
 
 static int klp_pick_pass(struct klp_picker *k, unsigned pass, struct klp_borrowed *who, struct klp_error *e)
@@ -266,13 +267,15 @@ static int klp_pick_pass(struct klp_picker *k, unsigned pass, struct klp_borrowe
 			continue;
 		if (s.running) {
 			fit = pass >= KLP_USER_AFTER && pass % 8 == 0;
+			if (pass >= KLP_TIMED_AFTER)
+				klp_watch(k, tid[i], info.switches_voluntary + info.switches_involuntary, false, klp_pick_now());
 		} else {
 			if (s.nr < 0)
 				continue;
 			call = klp_call_classify(p, &s);
 			fit = call.cls == KLP_CALL_EXACT;
 			if (call.cls == KLP_CALL_TIMED_REG && pass >= KLP_TIMED_AFTER) {
-				since = klp_watch(k, tid[i], info.switches_voluntary + info.switches_involuntary, klp_pick_now());
+				since = klp_watch(k, tid[i], info.switches_voluntary + info.switches_involuntary, true, klp_pick_now());
 				fit = since != 0;
 			}
 		}

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "klp/callclass.h"
 
+#include <errno.h>
 #include <linux/futex.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
+#include <unistd.h>
 
 #define KLP_MSG_WAITALL 0x100u
 
@@ -13,12 +17,33 @@ static struct klp_call klp_timeout(uint64_t ms, unsigned arg)
 	return t < 0 ? (struct klp_call){KLP_CALL_EXACT, 0} : t == 0 ? (struct klp_call){KLP_CALL_NEVER, 0} : (struct klp_call){KLP_CALL_TIMED_REG, arg};
 }
 
+/*
+ * A socket's SO_RCVTIMEO is a relative timeout that no register shows, and a call issued again waits for all of it. true unless the descriptor is
+ * known to have none. Anything but a socket has none.
+ */
+static bool klp_descriptor_times_out(const struct klp_process *p, int fd)
+{
+	struct timeval t = {0, 0};
+	socklen_t len = sizeof(t);
+	int proc = (int)syscall(SYS_pidfd_open, p->pid, 0), copy;
+	bool timed;
+
+	if (proc < 0)
+		return true;
+	copy = (int)syscall(SYS_pidfd_getfd, proc, fd, 0);
+	close(proc);
+	if (copy < 0)
+		return true;
+	timed = getsockopt(copy, SOL_SOCKET, SO_RCVTIMEO, &t, &len) ? errno != ENOTSOCK : t.tv_sec || t.tv_usec;
+	close(copy);
+	return timed;
+}
+
 struct klp_call klp_call_classify(const struct klp_process *p, const struct klp_task_syscall *s)
 {
 	const struct klp_call exact = {KLP_CALL_EXACT, 0}, never = {KLP_CALL_NEVER, 0};
 	const uint64_t *a = s->arg;
 
-	(void)p;
 	switch (s->nr) {
 	case SYS_futex:
 		switch (a[1] & ~(uint64_t)(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME)) {
@@ -48,8 +73,6 @@ struct klp_call klp_call_classify(const struct klp_process *p, const struct klp_
 	case SYS_rt_sigsuspend:
 	case SYS_wait4:
 	case SYS_waitid:
-	case SYS_accept:
-	case SYS_accept4:
 	case SYS_flock:
 	case SYS_msgrcv: /* takes a message or nothing */
 	case SYS_semop:
@@ -62,11 +85,13 @@ struct klp_call klp_call_classify(const struct klp_process *p, const struct klp_
 		return a[1] & 1 ? exact : never; /* TIMER_ABSTIME */
 	case SYS_read: /* blocked, so nothing has been transferred; what comes is returned at once */
 	case SYS_readv:
-		return exact;
+	case SYS_accept:
+	case SYS_accept4:
+		return klp_descriptor_times_out(p, (int)a[0]) ? never : exact;
 	case SYS_recvfrom:
-		return a[3] & KLP_MSG_WAITALL ? never : exact;
+		return a[3] & KLP_MSG_WAITALL || klp_descriptor_times_out(p, (int)a[0]) ? never : exact;
 	case SYS_recvmsg:
-		return a[2] & KLP_MSG_WAITALL ? never : exact;
+		return a[2] & KLP_MSG_WAITALL || klp_descriptor_times_out(p, (int)a[0]) ? never : exact;
 	default:
 		return never;
 	}

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MAPS_MAX (1u << 20)
+
+static unsigned failures;
+
+uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
+}
+
+void sleep_ms(unsigned ms)
+{
+	struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+
+	while (clock_nanosleep(CLOCK_MONOTONIC, 0, &t, &t) == EINTR)
+		;
+}
+
+unsigned rounds(unsigned quick, unsigned full)
+{
+	const char *v = getenv("KLP_FULL");
+
+	return v && *v && *v != '0' ? full : quick;
+}
+
+void *shared(size_t len)
+{
+	void *p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED) {
+		perror("mmap");
+		exit(1);
+	}
+	return p;
+}
+
+pid_t fork_bound(void)
+{
+	pid_t parent = getpid(), pid;
+
+	fflush(NULL);
+	pid = fork();
+	if (pid < 0) {
+		perror("fork");
+		exit(1);
+	}
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (getppid() != parent)
+			_exit(1);
+	}
+	return pid;
+}
+
+void finish(pid_t pid)
+{
+	int status;
+
+	kill(pid, SIGKILL);
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+}
+
+int cycle_start(pid_t pid, unsigned wait_ms, struct klp_process *p, struct klp_remote *rem, struct klp_error *e)
+{
+	int rc = klp_process_open(pid, p, e);
+
+	if (rc)
+		return rc;
+	rc = klp_process_lock(p, 2000, e);
+	if (!rc)
+		rc = klp_process_check(p, e);
+	if (!rc)
+		rc = klp_remote_find(p, rem, e);
+	if (!rc)
+		rc = klp_remote_start(rem, wait_ms, e);
+	if (rc)
+		klp_process_close(p);
+	return rc;
+}
+
+int cycle(pid_t pid, unsigned wait_ms, struct tool_result *r)
+{
+	struct klp_error e = KLP_ERROR_INIT;
+	struct klp_process p;
+	struct klp_remote rem;
+	int rc = cycle_start(pid, wait_ms, &p, &rem, &e);
+
+	if (!rc) {
+		rc = klp_remote_ping(&rem, &e);
+		if (!rc)
+			rc = klp_remote_sync(&rem, &e);
+		if (!rc)
+			rc = klp_remote_stop(&rem, &e);
+		if (!rc)
+			rc = klp_remote_remove(&rem, wait_ms, &e);
+		r->stops += rem.threads_stopped;
+		r->early_returns += rem.early_returns;
+		if (rem.longest_stop_ns > r->longest_stop_ns)
+			r->longest_stop_ns = rem.longest_stop_ns;
+		klp_process_close(&p);
+	}
+	r->rc = rc;
+	r->error = e;
+	return rc;
+}
+
+pid_t tool_spawn(pid_t pid, unsigned count, unsigned wait_ms, bool may_refuse, struct tool_result *r)
+{
+	pid_t tool;
+
+	memset(r, 0, sizeof(*r));
+	r->rc = -EINTR; /* until it says otherwise */
+	tool = fork_bound();
+	if (tool)
+		return tool;
+	for (unsigned i = 0; i < count; i++) {
+		int rc = cycle(pid, wait_ms, r);
+
+		if (rc && !(may_refuse && r->error.reason == KLP_NO_BORROW))
+			_exit(1);
+		if (rc)
+			r->refused++;
+		else
+			r->cycles++;
+	}
+	r->rc = 0;
+	_exit(0);
+}
+
+void tool_cycles(pid_t pid, unsigned count, unsigned wait_ms, bool may_refuse, struct tool_result *r)
+{
+	pid_t tool = tool_spawn(pid, count, wait_ms, may_refuse, r);
+	int status;
+
+	while (waitpid(tool, &status, 0) < 0 && errno == EINTR)
+		;
+	if (!WIFEXITED(status))
+		check(false, "the tool ended with status %x", (unsigned)status);
+}
+
+void check_at(const char *file, int line, bool good, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (good)
+		return;
+	failures++;
+	fprintf(stderr, "%s:%d: ", file, line);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+}
+
+int check_end(void)
+{
+	printf(failures ? "%u failures\n" : "good\n", failures);
+	return failures ? 1 : 0;
+}
+
+char *maps_text(pid_t pid)
+{
+	char path[64], *text = calloc(1, MAPS_MAX);
+	size_t len;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	f = fopen(path, "re");
+	if (!f || !text) {
+		if (f)
+			fclose(f);
+		return text;
+	}
+	len = fread(text, 1, MAPS_MAX - 1, f);
+	text[len] = 0;
+	fclose(f);
+	return text;
+}
+
+uint64_t status_hex(pid_t pid, pid_t tid, const char *key)
+{
+	char path[80], text[8192], *at;
+	uint64_t v = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/status", pid, tid);
+	f = fopen(path, "re");
+	if (!f)
+		return 0;
+	text[fread(text, 1, sizeof(text) - 1, f)] = 0;
+	fclose(f);
+	at = strstr(text, key);
+	if (at)
+		v = strtoull(at + strlen(key), NULL, 16);
+	return v;
+}
+
+unsigned thread_count(pid_t pid)
+{
+	char path[64];
+	unsigned n = 0;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	d = opendir(path);
+	if (!d)
+		return 0;
+	for (struct dirent *e; (e = readdir(d));)
+		n += e->d_name[0] != '.';
+	closedir(d);
+	return n;
+}
