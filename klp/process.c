@@ -126,6 +126,17 @@ static int klp_process_live(struct klp_process *p, struct klp_error *e)
 	return p->live_tid ? 0 : klp_fail(e, ESRCH, KLP_ZOMBIE, "process %d has exited already (zombie)", p->pid);
 }
 
+static bool klp_process_same_namespace(pid_t pid)
+{
+	char path[64], mine[64], theirs[64];
+	ssize_t a, b;
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/pid", pid);
+	a = readlink("/proc/self/ns/pid", mine, sizeof(mine));
+	b = readlink(path, theirs, sizeof(theirs));
+	return a > 0 && a == b && !memcmp(mine, theirs, (size_t)a);
+}
+
 int klp_process_open(pid_t pid, struct klp_process *p, struct klp_error *e)
 {
 	struct klp_task_info info;
@@ -171,6 +182,7 @@ int klp_process_open(pid_t pid, struct klp_process *p, struct klp_error *e)
 	p->mem_fd = open(path, O_RDWR | O_CLOEXEC);
 	if (p->mem_fd < 0)
 		return klp_fail(e, errno, errno == EACCES || errno == EPERM ? KLP_PERMISSION : KLP_NO_PROCESS, "the memory of process %d: %s", pid, strerror(errno));
+	p->same_ns = klp_process_same_namespace(pid);
 	p->stack_limit = 8u << 20;
 	snprintf(path, sizeof(path), "/proc/%d/limits", pid);
 	if (klp_read_small(path, text, sizeof(text)) > 0 && (at = strstr(text, "Max stack size"))) {
@@ -208,7 +220,7 @@ int klp_process_check(struct klp_process *p, struct klp_error *e)
 		struct klp_error ignored = KLP_ERROR_INIT;
 		struct klp_task_info info;
 
-		if (klp_task_info(p, tid[i], &info, &ignored))
+		if (klp_task_status(p, tid[i], &info, &ignored))
 			continue;
 		if (info.tracer)
 			rc = klp_fail(e, EBUSY, KLP_TRACED, "thread %d of process %d is traced by %d", tid[i], p->pid, info.tracer);

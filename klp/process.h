@@ -56,6 +56,7 @@ struct klp_process {
 	uint64_t stack_limit;          /* RLIMIT_STACK */
 	int mem_fd;                    /* /proc/PID/task/live_tid/mem */
 	int lock_fd;                   /* klp_process_lock */
+	bool same_ns;                  /* the target's tids are ours too: one pid namespace */
 	void *priv;
 };
 
@@ -96,12 +97,16 @@ struct klp_task_info {
 	bool shadow_stack;             /* x86_Thread_features has shstk */
 };
 int klp_task_info(const struct klp_process *p, pid_t tid, struct klp_task_info *i, struct klp_error *e);
+/* The same from the status file alone, without `flags`: half the price, for looking at every thread. */
+int klp_task_status(const struct klp_process *p, pid_t tid, struct klp_task_info *i, struct klp_error *e);
 /* Kernel-made tasks in the group (io_uring workers): always clean, never borrowed. */
 bool klp_task_is_kernel_made(const struct klp_task_info *i);
 
 /* /proc/PID/task/TID/syscall. running: the file says "running". nr = -1: stopped or blocked outside a system call. */
 struct klp_task_syscall { bool running; long nr; uint64_t arg[6]; uint64_t sp, pc; };
 int klp_task_syscall(const struct klp_process *p, pid_t tid, struct klp_task_syscall *s, struct klp_error *e);
+/* From the file kept open: 0 or -errno. */
+int klp_task_syscall_fd(int fd, struct klp_task_syscall *s);
 
 /* Thread pointer without a stop: through get_robust_list and the delta that a stopped thread taught (0 = unknown). */
 uint64_t klp_task_thread_pointer(const struct klp_process *p, pid_t tid, int64_t robust_delta);

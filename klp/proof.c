@@ -170,7 +170,7 @@ void klp_prove_blocked(struct klp_session *s, pid_t tid, const struct klp_range 
 	struct klp_error err = KLP_ERROR_INIT;
 	uint64_t before[2], after[2];
 	char path[64], state = 0;
-	int fd;
+	int fd, calls = -1;
 
 	memset(&first, 0, sizeof(first)); /* they are compared as memory */
 	memset(&second, 0, sizeof(second));
@@ -191,7 +191,9 @@ void klp_prove_blocked(struct klp_session *s, pid_t tid, const struct klp_range 
 		out->gone = true;
 		goto done;
 	}
-	if (klp_task_syscall(&s->p, tid, &first, &err)) {
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/syscall", s->p.pid, tid);
+	calls = open(path, O_RDONLY | O_CLOEXEC);
+	if (calls < 0 || klp_task_syscall_fd(calls, &first)) {
 		out->gone = access(path, F_OK) != 0;
 		goto done;
 	}
@@ -221,12 +223,14 @@ void klp_prove_blocked(struct klp_session *s, pid_t tid, const struct klp_range 
 	regs.r[7] = first.sp; /* DWARF number of the stack pointer on x86_64 */
 	regs.known = 1u << 7;
 	klp_walk(s, tid, &regs, first.sp, tid == s->p.pid ? 0 : klp_thread_pointer(s, tid), range, count, out);
-	if (klp_task_syscall(&s->p, tid, &second, &err) || second.running || memcmp(&first, &second, sizeof(first)) ||
+	if (klp_task_syscall_fd(calls, &second) || second.running || memcmp(&first, &second, sizeof(first)) ||
 	    klp_switches(fd, after, out->comm, sizeof(out->comm), &state) || before[0] != after[0] || before[1] != after[1]) {
 		out->running = second.running;
 		out->verdict = KLP_UNW_CHANGED;
 	}
 done:
+	if (calls >= 0)
+		close(calls);
 	close(fd);
 }
 

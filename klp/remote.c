@@ -305,15 +305,20 @@ static int32_t klp_tid_offset(struct klp_remote *r, const struct klp_borrowed *w
 	good = !klp_process_tids(r->p, &tid, &n, &ignored);
 	for (size_t i = 0; i < n && good; i++) {
 		struct klp_task_info info;
-		uint32_t value;
+		uint32_t value = 0;
 
 		if (tid[i] == r->helper)
 			continue;
-		if (klp_task_info(r->p, tid[i], &info, &ignored) || info.state == 'Z' || klp_task_is_kernel_made(&info))
-			continue;
 		tp = klp_task_thread_pointer(r->p, tid[i], delta);
 		good = tp && !klp_process_read(r->p, tp, &self, 8, &ignored) && self == tp &&
-		       !klp_process_read(r->p, tp + (uint64_t)delta - 16, &value, 4, &ignored) && value == (uint32_t)info.ns_tid;
+		       !klp_process_read(r->p, tp + (uint64_t)delta - 16, &value, 4, &ignored);
+		if (good && r->p->same_ns && value == (uint32_t)tid[i])
+			continue;
+		/* Threads that never run user code again need not have one. */
+		if (klp_task_info(r->p, tid[i], &info, &ignored) || info.state == 'Z' || klp_task_is_kernel_made(&info))
+			good = true;
+		else
+			good = good && value == (uint32_t)info.ns_tid;
 	}
 	free(tid);
 	return good ? (int32_t)(delta - 16) : INT32_MIN;

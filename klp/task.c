@@ -51,25 +51,21 @@ static const char *klp_status_field(const char *text, const char *key)
 	return at ? at + strlen(key) : NULL;
 }
 
-int klp_task_info(const struct klp_process *p, pid_t tid, struct klp_task_info *i, struct klp_error *e)
+int klp_task_status(const struct klp_process *p, pid_t tid, struct klp_task_info *i, struct klp_error *e)
 {
-	char text[8192], *close_paren;
+	char text[8192];
 	const char *at;
-	int rc = klp_task_file(p, tid, "stat", text, sizeof(text));
+	int rc;
 
 	memset(i, 0, sizeof(*i));
-	if (rc)
-		return klp_task_fail(e, rc, p, tid, "stat");
-	close_paren = strrchr(text, ')');
-	if (!close_paren || sscanf(close_paren + 1, " %c %*d %*d %*d %*d %*d %" SCNu64, &i->state, &i->flags) != 2)
-		return klp_fail(e, EINVAL, KLP_TARGET_MEMORY, "/proc/%d/task/%d/stat makes no sense", p->pid, tid);
-	at = strchr(text, '(');
-	if (at && at < close_paren)
-		snprintf(i->comm, sizeof(i->comm), "%.*s", (int)(close_paren - at - 1), at + 1);
 	rc = klp_task_file(p, tid, "status", text, sizeof(text));
 	if (rc)
 		return klp_task_fail(e, rc, p, tid, "status");
 	i->ns_tid = tid;
+	if (!strncmp(text, "Name:\t", 6))
+		snprintf(i->comm, sizeof(i->comm), "%.*s", (int)strcspn(text + 6, "\n"), text + 6);
+	if ((at = klp_status_field(text, "\nState:\t")))
+		i->state = *at;
 	if ((at = klp_status_field(text, "\nNSpid:"))) {
 		char *end;
 
@@ -103,19 +99,40 @@ int klp_task_info(const struct klp_process *p, pid_t tid, struct klp_task_info *
 	return 0;
 }
 
+int klp_task_info(const struct klp_process *p, pid_t tid, struct klp_task_info *i, struct klp_error *e)
+{
+	char text[2048], comm[sizeof(i->comm)] = "", *close_paren, state;
+	const char *at;
+	uint64_t flags;
+	int rc = klp_task_file(p, tid, "stat", text, sizeof(text));
+
+	memset(i, 0, sizeof(*i));
+	if (rc)
+		return klp_task_fail(e, rc, p, tid, "stat");
+	close_paren = strrchr(text, ')');
+	if (!close_paren || sscanf(close_paren + 1, " %c %*d %*d %*d %*d %*d %" SCNu64, &state, &flags) != 2)
+		return klp_fail(e, EINVAL, KLP_TARGET_MEMORY, "/proc/%d/task/%d/stat makes no sense", p->pid, tid);
+	at = strchr(text, '(');
+	if (at && at < close_paren)
+		snprintf(comm, sizeof(comm), "%.*s", (int)(close_paren - at - 1), at + 1);
+	rc = klp_task_status(p, tid, i, e);
+	if (rc)
+		return rc;
+	memcpy(i->comm, comm, sizeof(comm));
+	i->flags = flags;
+	return 0;
+}
+
 bool klp_task_is_kernel_made(const struct klp_task_info *i)
 {
 	return (i->flags & (PF_IO_WORKER_ | PF_USER_WORKER_ | PF_KTHREAD_)) != 0;
 }
 
-int klp_task_syscall(const struct klp_process *p, pid_t tid, struct klp_task_syscall *s, struct klp_error *e)
+static int klp_syscall_parse(const char *text, struct klp_task_syscall *s)
 {
-	char text[512];
-	int n, rc = klp_task_file(p, tid, "syscall", text, sizeof(text));
+	int n;
 
 	memset(s, 0, sizeof(*s));
-	if (rc)
-		return klp_task_fail(e, rc, p, tid, "syscall");
 	if (!strncmp(text, "running", 7)) {
 		s->running = true;
 		s->nr = -1;
@@ -129,7 +146,32 @@ int klp_task_syscall(const struct klp_process *p, pid_t tid, struct klp_task_sys
 		memset(s->arg, 0, sizeof(s->arg));
 		return 0;
 	}
-	return klp_fail(e, EINVAL, KLP_TARGET_MEMORY, "/proc/%d/task/%d/syscall makes no sense", p->pid, tid);
+	return -EINVAL;
+}
+
+int klp_task_syscall(const struct klp_process *p, pid_t tid, struct klp_task_syscall *s, struct klp_error *e)
+{
+	char text[512];
+	int rc = klp_task_file(p, tid, "syscall", text, sizeof(text));
+
+	memset(s, 0, sizeof(*s));
+	if (rc)
+		return klp_task_fail(e, rc, p, tid, "syscall");
+	if (klp_syscall_parse(text, s))
+		return klp_fail(e, EINVAL, KLP_TARGET_MEMORY, "/proc/%d/task/%d/syscall makes no sense", p->pid, tid);
+	return 0;
+}
+
+int klp_task_syscall_fd(int fd, struct klp_task_syscall *s)
+{
+	char text[512];
+	ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
+
+	memset(s, 0, sizeof(*s));
+	if (n <= 0)
+		return n ? -errno : -ESRCH;
+	text[n] = 0;
+	return klp_syscall_parse(text, s);
 }
 
 uint64_t klp_task_thread_pointer(const struct klp_process *p, pid_t tid, int64_t robust_delta)

@@ -42,7 +42,6 @@ struct klp_run {
 	struct klp_mover_list list;
 	struct klp_proof *proof;
 	struct klp_rt_op *op;
-	bool same_ns;
 	struct klp_mover *looked;    /* proof 3: whom klp_transition_look looks at */
 };
 
@@ -224,23 +223,12 @@ static int klp_mover_compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static bool klp_same_pid_namespace(pid_t pid)
-{
-	char path[64], mine[64], theirs[64];
-	ssize_t a, b;
-
-	snprintf(path, sizeof(path), "/proc/%d/ns/pid", pid);
-	a = readlink("/proc/self/ns/pid", mine, sizeof(mine));
-	b = readlink(path, theirs, sizeof(theirs));
-	return a > 0 && a == b && !memcmp(mine, theirs, (size_t)a);
-}
-
 static int klp_mover_ns_tid(struct klp_run *run, struct klp_mover *m)
 {
 	struct klp_task_info info;
 	struct klp_error err = KLP_ERROR_INIT;
 
-	if (run->same_ns) {
+	if (run->s->p.same_ns) {
 		m->ns_tid = (uint32_t)m->tid;
 		return 0;
 	}
@@ -632,7 +620,6 @@ static int klp_run_open(struct klp_run *run, struct klp_session *s, struct klp_e
 	run->s = s;
 	if (!p || p->rec.state == KLP_PATCH_LOADING)
 		return klp_fail(e, EINVAL, KLP_TARGET_MEMORY, "the transition in flight names no patch");
-	run->same_ns = klp_same_pid_namespace(s->p.pid);
 	run->proof = malloc(sizeof(*run->proof));
 	run->op = calloc(KLP_MAX_OPS, sizeof(*run->op));
 	if (!run->proof || !run->op)
