@@ -13,6 +13,8 @@ foreach(dir INCLUDEDIR LIBDIR)
     set(KLP_PC_${dir} "\${prefix}/${CMAKE_INSTALL_${dir}}")
   endif()
 endforeach()
+# Relative to where the file lies, so that an installation may be moved.
+file(RELATIVE_PATH KLP_PC_PREFIX ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
 # In the root of the build directory, so that PKG_CONFIG_PATH=build serves a tree that is not installed.
 configure_file(${PROJECT_SOURCE_DIR}/cmake/klp.pc.in ${PROJECT_BINARY_DIR}/klp.pc @ONLY)
 configure_file(${PROJECT_SOURCE_DIR}/cmake/libklp.pc.in ${PROJECT_BINARY_DIR}/libklp.pc @ONLY)
