@@ -155,12 +155,13 @@ int klp_transition_start(struct klp_session *s, struct klp_patch *p, enum klp_tr
 		klp_op_store(&op[n++], plan.site[i].armed.record + offsetof(struct klp_rt_site, slot), plan.site[i].armed.rt.stub);
 	klp_op_sync(&op[n++]); /* S2: no core goes through an old slot value any more */
 	rc = klp_remote_run(&s->r, op, n, e);
+	if (!rc) /* before the list is read again: p points into it */
+		klp_log(s, 0, "'%s': starting %s transition", p->rec.name,
+			kind == KLP_TRANSITION_LOAD ? "patching" : "unpatching");
 	if (!rc)
 		rc = klp_session_read_cb(s, e);
 	if (!rc)
 		rc = klp_patches_read(s, e);
-	if (!rc)
-		klp_log(s, 0, "'%s': starting %s transition", p->rec.name, kind == KLP_TRANSITION_LOAD ? "patching" : "unpatching");
 out:
 	free(op);
 	klp_plan_free(&plan);
