@@ -248,6 +248,8 @@ static void kb_build_child(const struct kb_run *r, const char *log)
 	setenv("LANG", "C", 1);
 	setenv("CCACHE_DISABLE", "1", 1);
 	setenv("SOURCE_DATE_EPOCH", "1", 0);
+	if (r->indirect)
+		setenv("KLP_BUILD_INDIRECT", r->indirect, 1);
 	if (r->place == KB_PLACE_COPY) {
 		char *map = kb_format("-ffile-prefix-map=%s=%s", r->tree, r->source);
 

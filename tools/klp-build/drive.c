@@ -161,11 +161,15 @@ static bool kb_units_of(struct kb_drive *d, const json_t *link, long long before
 	kb_link_units(&d->records, link, before, d->run->root, *units, missing);
 	json_array_foreach(missing, i, unit)
 	{
-		kb_refuse(d, "", json_string_value(unit),
-			  "is linked into the target, but klp-build did not see how it was made",
-			  "build it with the build command by a compiler that is found in the PATH (--cc-dir adds a "
-			  "directory), and do not "
-			  "change it between compilation and link");
+		const char *why = kb_str(unit, "why");
+
+		if (*why)
+			kb_refuse(d, "", kb_str(unit, "file"), why, "compile it with -c and link the object");
+		else
+			kb_refuse(d, "", kb_str(unit, "file"),
+				  "is linked into the target, but klp-build did not see how it was made",
+				  "build it with the build command by a compiler that is found in the PATH (--cc-dir "
+				  "adds a directory), and do not change it between compilation and link");
 		ok = false;
 	}
 	json_decref(missing);
@@ -521,6 +525,105 @@ static bool kb_check_layouts(struct kb_drive *d)
 	return !json_array_size(json_object_get(d->report, "refused"));
 }
 
+static bool kb_is_in(const json_t *list, const char *symbol, const char *file)
+{
+	size_t i;
+	json_t *e;
+
+	json_array_foreach(list, i, e) if (!strcmp(kb_str(e, "symbol"), symbol) &&
+					   (!file || !strcmp(kb_str(e, "file"), file))) return true;
+	return false;
+}
+
+/*
+ * Does only that differ between the two objects of a unit, which the module has anyway? `found` is what the comparison
+ * of the trees said. Then the unit's other functions, which are not in the module, are as in the first object.
+ */
+static bool kb_indirect_is_local(const json_t *unit, const json_t *other, const char *file, const json_t *found)
+{
+	struct klp_error e = KLP_ERROR_INIT;
+	json_t *differences = NULL, *f;
+	size_t i;
+	int rc = klp_objdiff_compare(kb_str(unit, "kept"), kb_str(other, "kept"), &differences, &e);
+	bool ok = rc == KLP_OBJDIFF_BUILT && !json_array_size(json_object_get(differences, "new")) &&
+		  !json_array_size(json_object_get(differences, "data")) &&
+		  !json_array_size(json_object_get(differences, "removed"));
+
+	json_array_foreach(json_object_get(differences, "changed"), i, f) ok =
+	    ok && (kb_is_in(json_object_get(found, "changed"), kb_str(f, "symbol"), file) ||
+		   kb_is_in(json_object_get(found, "new"), kb_str(f, "symbol"), file));
+	json_decref(differences);
+	return ok || rc == KLP_OBJDIFF_NO_CHANGE;
+}
+
+/*
+ * The fix is the first to use another object's datum (stderr) in a unit that reaches it directly: no copy of it is near
+ * the program, and none can be made now. These units are compiled once more so that they go through a slot, and the
+ * patched program is linked again. true: the patched units are these now, and nothing else became different by it.
+ */
+static bool kb_build_indirect(struct kb_drive *d, const json_t *found)
+{
+	const json_t *wanted = json_object_get(found, "extern_data"), *link = NULL;
+	json_t *list = json_object(), *units = NULL, *old = d->patched_units, *e, *unit;
+	char *target = kb_format("%s/%s", d->run->root, d->run->o->target);
+	long long seq = d->records.seq;
+	const char *key;
+	bool ok = true;
+	size_t i;
+
+	json_array_foreach(json_object_get(found, "refused"), i, e) ok =
+	    ok && kb_is_in(wanted, kb_str(e, "symbol"), kb_str(e, "file"));
+	json_object_foreach(old, key, unit)
+	{
+		const char *file = kb_relative(d, kb_str(unit, "source"));
+
+		json_array_foreach(wanted, i, e) if (!strcmp(kb_str(e, "file"), file))
+		{
+			json_object_set_new(list, kb_str(unit, "source"), json_true());
+			kb_force(d, unit, 1);
+		}
+	}
+	ok = ok && json_object_size(list);
+	if (ok) {
+		d->run->indirect = kb_format("%s/indirect", d->run->work);
+		kb_unlink_tree(d, kb_str(d->patched_link, "output"));
+		kb_unlink_tree(d, target);
+		ok = !json_dump_file(list, d->run->indirect, 0) &&
+		     !kb_build(d->run, "patched build without direct access to other objects' data");
+	}
+	if (ok) {
+		kb_records_load(&d->records, d->run->log);
+		link = kb_target_link(d, seq, d->records.seq);
+		ok = link && kb_units_of(d, link, d->records.seq, &units) &&
+		     json_object_size(units) == json_object_size(old);
+	}
+	json_object_foreach(old, key, unit)
+	{
+		const json_t *other = ok ? json_object_get(units, key) : NULL;
+
+		if (!ok)
+			break;
+		ok = other && (!strcmp(kb_str(unit, "sha"), kb_str(other, "sha")) ||
+			       (json_object_get(list, kb_str(unit, "source")) &&
+				kb_indirect_is_local(unit, other, kb_relative(d, kb_str(unit, "source")), found)));
+	}
+	if (ok) {
+		json_object_foreach(list, key, e) json_array_append_new(
+		    d->run->notes,
+		    json_sprintf("%s was compiled once more, so that it uses other objects' data through "
+				 "slots; only functions of the module differ by that",
+				 kb_relative(d, key)));
+		d->patched_link = link;
+		d->patched_units = units;
+		json_decref(old);
+	} else {
+		json_decref(units);
+	}
+	json_decref(list);
+	free(target);
+	return ok;
+}
+
 static int kb_compare(struct kb_drive *d)
 {
 	const struct kb_options *o = d->run->o;
@@ -548,6 +651,16 @@ static int kb_compare(struct kb_drive *d)
 	in.units = units;
 	kb_progress("comparing %zu units", in.unit_count);
 	result = klp_objdiff_run(&in, &found, &e);
+	if (result == KLP_OBJDIFF_REFUSED && json_array_size(json_object_get(found, "extern_data")) &&
+	    kb_build_indirect(d, found)) {
+		json_decref(found);
+		found = NULL;
+		free(units);
+		in.patched_linked = kb_str(d->patched_link, "kept");
+		in.unit_count = kb_pair_units(d, &units);
+		in.units = units;
+		result = klp_objdiff_run(&in, &found, &e);
+	}
 	if (found) {
 		json_t *notes = json_object_get(found, "notes");
 
@@ -571,6 +684,51 @@ out:
 	return result;
 }
 
+/* What make would take for up to date goes from the copy: the target with what its name leads to, and libtool's. */
+static void kb_drop_target(const struct kb_drive *d)
+{
+	char *path = kb_format("%s/%s", d->run->tree, d->run->o->target), *real = kb_canonical("/", path), *libs;
+	const char *slash = strrchr(path, '/');
+
+	libs = kb_format("%.*s/.libs/%s", (int)(slash - path), path, slash + 1);
+	if (kb_file_kind(path) == ET_EXEC || kb_file_kind(path) == ET_DYN) {
+		if (kb_is_below(real, d->run->tree))
+			unlink(real);
+		unlink(path);
+	}
+	if (kb_file_kind(libs) == ET_EXEC || kb_file_kind(libs) == ET_DYN) {
+		unlink(libs);
+		unlink(path);
+	}
+	free(path);
+	free(real);
+	free(libs);
+}
+
+/*
+ * An archive that was left over from an earlier build, of objects that its rule does not keep: make takes it for up to
+ * date. Without it the build command shows how it is made; one that nobody makes is refused afterwards.
+ */
+static bool kb_drop_missing(const struct kb_drive *d)
+{
+	json_t *units = json_object(), *missing = json_array(), *m;
+	bool any = false;
+	size_t i;
+
+	kb_link_units(&d->records, d->original_link, d->original_seq, d->run->root, units, missing);
+	json_array_foreach(missing, i, m)
+	{
+		char *file = kb_tree_path(d->run, kb_str(m, "path"));
+
+		if (!*kb_str(m, "why") && kb_is_below(file, d->run->tree) && kb_file_kind(file) == -1)
+			any |= !unlink(file);
+		free(file);
+	}
+	json_decref(units);
+	json_decref(missing);
+	return any;
+}
+
 static int kb_build_both(struct kb_drive *d)
 {
 	struct kb_run *r = d->run;
@@ -578,11 +736,20 @@ static int kb_build_both(struct kb_drive *d)
 	json_t *unit;
 	int rc;
 
-	if (kb_build(r, "original build"))
-		return KB_FAILED;
-	kb_records_load(&d->records, r->log);
-	d->original_seq = d->records.seq;
-	d->original_link = kb_target_link(d, 0, d->original_seq);
+	kb_drop_target(d);
+	for (int pass = 1; pass <= 2; pass++) {
+		if (kb_build(r, "original build")) {
+			if (pass == 1)
+				return KB_FAILED;
+			break; /* the first build's record says what is missing */
+		}
+		kb_records_load(&d->records, r->log);
+		d->original_seq = d->records.seq;
+		d->original_link = kb_target_link(d, 0, d->original_seq);
+		if (!d->original_link || !kb_drop_missing(d))
+			break;
+		kb_drop_target(d);
+	}
 	if (!d->original_link) {
 		char *path = kb_format("%s/%s", r->tree, r->o->target);
 

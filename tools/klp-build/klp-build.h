@@ -51,9 +51,10 @@ struct kb_run {
 	const struct kb_options *o;
 	char *source; /* canonical */
 	char *work, *tree, *log, *wrap, *real;
-	char *root; /* the tree's path as the build sees it */
-	char *self; /* this program */
-	char *path; /* the build's PATH without wrap/ */
+	char *root;     /* the tree's path as the build sees it */
+	char *self;     /* this program */
+	char *path;     /* the build's PATH without wrap/ */
+	char *indirect; /* list of sources to compile without direct access to other objects' data, or NULL */
 	enum kb_place place;
 	json_t *notes;
 };
@@ -78,6 +79,8 @@ const char *kb_base(const char *path);
 bool kb_ends_with(const char *s, const char *end);
 /* ELF type (ET_REL…), 0 if it is none; -1 for an archive. */
 int kb_file_kind(const char *path);
+/* Two linked files with the same bytes in every section that a process sees; notes (the build-id) do not count. */
+bool kb_same_program(const char *a, const char *b);
 
 /* archive.c: calls fn for every member; thin archives too. false: not an archive, or damaged. */
 bool kb_archive_each(const char *path, void (*fn)(void *ctx, const char *name, const void *data, size_t size),
@@ -119,7 +122,8 @@ struct kb_records {
 void kb_records_load(struct kb_records *r, const char *log);
 json_t *kb_record_latest(const struct kb_records *r, const char *key, long long before);
 json_t *kb_link_find(const struct kb_records *r, const char *path, const char *sha, long long before);
-/* Adds key: compile record to `units` for all that the link consists of, names what is not recorded in `missing`. */
+/* Adds key: compile record to `units` for all that the link consists of; `missing`: [{file, path, why}], what is not
+ * recorded. */
 void kb_link_units(const struct kb_records *r, const json_t *link, long long before, const char *root, json_t *units,
 		   json_t *missing);
 

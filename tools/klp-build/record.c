@@ -140,7 +140,9 @@ static void kb_link_walk(const struct kb_records *r, const json_t *link, long lo
 			char *name = *member ? kb_format("%s(%s)", path, member) : kb_format("%s", path);
 
 			json_array_append_new(missing,
-					      json_string(kb_is_below(name, root) ? name + strlen(root) + 1 : name));
+					      json_pack("{s:s, s:s, s:s}", "file",
+							kb_is_below(name, root) ? name + strlen(root) + 1 : name,
+							"path", path, "why", kb_get(in, "why")));
 			free(name);
 		}
 	}

@@ -2,7 +2,8 @@
 /*
  * The recorder. It runs the compiler or linker with the command that it was given, unchanged but for two cases that do
  * not change code: clang is asked for its dependencies (gcc reads SUNPRO_DEPENDENCIES), and a copy that cannot be
- * mounted over the source tree needs -ffile-prefix-map.
+ * mounted over the source tree needs -ffile-prefix-map. Only the driver's own last build of the patched tree, for the
+ * first use of another object's datum, adds an option that does (KLP_BUILD_INDIRECT).
  *
  * What was read is named by content (SHA-256), so it does not matter how objects move between compilation and link:
  * libtool, ar, cp, thin archives. Every object and linked file is copied at once, before anybody changes it.
@@ -31,6 +32,8 @@ struct kb_recorder {
 	char named[PATH_MAX]; /* its own name: gcc finds its parts by argv[0] */
 	char *stem;           /* log/TIME-PID */
 	bool clang;
+	const char *extra; /* an option that the driver wants for these sources, or NULL */
+	const char *why;   /* why the private objects of a command that compiles and links are not usable */
 };
 
 /* The real program: the argument if it is a path of its own, else the first of that name in the PATH that the user had.
@@ -266,13 +269,14 @@ static void kb_record_compile(struct kb_recorder *w, const char *ours)
 
 /*
  * A command that compiles and links at once keeps no objects: each source is compiled once more, by the same options,
- * beside the build.
+ * beside the build, and kb_check_private proves that these are the objects that were linked.
  */
 static json_t *kb_compile_again(struct kb_recorder *w, const char *source, size_t index, const char *output)
 {
 	const struct kb_command *c = &w->c;
 	char *kept = kb_format("%s-%zu.o", w->stem, index), *ours = kb_format("%s-%zu.d", w->stem, index);
-	char **argv = kb_alloc((c->argc + 8) * sizeof(*argv));
+	char **argv = kb_alloc((c->argc + 10) * sizeof(*argv));
+	const char *map = getenv("KLP_BUILD_MAP");
 	json_t *deps, *o = NULL;
 	size_t n = 0;
 
@@ -293,6 +297,10 @@ static json_t *kb_compile_again(struct kb_recorder *w, const char *source, size_
 				argv[n++] = c->argv[i + k];
 		i += words - 1;
 	}
+	if (map)
+		argv[n++] = kb_format("%s", map);
+	if (w->extra)
+		argv[n++] = kb_format("%s", w->extra);
 	argv[n++] = kb_format("-c");
 	argv[n++] = kb_format("-o");
 	argv[n++] = kept;
@@ -309,6 +317,48 @@ static json_t *kb_compile_again(struct kb_recorder *w, const char *source, size_
 	}
 	free(argv);
 	return o;
+}
+
+/*
+ * The same link once more with the private objects instead of the sources must give the same program; else something
+ * that depends on the way of compiling (a profile, temporary names) went into the code.
+ */
+static bool kb_check_private(struct kb_recorder *w, const char *linked)
+{
+	const struct kb_command *c = &w->c;
+	char **argv = kb_alloc((c->argc + 3 * c->source_count + 8) * sizeof(*argv));
+	char *again = kb_format("%s.again", w->stem);
+	size_t n = 0, at = 0;
+	bool same;
+
+	for (size_t i = 0; i < c->argc; i++) {
+		const char *a = c->argv[i];
+		size_t words = i && *a == '-' ? kb_option_words(a) : 1;
+
+		if (i && !strncmp(a, "-o", 2)) {
+			i += words - 1;
+			continue;
+		}
+		/* An object is no source, whatever -x says. */
+		if (i && (!strcmp(a, "-x") || !strncmp(a, "-x", 2))) {
+			i += words - 1;
+			continue;
+		}
+		if (at < c->source_count && a == c->source[at]) {
+			argv[n++] = kb_format("%s-%zu.o", w->stem, at++);
+			continue;
+		}
+		for (size_t k = 0; k < words && i + k < c->argc; k++)
+			argv[n++] = c->argv[i + k];
+		i += words - 1;
+	}
+	argv[n++] = kb_format("-o");
+	argv[n++] = again;
+	same = !kb_run_real(w, argv, NULL, true) && kb_same_program(linked, again);
+	unlink(again);
+	free(again);
+	free(argv);
+	return same;
 }
 
 struct kb_members {
@@ -336,16 +386,29 @@ static void kb_record_link(struct kb_recorder *w)
 
 	if (!kb_file_kind(output) || !kb_copy(output, kept, 0700) || !kb_digest_file(kept, sha))
 		goto out;
-	for (size_t i = 0; i < c->source_count; i++) {
+	for (size_t i = 0; i < c->source_count && !w->why; i++) {
 		json_t *o = strcmp(c->source[i], "-") ? kb_compile_again(w, c->source[i], i, output) : NULL;
+
+		if (o)
+			json_array_append_new(objects, o);
+		else if (!strcmp(c->source[i], "-"))
+			w->why = "it is compiled from standard input and linked by one command";
+		else
+			w->why = "it is compiled and linked by one command, and does not compile with -c in its place";
+	}
+	if (c->source_count && !w->why && !c->lto && !kb_check_private(w, kept))
+		w->why = "it is compiled and linked by one command, and compiling it apart (-c) gives another program";
+	for (size_t i = 0; i < c->source_count; i++) {
+		const json_t *o = w->why ? NULL : json_array_get(objects, i);
 		char *from = kb_canonical(w->cwd, c->source[i]);
 		const char *digest = o ? json_string_value(json_object_get(o, "sha")) : "";
 
-		json_array_append_new(inputs, json_pack("{s:s, s:s}", "path", o ? to : from, "sha", digest));
-		if (o)
-			json_array_append_new(objects, o);
+		json_array_append_new(inputs, json_pack("{s:s, s:s, s:s*}", "path", o ? to : from, "sha", digest, "why",
+							o ? NULL : w->why));
 		free(from);
 	}
+	if (w->why)
+		json_array_clear(objects);
 	for (size_t i = 0; i < c->input_count; i++) {
 		char *path = kb_canonical(w->cwd, c->input[i]), digest[KB_SHA];
 		struct kb_members m = {inputs, path};
@@ -370,6 +433,24 @@ out:
 	free(to);
 }
 
+/* The option by which the driver wants these sources compiled, if any of them is on its list. */
+static const char *kb_extra_option(const struct kb_recorder *w)
+{
+	const char *list = getenv("KLP_BUILD_INDIRECT");
+	json_t *wanted = list ? json_load_file(list, 0, NULL) : NULL;
+	const char *option = w->clang ? "-fno-direct-access-external-data" : "-mno-direct-extern-access";
+	bool found = false;
+
+	for (size_t i = 0; wanted && i < w->c.source_count; i++) {
+		char *path = kb_canonical(w->cwd, w->c.source[i]);
+
+		found |= json_object_get(wanted, path) != NULL;
+		free(path);
+	}
+	json_decref(wanted);
+	return found ? option : NULL;
+}
+
 int kb_record_command(int argc, char **argv)
 {
 	struct kb_recorder *w = kb_alloc(sizeof(*w));
@@ -391,6 +472,14 @@ int kb_record_command(int argc, char **argv)
 		command = kb_with(command, (size_t)argc, map, NULL, NULL, NULL);
 	if (w->c.kind == KB_OTHER)
 		goto run;
+	w->extra = kb_extra_option(w);
+	if (w->extra) {
+		size_t n = 0;
+
+		while (command[n])
+			n++;
+		command = kb_with(command, n, w->extra, NULL, NULL, NULL);
+	}
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	w->stem = kb_format("%s/%012lld%09ld-%d", w->log, (long long)now.tv_sec, now.tv_nsec, (int)getpid());
 	if (w->c.kind == KB_COMPILE) {
