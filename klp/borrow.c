@@ -16,6 +16,8 @@
 #define KLP_STACK_ROOM      (16u << 10) /* A3: more than the frames below the stack pointer, inside its mapping */
 #define KLP_PICK_PAUSE_NS   200000ull
 #define KLP_TIMED_AFTER     40u         /* passes without an exact call before timed ones are watched */
+#define KLP_GADGET_LEN      3u          /* syscall; ret */
+#define KLP_RESTORER_LEN    10u         /* mov $15, %eax; syscall, and the address behind it */
 #define KLP_WATCH_GAP_NS    2000000ull  /* a thread not looked at for longer may have waited for as long */
 #define KLP_USER_AFTER      20u         /* passes before a running thread is tried */
 
@@ -28,6 +30,7 @@ struct klp_picker {
 	size_t call_count;
 	struct klp_watched *watched;
 	size_t watched_count;
+	struct klp_stop_chain chain;     /* where the borrowed one is until it is home */
 	enum klp_reason why;             /* why the last one could not be taken */
 	const char *what;
 };
@@ -116,6 +119,7 @@ static int klp_borrow_by_gadget(struct klp_picker *k, struct klp_stop *st, const
 	regs = st->regs;
 	klp_call_registers(&regs, k->call[0].nr, k->call[0].arg, k->gadget);
 	regs.rsp = k->call_count > 1 ? base : home_at;
+	k->chain = (struct klp_stop_chain){{{k->gadget, k->gadget + KLP_GADGET_LEN}, {k->restorer, k->restorer + KLP_RESTORER_LEN}}, {base, base + need}};
 	/* Registers first, then the mask: a tool killed in between must not leave signals blocked for ever; the frame holds the mask. */
 	if (ptrace(PTRACE_SETREGS, st->tid, NULL, &regs))
 		return 0;
@@ -124,7 +128,7 @@ static int klp_borrow_by_gadget(struct klp_picker *k, struct klp_stop *st, const
 	return 1;
 }
 
-static int klp_borrow_by_image(struct klp_picker *k, struct klp_stop *st, const struct user_regs_struct *restart,
+static int klp_borrow_by_image(struct klp_picker *k, struct klp_stop *st, pid_t ns_tid, const struct user_regs_struct *restart,
 			       const struct user_regs_struct *eintr, struct klp_error *e)
 {
 	struct klp_remote *r = k->r;
@@ -133,6 +137,7 @@ static int klp_borrow_by_image(struct klp_picker *k, struct klp_stop *st, const 
 	struct user_regs_struct regs = st->regs;
 	struct klp_rt_borrow b = {
 		.cb = r->cb,
+		.reserved = {(uint64_t)ns_tid},
 		.frame_restart = frame[0] + 8,
 		.frame_eintr = frame[1] + 8,
 		.old_mask = st->mask,
@@ -170,6 +175,7 @@ static int klp_borrow_by_image(struct klp_picker *k, struct klp_stop *st, const 
 	regs.orig_rax = (unsigned long long)-1;
 	regs.rip = r->image + r->hdr.borrow;
 	regs.r12 = r->cb + offsetof(struct klp_rt_cb, borrow);
+	k->chain = (struct klp_stop_chain){{{r->image, r->image + KLP_RT_TEXT_SIZE}}, {0, UINT64_MAX}};
 	if (ptrace(PTRACE_SETREGS, st->tid, NULL, &regs))
 		return 0;
 	ptrace(PTRACE_SETSIGMASK, st->tid, (void *)8, &all);
@@ -200,6 +206,9 @@ static int klp_borrow_thread(struct klp_picker *k, pid_t tid, const struct klp_t
 	if (st.in_call && (now.cls == KLP_CALL_NEVER || (now.cls == KLP_CALL_TIMED_REG && (!call || call->cls != KLP_CALL_TIMED_REG)))) {
 		k->why = KLP_NO_BORROW;
 		k->what = "it is in a call that cannot be issued again without harm";
+	} else if (k->r->image && st.regs.rip >= k->r->image && st.regs.rip < k->r->image + KLP_RT_TEXT_SIZE) {
+		k->why = KLP_NO_BORROW;
+		k->what = "it is inside klp's own code";
 	} else if (!st.in_call && klp_frame_in_rseq(tid, k->r->p)) {
 		k->why = KLP_NO_BORROW;
 		k->what = "it is inside a restartable sequence";
@@ -211,11 +220,18 @@ static int klp_borrow_thread(struct klp_picker *k, pid_t tid, const struct klp_t
 		return -e->err;
 	} else {
 		klp_home_registers(&st, &now, late, &restart, &eintr);
-		rc = k->gadget ? klp_borrow_by_gadget(k, &st, &restart, e) : klp_borrow_by_image(k, &st, &restart, &eintr, e);
+		rc = k->gadget ? klp_borrow_by_gadget(k, &st, &restart, e) : klp_borrow_by_image(k, &st, info->ns_tid, &restart, &eintr, e);
 		who->tid = tid;
 		who->thread_pointer = st.regs.fs_base;
 	}
-	klp_stop_end(&st, rc == 1);
+	if (rc == 1) {
+		/* The same call with what is left of its timeout. */
+		restart.rip = st.regs.rip;
+		restart.rax = st.regs.rax;
+		klp_stop_end_at_home(&st, &restart, &k->chain);
+	} else {
+		klp_stop_end(&st, false);
+	}
 	return rc;
 }
 

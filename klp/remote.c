@@ -29,6 +29,9 @@
 #define KLP_HELPER_NS     1000000000ull /* the helper's first sign of life */
 #define KLP_REQUEST_NS    10000000000ull
 #define KLP_POLL_NS       20000ull
+#define KLP_SETTLE_NS     3000000000ull /* a helper that hears nothing leaves after 2 s */
+#define KLP_SETTLE_START_NS 50000000ull /* a borrowed thread's first instructions */
+#define KLP_ALL_BLOCKED   0xfffffffffffbfeffull /* but SIGKILL and SIGSTOP */
 #define KLP_SYNC_CORE_REGISTER 64u /* MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE */
 #define KLP_SPIN          200u
 
@@ -79,6 +82,66 @@ static pid_t klp_outer_tid(const struct klp_process *p, uint32_t ns_tid)
 	}
 	free(tid);
 	return found;
+}
+
+/* A thread by its number in the target's own namespace. */
+static pid_t klp_thread_by_ns_tid(const struct klp_process *p, uint64_t ns_tid, struct klp_task_info *info)
+{
+	struct klp_error ignored = KLP_ERROR_INIT;
+	pid_t *tid = NULL, found = 0;
+	size_t n = 0;
+
+	if (!ns_tid || klp_process_tids(p, &tid, &n, &ignored))
+		return 0;
+	for (size_t i = 0; i < n && !found; i++)
+		if (!klp_task_info(p, tid[i], info, &ignored) && (uint64_t)info->ns_tid == ns_tid && info->state != 'Z' && info->state != 'X')
+			found = tid[i];
+	free(tid);
+	return found;
+}
+
+/*
+ * A killed tool may have left a thread on its way home, which reads the borrow frames, and a helper that does not show its tid yet or any more, on the
+ * helper's stack. Waits until neither is there, so that frames, stack and code may be used anew or unmapped. Every signal is blocked as long as
+ * they are in klp's code: the kernel's own word for it. A helper that shows its tid is adopted.
+ */
+static int klp_remote_settle(struct klp_remote *r, struct klp_error *e)
+{
+	uint64_t began = klp_remote_now(), passed;
+	struct klp_task_info info;
+	struct klp_rt_borrow b;
+	uint32_t helper;
+	int32_t result;
+	bool busy;
+	int rc;
+
+	for (;;) {
+		pid_t tid;
+
+		rc = klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, borrow)), &b, sizeof(b), e);
+		if (!rc)
+			rc = klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, borrow_result)), &result, 4, e);
+		if (!rc)
+			rc = klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, helper_tid)), &helper, 4, e);
+		if (rc)
+			return rc;
+		if (helper && (r->helper = klp_outer_tid(r->p, helper)))
+			return 0;
+		passed = klp_remote_now() - began;
+		busy = false;
+		tid = klp_thread_by_ns_tid(r->p, b.reserved[0], &info);
+		if (tid && ((info.sig_blocked == KLP_ALL_BLOCKED && (b.old_mask & KLP_ALL_BLOCKED) != KLP_ALL_BLOCKED) ||
+			    (!result && passed < KLP_SETTLE_START_NS)))
+			busy = true;
+		tid = result > 0 ? klp_thread_by_ns_tid(r->p, (uint64_t)result, &info) : 0;
+		if (tid && info.sig_blocked == KLP_ALL_BLOCKED && (!strcmp(info.comm, "klp-helper") || passed < KLP_HELPER_NS))
+			busy = true;
+		if (!busy)
+			return 0;
+		if (passed > KLP_SETTLE_NS)
+			return klp_fail(e, ETIMEDOUT, KLP_HELPER, "a thread of process %d does not leave klp's code", r->p->pid);
+		klp_remote_pause(KLP_POLL_NS);
+	}
 }
 
 static int klp_core_check(struct klp_process *p, struct klp_remote *r, struct klp_error *e)
@@ -351,11 +414,16 @@ static int klp_cb_init(struct klp_remote *r, const struct klp_borrowed *who, str
 static int klp_cb_adopt(struct klp_remote *r, struct klp_error *e)
 {
 	struct { uint32_t pid; } self = {(uint32_t)r->p->ns_pid};
+	const struct klp_rt_borrow nobody = {0};
 	uint32_t none = 0;
 	uint64_t start = r->p->start_time, unregistered = 0;
 	uint8_t same;
 	int rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, helper_tid)), &none, sizeof(none), e);
 
+	if (!rc)
+		rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, borrow_result)), &none, sizeof(none), e);
+	if (!rc)
+		rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, borrow)), &nobody, sizeof(nobody), e);
 	if (!rc)
 		rc = klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, done)), &same, 1, e);
 	if (!rc)
@@ -375,8 +443,13 @@ static int klp_helper_start(struct klp_remote *r, unsigned wait_ms, struct klp_e
 	uint64_t until;
 	int32_t result = 0;
 	uint32_t helper = 0;
-	int rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, borrow_result)), &result, 4, e);
+	int rc;
 
+	r->helper = 0;
+	rc = klp_remote_settle(r, e);
+	if (rc || r->helper)
+		return rc;
+	rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, borrow_result)), &result, 4, e);
 	if (!rc)
 		rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, helper_tid)), &helper, 4, e);
 	if (!rc)
@@ -600,17 +673,13 @@ int klp_remote_stop(struct klp_remote *r, struct klp_error *e)
 	return 0;
 }
 
-int klp_remote_remove(struct klp_remote *r, unsigned wait_ms, struct klp_error *e)
+static int klp_core_unmap(struct klp_remote *r, uint64_t at, unsigned wait_ms, struct klp_error *e)
 {
-	const struct klp_borrow_call call = {SYS_munmap, {r->image, KLP_CORE_SIZE}};
+	const struct klp_borrow_call call = {SYS_munmap, {at, KLP_CORE_SIZE}};
 	struct klp_borrowed who;
 	uint64_t until;
-	int rc = klp_remote_stop(r, e);
+	int rc = klp_borrow_calls(r, &call, 1, wait_ms, &who, e);
 
-	if (!rc)
-		rc = klp_process_refresh(r->p, e);
-	if (!rc)
-		rc = klp_borrow_calls(r, &call, 1, wait_ms, &who, e);
 	if (rc)
 		return rc;
 	until = klp_remote_now() + KLP_MAP_APPEAR_NS;
@@ -618,13 +687,37 @@ int klp_remote_remove(struct klp_remote *r, unsigned wait_ms, struct klp_error *
 		struct klp_error ignored = KLP_ERROR_INIT;
 		char probe;
 
-		if (klp_process_read(r->p, r->image, &probe, 1, &ignored)) {
-			r->image = r->cb = 0;
+		if (klp_process_read(r->p, at, &probe, 1, &ignored))
 			return klp_process_refresh(r->p, e);
-		}
 		klp_remote_pause(KLP_POLL_NS);
 	} while (klp_remote_now() < until);
 	return klp_fail(e, ETIMEDOUT, KLP_NO_BORROW, "munmap in process %d did not happen", r->p->pid);
+}
+
+int klp_remote_remove(struct klp_remote *r, unsigned wait_ms, struct klp_error *e)
+{
+	uint64_t at;
+	int rc;
+
+	if (!r->image)
+		return 0;
+	rc = klp_remote_stop(r, e);
+
+	if (!rc)
+		rc = klp_remote_settle(r, e);
+	if (!rc && r->helper)
+		rc = klp_fail(e, EBUSY, KLP_BUSY, "the helper in process %d is at work", r->p->pid);
+	if (!rc)
+		rc = klp_process_refresh(r->p, e);
+	if (!rc)
+		rc = klp_core_unmap(r, r->image, wait_ms, e);
+	if (rc)
+		return rc;
+	r->image = r->cb = 0;
+	/* And what tools left that were killed before they wrote anything there. */
+	while (!rc && (at = klp_core_unfinished(r->p)))
+		rc = klp_core_unmap(r, at, wait_ms, e);
+	return rc;
 }
 
 int klp_remote_interrupt(struct klp_remote *r, pid_t tid, klp_look_fn look, void *ctx, struct klp_error *e)

@@ -17,6 +17,9 @@
 #define KLP_ERESTARTNOHAND 514
 #define KLP_ERESTART_RESTARTBLOCK 516
 #define KLP_STOP_EVENT     128 /* PTRACE_EVENT_STOP */
+#define KLP_HOME_NS        1000000000ull /* a borrowed thread that is not at home by then is let go where it is */
+#define KLP_HOME_LOOK_NS   2000000ull    /* between two looks at a thread that does not wait in its call again */
+#define KLP_SCHED_DEADLINE 6   /* SCHED_DEADLINE */
 
 static uint64_t klp_stop_now(void)
 {
@@ -26,26 +29,48 @@ static uint64_t klp_stop_now(void)
 	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
 }
 
-/* Between the two calls nothing may delay us: a stopped thread waits for us. */
-static void klp_stop_hurry(struct klp_stop *st, bool on)
+static void klp_stop_signals(struct klp_stop *st, bool block)
 {
-	struct sched_param fifo = {.sched_priority = on ? 1 : 0};
 	sigset_t set, old;
 
-	if (on) {
-		sigemptyset(&set);
+	sigemptyset(&set);
+	if (block) {
 		for (int s = 1; s < 32; s++)
 			if (s != SIGSEGV && s != SIGBUS && s != SIGILL && s != SIGFPE && s != SIGTRAP && s != SIGABRT)
 				sigaddset(&set, s);
 		sigprocmask(SIG_BLOCK, &set, &old);
 		memcpy(&st->old_signals, &old, sizeof(st->old_signals));
-		sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &fifo);
 	} else {
-		sched_setscheduler(0, SCHED_OTHER, &fifo);
-		sigemptyset(&set);
 		memcpy(&set, &st->old_signals, sizeof(st->old_signals));
 		sigprocmask(SIG_SETMASK, &set, NULL);
 	}
+}
+
+/* Between the two calls nothing may delay us: a stopped thread waits for us. */
+static void klp_stop_hurry(struct klp_stop *st, bool on)
+{
+	struct sched_param param = {.sched_priority = 1};
+
+	if (on) {
+		klp_stop_signals(st, true);
+		st->old_policy = sched_getscheduler(0);
+		if (st->old_policy < 0 || sched_getparam(0, &param))
+			st->old_policy = -1;
+		st->old_priority = param.sched_priority;
+		param.sched_priority = 1;
+		/* A tool that has real time already keeps its own. */
+		if (st->old_policy >= 0 && (st->old_policy & ~SCHED_RESET_ON_FORK) != SCHED_FIFO &&
+		    (st->old_policy & ~SCHED_RESET_ON_FORK) != SCHED_RR && (st->old_policy & ~SCHED_RESET_ON_FORK) != KLP_SCHED_DEADLINE &&
+		    !sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &param))
+			return;
+		st->old_policy = -1; /* nothing to put back */
+		return;
+	}
+	param.sched_priority = st->old_priority;
+	/* Without privilege (RLIMIT_RTPRIO) the flag cannot be taken away again; the policy can. */
+	if (st->old_policy >= 0 && sched_setscheduler(0, st->old_policy, &param))
+		sched_setscheduler(0, st->old_policy | SCHED_RESET_ON_FORK, &param);
+	klp_stop_signals(st, false);
 }
 
 /* Waits for the stop, at most KLP_STOP_WAIT_NS. Returns the wait status, 0 if it has none yet, -1 if the thread is gone. */
@@ -70,6 +95,26 @@ static int klp_stop_wait(pid_t tid, uint64_t until)
 			sched_yield();
 		}
 	}
+}
+
+/*
+ * It stops some day (uninterruptible sleep, vfork, a contended mmap): the answer must come at once then, so we stay with it. Meanwhile the tool can be
+ * interrupted: if that ends it, the thread was never stopped.
+ */
+static int klp_stop_wait_long(struct klp_stop *st)
+{
+	int status = klp_stop_wait(st->tid, klp_stop_now() + KLP_STOP_WAIT_NS);
+	pid_t got;
+
+	if (status)
+		return status;
+	klp_stop_signals(st, false);
+	do {
+		got = waitpid(st->tid, &status, __WALL);
+	} while (got < 0 && errno == EINTR);
+	st->began_ns = klp_stop_now();
+	klp_stop_signals(st, true);
+	return got == st->tid && WIFSTOPPED(status) ? status : -1;
 }
 
 /* The kernel then restarts the call by itself, or makes it EINTR again if a handler runs. */
@@ -97,12 +142,7 @@ int klp_stop_begin(struct klp_remote *r, pid_t tid, struct klp_stop *st, struct 
 	st->began_ns = klp_stop_now();
 	if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL))
 		goto gone;
-	status = klp_stop_wait(tid, st->began_ns + KLP_STOP_WAIT_NS);
-	while (!status) {
-		/* It stops some day (uninterruptible sleep, vfork): the answer must come at once then, so we stay with it. */
-		status = klp_stop_wait(tid, klp_stop_now() + 10 * KLP_STOP_WAIT_NS);
-		st->began_ns = klp_stop_now();
-	}
+	status = klp_stop_wait_long(st);
 	if (status < 0)
 		goto gone;
 	if (ptrace(PTRACE_GETREGS, tid, NULL, &st->regs) ||
@@ -134,15 +174,121 @@ gone:
 	return 0;
 }
 
-void klp_stop_end(struct klp_stop *st, bool regs_changed)
+static void klp_stop_ended(struct klp_stop *st)
 {
-	uint64_t took;
+	uint64_t took = klp_stop_now() - st->began_ns;
 
-	if (!regs_changed)
-		klp_stop_repair(st);
-	ptrace(PTRACE_DETACH, st->tid, NULL, NULL);
-	took = klp_stop_now() - st->began_ns;
 	klp_stop_hurry(st, false);
 	if (took > st->r->longest_stop_ns)
 		st->r->longest_stop_ns = took;
+}
+
+void klp_stop_end(struct klp_stop *st, bool regs_changed)
+{
+	if (!regs_changed)
+		klp_stop_repair(st);
+	ptrace(PTRACE_DETACH, st->tid, NULL, NULL);
+	klp_stop_ended(st);
+}
+
+static bool klp_stop_in_chain(const struct klp_stop_chain *c, const struct user_regs_struct *r)
+{
+	return r->rsp >= c->stack[0] && r->rsp < c->stack[1] && ((r->rip >= c->code[0][0] && r->rip < c->code[0][1]) ||
+								(r->rip >= c->code[1][0] && r->rip < c->code[1][1]));
+}
+
+/* At home, about to issue its call again: the kernel did not restart it, so it would not end it for a signal either. */
+static bool klp_stop_before_call(const struct klp_stop *st, const struct user_regs_struct *now)
+{
+	return now->rsp == st->regs.rsp && now->rip == st->regs.rip - 2 && (long)now->orig_rax < 0;
+}
+
+/* The borrowed thread has stopped, at a signal or because it was asked to. true: it is at home and was let go; false: it is still on its way. */
+static bool klp_stop_at_home(struct klp_stop *st, int status, const struct user_regs_struct *resume, const struct klp_stop_chain *chain)
+{
+	struct user_regs_struct now;
+	bool event = status >> 16 != 0;
+
+	if (ptrace(PTRACE_GETREGS, st->tid, NULL, &now))
+		return true;
+	if (event && klp_stop_in_chain(chain, &now)) {
+		ptrace(PTRACE_CONT, st->tid, NULL, NULL);
+		return false;
+	}
+	if (klp_stop_before_call(st, &now)) {
+		now = *resume;
+		/* rt_sigreturn took away what -ERESTART_RESTARTBLOCK needs; the call is issued again with what is left of its timeout. */
+		if (st->eintr || (long)now.rax == -KLP_ERESTART_RESTARTBLOCK)
+			now.rax = (unsigned long long)-KLP_ERESTARTNOHAND;
+		ptrace(PTRACE_SETREGS, st->tid, NULL, &now);
+	} else if ((long)now.orig_rax >= 0 && (long)now.rax == -EINTR) {
+		const uint64_t arg[6] = {now.rdi, now.rsi, now.rdx, now.r10, now.r8, now.r9};
+
+		if (klp_call_eintr_restarts((long)now.orig_rax, arg)) {
+			now.rax = (unsigned long long)-KLP_ERESTARTNOHAND;
+			ptrace(PTRACE_SETREGS, st->tid, NULL, &now);
+		}
+	}
+	ptrace(PTRACE_DETACH, st->tid, NULL, (void *)(long)(event ? 0 : WSTOPSIG(status)));
+	return true;
+}
+
+/* Whether it waits in its call again. */
+static bool klp_stop_waits_again(const struct klp_stop *st)
+{
+	struct klp_error ignored = KLP_ERROR_INIT;
+	struct klp_task_syscall s;
+
+	return !klp_task_syscall(st->r->p, st->tid, &s, &ignored) && !s.running && s.nr >= 0 && s.sp == st->regs.rsp && s.pc == st->regs.rip;
+}
+
+void klp_stop_end_at_home(struct klp_stop *st, const struct user_regs_struct *resume, const struct klp_stop_chain *chain)
+{
+	uint64_t until, look;
+	bool home = false;
+	int status;
+
+	if (!st->in_call) { /* user code: a signal finds it where it was */
+		klp_stop_end(st, true);
+		return;
+	}
+	ptrace(PTRACE_CONT, st->tid, NULL, NULL);
+	klp_stop_ended(st);
+	until = klp_stop_now() + KLP_HOME_NS;
+	look = klp_stop_now() + KLP_HOME_LOOK_NS;
+	while (!home) {
+		int got = waitpid(st->tid, &status, __WALL | WNOHANG);
+
+		if (got == st->tid && WIFSTOPPED(status)) {
+			home = klp_stop_at_home(st, status, resume, chain);
+			continue;
+		}
+		if (got == st->tid || (got < 0 && errno != EINTR))
+			return; /* it is gone */
+		if (!klp_stop_waits_again(st) && klp_stop_now() < look) {
+			struct timespec t = {0, 5000};
+
+			nanosleep(&t, NULL);
+			continue;
+		}
+		klp_stop_hurry(st, true);
+		st->began_ns = klp_stop_now();
+		if (!ptrace(PTRACE_INTERRUPT, st->tid, NULL, NULL)) {
+			status = klp_stop_wait_long(st);
+			if (status > 0)
+				home = klp_stop_at_home(st, status, resume, chain);
+			else
+				home = true;
+			if (!home && klp_stop_now() > until) { /* it does not arrive: it goes on alone */
+				ptrace(PTRACE_INTERRUPT, st->tid, NULL, NULL);
+				klp_stop_wait_long(st);
+				ptrace(PTRACE_DETACH, st->tid, NULL, NULL);
+				home = true;
+			}
+		} else {
+			home = true;
+		}
+		klp_stop_ended(st);
+		look = klp_stop_now() + KLP_HOME_LOOK_NS;
+	}
 }
