@@ -525,6 +525,10 @@ static bool kb_check_layouts(struct kb_drive *d)
 	return !json_array_size(json_object_get(d->report, "refused"));
 }
 
+static const char kb_indirect_note[] =
+    "units were compiled once more, so that they reach other objects' data through slots; only functions of the module "
+    "differ by that";
+
 static bool kb_is_in(const json_t *list, const char *symbol, const char *file)
 {
 	size_t i;
@@ -608,11 +612,6 @@ static bool kb_build_indirect(struct kb_drive *d, const json_t *found)
 				kb_indirect_is_local(unit, other, kb_relative(d, kb_str(unit, "source")), found)));
 	}
 	if (ok) {
-		json_object_foreach(list, key, e) json_array_append_new(
-		    d->run->notes,
-		    json_sprintf("%s was compiled once more, so that it uses other objects' data through "
-				 "slots; only functions of the module differ by that",
-				 kb_relative(d, key)));
 		d->patched_link = link;
 		d->patched_units = units;
 		json_decref(old);
@@ -653,13 +652,23 @@ static int kb_compare(struct kb_drive *d)
 	result = klp_objdiff_run(&in, &found, &e);
 	if (result == KLP_OBJDIFF_REFUSED && json_array_size(json_object_get(found, "extern_data")) &&
 	    kb_build_indirect(d, found)) {
-		json_decref(found);
-		found = NULL;
+		struct klp_error ignored = KLP_ERROR_INIT;
+		json_t *again = NULL;
+
 		free(units);
 		in.patched_linked = kb_str(d->patched_link, "kept");
 		in.unit_count = kb_pair_units(d, &units);
 		in.units = units;
-		result = klp_objdiff_run(&in, &found, &e);
+		/* What was refused at first is the better answer if this way is closed, too. */
+		if (klp_objdiff_run(&in, &again, &ignored) == KLP_OBJDIFF_BUILT) {
+			json_t *swap = found;
+
+			found = again;
+			again = swap;
+			result = KLP_OBJDIFF_BUILT;
+			json_array_append_new(d->run->notes, json_string(kb_indirect_note));
+		}
+		json_decref(again);
 	}
 	if (found) {
 		json_t *notes = json_object_get(found, "notes");

@@ -290,7 +290,7 @@ static json_t *kb_compile_again(struct kb_recorder *w, const char *source, size_
 		else if (i && (!strncmp(a, "-M", 2) || !strncmp(a, "-Wp,-M", 6) || !strncmp(a, "-Wl,", 4) ||
 			       !strncmp(a, "-l", 2)))
 			drop = true;
-		else if (i && *a != '-')
+		else if (i && (*a != '-' || !a[1]))
 			drop = strcmp(a, source) != 0;
 		for (size_t k = 0; k < words && i + k < c->argc; k++)
 			if (!drop)
