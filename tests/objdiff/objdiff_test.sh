@@ -554,6 +554,50 @@ done
 "$tool" compare "$f" "$f" >/dev/null
 [ $? = 3 ] || fail "an object compared with itself is no change"
 
+begin B40_copied_data
+cat >a/m.c <<'E'
+#include <stdio.h>
+void __attribute__((noipa)) say(int n) { fputs(n ? "one" : "none", stdout); }
+int main(int argc, char **argv) { (void)argv; say(argc); return ferror(stdout); }
+E
+change m.c 's/"one"/"some"/'
+build && run 0 && changed '["say"]'
+copy=$((16#$(readelf -rW running | awk '/R_X86_64_COPY/ && /stdout/ { print $1 }')))
+expect ".metadata.symbols[] | select(.name | startswith(\"stdout\")) | .how == \"address\" and .address == $copy"
+
+begin B40_no_copy
+cat >a/m.c <<'E'
+#include <stdio.h>
+void __attribute__((noipa)) say(int n) { fputs(n ? "one" : "none", stdout); }
+int main(int argc, char **argv) { (void)argv; say(argc); return ferror(stdout); }
+E
+change m.c 's/stdout); }/stderr); }/'
+build && run 4 && refused stderr
+expect '[.refused[].symbol] | index("stdout") == null'
+
+begin B40_copy_no_longer_used
+cat >a/m.c <<'E'
+#include <stdio.h>
+void __attribute__((noipa)) say(int n) { fputs(n ? "one" : "none", stdout); }
+int main(int argc, char **argv) { (void)argv; say(argc); return 0; }
+E
+change m.c 's/fputs(n .*stdout)/putchar(n)/'
+build && run 0 && changed '["say"]'
+
+begin B40_plt_address "-fno-pie" "-no-pie"
+cat >a/m.c <<'E'
+#include <stdlib.h>
+#include <string.h>
+typedef int compare(const char *, const char *);
+compare *__attribute__((noipa)) choose(int n) { return n > 5 ? strcoll : strcmp; }
+int main(int argc, char **argv) { return choose(argc)(argv[0], "a"); }
+E
+change m.c 's/n > 5/n > 7/'
+build && run 0 && changed '["choose"]'
+plt=$((16#$(readelf -W --dyn-syms running | awk '$8 ~ /^strcoll/ { print $2 }')))
+[ "$plt" -gt 0 ] || fail "the program has no address of strcoll"
+expect ".metadata.symbols[] | select(.name == \"strcoll\") | .how == \"dynamic\" and .plt == $plt"
+
 begin damaged_objects
 cp "$top/B09_tables/a/m.c.o" good.o
 size=$(stat -c %s good.o)

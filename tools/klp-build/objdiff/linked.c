@@ -310,16 +310,17 @@ static bool thing(const struct lk_sym *y)
 			    y->type == STT_NOTYPE || y->type == STT_GNU_IFUNC || y->type == STT_COMMON);
 }
 
+/* Versions do not count on either side: the copy of another object's data is called stdout@GLIBC_2.2.5 in the symbol
+ * table. */
 const struct lk_sym *lk_global(const struct lk *l, const char *name)
 {
 	const struct lk_sym *hidden = NULL;
+	size_t len = strcspn(name, "@");
 
 	for (size_t i = 1; i < l->sym_count; i++) {
 		const struct lk_sym *y = &l->sym[i];
-		const char *at = strchr(y->name, '@');
-		size_t n = at ? (size_t)(at - y->name) : strlen(y->name);
 
-		if (!thing(y) || strncmp(y->name, name, n) || name[n])
+		if (!thing(y) || strcspn(y->name, "@") != len || memcmp(y->name, name, len))
 			continue;
 		if (y->bind != STB_LOCAL)
 			return y;

@@ -91,6 +91,14 @@ int klp_objdiff_compare(const char *original_o, const char *patched_o, json_t **
 	return finish(&d, has_replacement(&d) ? KLP_OBJDIFF_BUILT : KLP_OBJDIFF_NO_CHANGE, report);
 }
 
+/* The executable's copy of another object's datum is no export of its own: it comes and goes with the direct uses. */
+static bool is_copy(const struct lk *l, const struct lk_sym *y)
+{
+	const struct lk_dynrel *rel = y->shndx ? lk_rel_at(l, y->value) : NULL;
+
+	return rel && rel->type == R_X86_64_COPY;
+}
+
 /* dlsym and other objects would not find it: the patched link must export what the original does. */
 static void check_exports(struct rs *r)
 {
@@ -99,12 +107,7 @@ static void check_exports(struct rs *r)
 	for (size_t i = 1; i < b->dyn_count; i++) {
 		const struct lk_sym *y = &b->dyn[i], *o = lk_dynamic(a, y->name);
 
-		const struct lk_dynrel *copy = y->shndx ? lk_rel_at(b, y->value) : NULL;
-
-		/* the executable's copy of another object's datum is no export of its own */
-		if (copy && copy->type == R_X86_64_COPY)
-			continue;
-		if (y->shndx && (!o || !o->shndx) && lk_global(a, y->name) == NULL)
+		if (y->shndx && !is_copy(b, y) && (!o || !o->shndx) && lk_global(a, y->name) == NULL)
 			od_refuse(
 			    r->d, y->name, ".dynsym", b->path, "make it static or hidden, or restart the program",
 			    "the patched program exports a new symbol that dlsym and other objects could not find");
@@ -112,7 +115,7 @@ static void check_exports(struct rs *r)
 	for (size_t i = 1; i < a->dyn_count; i++) {
 		const struct lk_sym *y = &a->dyn[i], *o = lk_dynamic(b, y->name);
 
-		if (y->shndx && (!o || !o->shndx))
+		if (y->shndx && !is_copy(a, y) && (!o || !o->shndx))
 			od_refuse(r->d, y->name, ".dynsym", b->path, "keep the export",
 				  "the patched program no longer exports it");
 	}
