@@ -34,6 +34,10 @@ m_run: /* (result, n): v[R_CALL] = a conditional jump to t_add, v[R_ADDRESS] = &
 	mov %rax, 120(%rbx)       /* R_TLS_HIGH: its offset */
 	call *GETPID@GOTPCREL(%rip)
 	mov %rax, 40(%rbx)        /* R_LIBC_CALL */
+	mov $1, %esi
+	call conditional_far
+	movslq %eax, %rax
+	mov %rax, 48(%rbx)        /* R_STATIC: getpid again */
 	pop %r13
 	pop %r12
 	pop %rbx
@@ -47,6 +51,14 @@ conditional:
 	jne t_add
 	ud2
 	.size conditional, . - conditional
+
+	.globl conditional_far
+	.type conditional_far, @function
+conditional_far: /* out of reach: by a PLT entry of the module */
+	test %esi, %esi
+	jne GETPID
+	ud2
+	.size conditional_far, . - conditional_far
 
 	.section .rodata, "a"
 	.balign 8

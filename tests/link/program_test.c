@@ -246,6 +246,7 @@ START_TEST(test_assembly)
 	ck_assert_int_eq(r.v[R_POINTER_CALL], 8);
 	ck_assert_int_eq(r.v[R_TLS], t_tls);
 	ck_assert_int_eq(r.v[R_TLS_HIGH], (long)tls_offset(&t_tls_high));
+	ck_assert_int_eq(r.v[R_STATIC], getpid());
 	ck_assert_int_eq(r.v[R_LIBC_CALL], getpid());
 	unload(&l);
 }
@@ -312,6 +313,47 @@ START_TEST(test_lazy)
 	ck_assert_uint_eq(addr, (uint64_t)(uintptr_t)dlsym(RTLD_DEFAULT, "getppid"));
 	ck_assert_msg(klp_resolve_call(r, 1, &addr, &near_plt, &e) == 0, "%s", e.text);
 	ck_assert_uint_eq(addr, (uint64_t)(uintptr_t)dlsym(RTLD_DEFAULT, "getppid"));
+	klp_resolver_free(r);
+	klp_module_free(&m);
+	free(text);
+}
+END_TEST
+
+/* A name that the C library defines in several versions: the default one, or the one that is asked for. */
+START_TEST(test_versions)
+{
+	static const char *const version[] = {"", "GLIBC_2.3", "GLIBC_2.2.5"};
+	/* The older definition stands first in the hash chain of some of these. */
+	static const char *const several[] = {"pthread_cond_init", "pthread_kill", "glob", "sched_setaffinity",
+					      "timer_delete"};
+	struct klp_error e = KLP_ERROR_INIT;
+	json_t *a = json_array();
+	struct klp_resolver *r;
+	struct klp_module m;
+	uint64_t addr[3];
+	char *text;
+
+	for (size_t i = 0; i < 3; i++) {
+		json_t *y = symbol_dynamic(me, "realpath", "func", 0, 0);
+
+		json_object_set_new(y, "version", json_string(version[i]));
+		json_array_append_new(a, y);
+	}
+	for (size_t i = 0; i < 5; i++)
+		json_array_append_new(a, symbol_dynamic(me, several[i], "func", 0, 0));
+	text = json_dumps(metadata(me, a), JSON_COMPACT);
+	ck_assert_int_eq(klp_module_parse_meta(text, strlen(text), &m, &e), 0);
+	ck_assert_int_eq(klp_resolver_new(&m, &self, me, &r, &e), 0);
+	for (size_t i = 0; i < 3; i++)
+		ck_assert_msg(klp_resolve_address(r, i, &addr[i], &e) == 0, "%s", e.text);
+	ck_assert_uint_eq(addr[0], (uint64_t)(uintptr_t)dlvsym(RTLD_DEFAULT, "realpath", "GLIBC_2.3"));
+	ck_assert_uint_eq(addr[1], addr[0]);
+	ck_assert_uint_eq(addr[2], (uint64_t)(uintptr_t)dlvsym(RTLD_DEFAULT, "realpath", "GLIBC_2.2.5"));
+	ck_assert_uint_ne(addr[2], addr[0]);
+	for (size_t i = 0; i < 5; i++) {
+		ck_assert_msg(klp_resolve_address(r, 3 + i, &addr[0], &e) == 0, "%s", e.text);
+		ck_assert_uint_eq(addr[0], (uint64_t)(uintptr_t)dlsym(RTLD_DEFAULT, several[i]));
+	}
 	klp_resolver_free(r);
 	klp_module_free(&m);
 	free(text);
@@ -532,6 +574,7 @@ int main(int argc, char **argv)
 	tcase_add_test(c, test_assembly);
 	tcase_add_test(c, test_far);
 	tcase_add_test(c, test_lazy);
+	tcase_add_test(c, test_versions);
 	tcase_add_test(c, test_wrong_slots);
 	tcase_add_test(c, test_eh_frame);
 	tcase_add_test(c, test_unwind_check);
