@@ -1,18 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The unwinder's tables of one target: every ELF image that is mapped, read from the target's own memory (so that deleted, replaced
- * and hidden files, chroots and the vDSO make no difference), the loaded modules, and the ranges where a trace must be refused.
+ * The unwinder's tables of one target: every ELF image that is mapped, read from the target's own memory (so that
+ * deleted, replaced and hidden files, chroots and the vDSO make no difference), the loaded modules, and the ranges
+ * where a trace must be refused.
  */
 #include "klp/session.h"
 
+#include <elf.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include "klp/arming.h"
 #include "unwind/image.h"
 
 #define KLP_EH_FRAME_MAX (64u << 20)
+#define KLP_SECTIONS_MAX 4096
 
 static int klp_tables_reader(void *ctx, uint64_t addr, void *buf, size_t len)
 {
@@ -27,18 +36,120 @@ void klp_tables_free(struct klp_session *s)
 	s->space = NULL;
 }
 
+/* The file that is mapped, never one that merely has its name: a link of the kernel, and device and inode must agree.
+ */
+static int klp_tables_open_file(const struct klp_session *s, const struct klp_object *o)
+{
+	const struct klp_mapping *m = klp_process_mapping(&s->p, o->start);
+	struct stat st;
+	char path[96];
+	int fd;
+
+	if (!m || !m->inode)
+		return -1;
+	if (o->main)
+		snprintf(path, sizeof(path), "/proc/%d/exe", (int)s->p.pid);
+	else
+		snprintf(path, sizeof(path), "/proc/%d/map_files/%llx-%llx", (int)s->p.pid,
+			 (unsigned long long)m->start, (unsigned long long)m->end);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return -1;
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_ino != m->inode || major(st.st_dev) != m->dev_major ||
+	    minor(st.st_dev) != m->dev_minor) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static bool klp_tables_file_read(int fd, uint64_t offset, void *buf, size_t len)
+{
+	return offset <= INT64_MAX - len && pread(fd, buf, len, (off_t)offset) == (ssize_t)len;
+}
+
+/* Where the file's section headers say that .eh_frame lies; the header must be the one that is mapped. */
+static bool klp_tables_find_section(const struct klp_session *s, const struct klp_object *o, int fd, uint64_t *addr,
+				    uint64_t *len)
+{
+	static const char want[] = ".eh_frame";
+	struct klp_error ignored = KLP_ERROR_INIT;
+	char name[sizeof(want)];
+	Elf64_Shdr names, sh;
+	Elf64_Ehdr eh, mapped;
+
+	if (!klp_tables_file_read(fd, 0, &eh, sizeof(eh)) ||
+	    klp_process_read(&s->p, o->start, &mapped, sizeof(mapped), &ignored) || memcmp(&eh, &mapped, sizeof(eh)) ||
+	    eh.e_shentsize != sizeof(sh) || !eh.e_shnum || eh.e_shnum > KLP_SECTIONS_MAX ||
+	    eh.e_shstrndx >= eh.e_shnum || eh.e_shoff > INT64_MAX / 2 ||
+	    !klp_tables_file_read(fd, eh.e_shoff + eh.e_shstrndx * sizeof(sh), &names, sizeof(names)) ||
+	    names.sh_offset > INT64_MAX / 2)
+		return false;
+	for (unsigned i = 1; i < eh.e_shnum; i++) {
+		if (!klp_tables_file_read(fd, eh.e_shoff + i * sizeof(sh), &sh, sizeof(sh)))
+			return false;
+		if (!(sh.sh_flags & SHF_ALLOC) || sh.sh_type == SHT_NOBITS || sh.sh_name >= names.sh_size ||
+		    !klp_tables_file_read(fd, names.sh_offset + sh.sh_name, name, sizeof(name)) ||
+		    memcmp(name, want, sizeof(want)) != 0)
+			continue;
+		*addr = o->bias + sh.sh_addr;
+		*len = sh.sh_size;
+		return true;
+	}
+	return false;
+}
+
+/*
+ * An image without PT_GNU_EH_FRAME (gcc -static) maps its .eh_frame as well, but only the section headers say where:
+ * those are in the file. The bytes come from the target's memory, and only out of a mapping that the target does not
+ * write to.
+ */
+static int klp_tables_find_frames(const struct klp_session *s, const struct klp_object *o, struct klp_unw_object *u,
+				  void **frames, struct klp_error *e)
+{
+	struct klp_error ignored = KLP_ERROR_INIT;
+	const struct klp_mapping *m;
+	uint64_t addr = 0, len = 0;
+	bool found;
+	int fd;
+
+	fd = klp_tables_open_file(s, o);
+	if (fd < 0)
+		return 0;
+	found = klp_tables_find_section(s, o, fd, &addr, &len);
+	close(fd);
+	m = found ? klp_process_mapping(&s->p, addr) : NULL;
+	if (!m || (m->prot & PROT_WRITE) || addr < o->start || addr >= o->end || !len || len > KLP_EH_FRAME_MAX ||
+	    len > m->end - addr)
+		return 0;
+	*frames = malloc((size_t)len);
+	if (!*frames)
+		return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for unwind tables");
+	if (klp_process_read(&s->p, addr, *frames, (size_t)len, &ignored))
+		return 0;
+	u->eh_frame = *frames;
+	u->eh_frame_len = (size_t)len;
+	u->eh_frame_addr = addr;
+	return 0;
+}
+
 static int klp_tables_add_image(struct klp_session *s, const struct klp_object *o, struct klp_error *e)
 {
 	struct klp_unw_object u = {.name = o->path, .libc = o->libc};
-	void *storage = NULL;
+	void *storage = NULL, *frames = NULL;
 	int rc = klp_unw_object_from_memory(o->start, klp_tables_reader, &s->p, &u, &storage, e);
 
-	/* An image that makes no sense is left out: every PC in it is then NO_MODULE, which is never taken for clean. */
+	/* An image that makes no sense is left out: every PC in it is then NO_MODULE, which is never taken for clean.
+	 */
 	if (rc)
 		return rc == -ENOMEM ? rc : 0;
 	u.name = o->path;
 	u.entry = o->main ? o->entry : 0;
-	rc = klp_unw_add_object(s->space, &u, e);
+	if (!u.eh_frame_hdr_len)
+		rc = klp_tables_find_frames(s, o, &u, &frames, e);
+	if (!rc)
+		rc = klp_unw_add_object(s->space, &u, e);
+	free(frames);
 	free(storage);
 	return rc == -ENOMEM ? rc : 0;
 }
@@ -47,9 +158,9 @@ static int klp_tables_add_image(struct klp_session *s, const struct klp_object *
 static int klp_tables_add_module(struct klp_session *s, const struct klp_patch *p, struct klp_error *e)
 {
 	struct klp_unw_object u = {
-		.name = p->rec.name,
-		.text_start = p->rec.text,
-		.text_end = p->rec.text + p->rec.text_len,
+	    .name = p->rec.name,
+	    .text_start = p->rec.text,
+	    .text_end = p->rec.text + p->rec.text_len,
 	};
 	void *frames = NULL;
 	int rc;
@@ -88,15 +199,17 @@ int klp_tables_build(struct klp_session *s, struct klp_error *e)
 	for (size_t i = 0; i < s->patch_count && !rc; i++)
 		rc = klp_tables_add_module(s, &s->patch[i], e);
 	if (rc >= 0 && s->r.image)
-		rc = klp_unw_add_range(s->space, s->r.image, s->r.image + KLP_RT_TEXT_SIZE, KLP_UNW_RANGE_TRAMPOLINE, e);
+		rc =
+		    klp_unw_add_range(s->space, s->r.image, s->r.image + KLP_RT_TEXT_SIZE, KLP_UNW_RANGE_TRAMPOLINE, e);
 	for (unsigned i = 0; s->cb && i < KLP_MAX_ARENAS && !rc; i++)
 		if (s->cb->arenas[i])
 			rc = klp_unw_add_range(s->space, s->cb->arenas[i] - KLP_ARENA_STUBS_SIZE, s->cb->arenas[i],
-						  KLP_UNW_RANGE_TRAMPOLINE, e);
+					       KLP_UNW_RANGE_TRAMPOLINE, e);
 	if (rc >= 0)
 		rc = klp_sites_read(s, &sites, e);
 	for (size_t i = 0; i < sites.count && !rc; i++)
-		rc = klp_unw_add_range(s->space, sites.site[i].rt.prefix, sites.site[i].rt.entry, KLP_UNW_RANGE_PREFIX, e);
+		rc = klp_unw_add_range(s->space, sites.site[i].rt.prefix, sites.site[i].rt.entry, KLP_UNW_RANGE_PREFIX,
+				       e);
 	klp_site_set_free(&sites);
 	return rc < 0 ? rc : 0;
 }
