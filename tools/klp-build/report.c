@@ -43,6 +43,14 @@ static void kb_print_entry(FILE *f, const char *what, const json_t *e)
 	fputc('\n', f);
 }
 
+/* A clone (.constprop.0, .cold) is meant by its function's name, too. */
+static bool kb_is_named(const char *symbol, const char *name)
+{
+	size_t n = strlen(name);
+
+	return !strncmp(symbol, name, n) && (!symbol[n] || symbol[n] == '.');
+}
+
 void kb_report_print(const json_t *report, const char *explain)
 {
 	static const char *const lists[] = {"changed", "new", "removed", "data", "refused", "extern_data"};
@@ -53,7 +61,7 @@ void kb_report_print(const json_t *report, const char *explain)
 	if (explain) {
 		for (k = 0; k < sizeof(lists) / sizeof(*lists); k++)
 			json_array_foreach(json_object_get(report, lists[k]), i,
-					   e) if (!strcmp(kb_field(e, "symbol"), explain))
+					   e) if (kb_is_named(kb_field(e, "symbol"), explain))
 			{
 				kb_print_entry(stdout, lists[k], e);
 				shown++;
@@ -91,7 +99,10 @@ static void kb_escape(FILE *f, const char *text)
 			fputs("&quot;", f);
 			break;
 		default:
-			fputc(*text, f);
+			/* HTML has no other control characters, and no reference to one either. */
+			fputc(((unsigned char)*text < ' ' && *text != '\n' && *text != '\t') || *text == 127 ? '?'
+													     : *text,
+			      f);
 		}
 }
 
