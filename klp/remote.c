@@ -30,7 +30,9 @@
 #define KLP_REQUEST_NS    10000000000ull
 #define KLP_POLL_NS       20000ull
 #define KLP_SETTLE_NS     3000000000ull /* a helper that hears nothing leaves after 2 s */
+#define KLP_CHAIN_NS      500000000ull
 #define KLP_SETTLE_START_NS 50000000ull /* a borrowed thread's first instructions */
+#define KLP_SETTLE_QUIET_NS 100000000ull /* a thread between two stores of its tracer that was killed */
 #define KLP_ALL_BLOCKED   0xfffffffffffbfeffull /* but SIGKILL and SIGSTOP */
 #define KLP_SYNC_CORE_REGISTER 64u /* MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE */
 #define KLP_SPIN          200u
@@ -144,6 +146,49 @@ static int klp_remote_settle(struct klp_remote *r, struct klp_error *e)
 	}
 }
 
+/* What a borrowed thread may be at on its way. */
+static bool klp_is_chain_call(const struct klp_task_syscall *s)
+{
+	return s->running || s->nr < 0 || s->nr == SYS_mmap || s->nr == SYS_munmap || s->nr == SYS_membarrier || s->nr == SYS_clone ||
+	       s->nr == SYS_rt_sigreturn;
+}
+
+/*
+ * A thread that a killed tool sent to map or unmap a core may not have come that far yet: waits for it, so that nothing is built on what it is about to
+ * change. It has every signal blocked; a thread of the program that has too and never waits costs KLP_CHAIN_NS. 1: somebody was waited for.
+ */
+static int klp_chains_settle(struct klp_process *p, struct klp_error *e)
+{
+	uint64_t began = klp_remote_now();
+	int waited = 0;
+	bool busy;
+
+	do {
+		pid_t *tid = NULL;
+		size_t n = 0;
+		int rc = klp_process_tids(p, &tid, &n, e);
+
+		if (rc)
+			return rc;
+		busy = false;
+		for (size_t i = 0; i < n && !busy; i++) {
+			struct klp_error ignored = KLP_ERROR_INIT;
+			struct klp_task_syscall s;
+			struct klp_task_info info;
+
+			busy = !klp_task_status(p, tid[i], &info, &ignored) && info.sig_blocked == KLP_ALL_BLOCKED &&
+			       !klp_task_info(p, tid[i], &info, &ignored) && info.state != 'Z' && info.state != 'X' &&
+			       !klp_task_is_kernel_made(&info) && strcmp(info.comm, "klp-helper") && !klp_task_syscall(p, tid[i], &s, &ignored) && klp_is_chain_call(&s);
+		}
+		free(tid);
+		if (busy) {
+			waited = 1;
+			klp_remote_pause(KLP_POLL_NS);
+		}
+	} while (busy && klp_remote_now() - began < KLP_CHAIN_NS);
+	return waited;
+}
+
 static int klp_core_check(struct klp_process *p, struct klp_remote *r, struct klp_error *e)
 {
 	const struct klp_rt_image *own = (const struct klp_rt_image *)(const void *)klp_rt_image_start;
@@ -154,7 +199,7 @@ static int klp_core_check(struct klp_process *p, struct klp_remote *r, struct kl
 		int32_t tid_offset;
 		uint64_t start_time;
 	} head;
-	uint32_t helper;
+	uint32_t helper, removing = 0;
 	int rc = klp_process_read(p, r->image, &r->hdr, sizeof(r->hdr), e);
 
 	if (!rc)
@@ -171,11 +216,55 @@ static int klp_core_check(struct klp_process *p, struct klp_remote *r, struct kl
 	rc = klp_process_read(p, klp_cb_at(r, offsetof(struct klp_rt_cb, helper_tid)), &helper, sizeof(helper), e);
 	if (!rc)
 		r->helper = klp_outer_tid(p, helper);
+	if (!rc)
+		rc = klp_process_read(p, klp_cb_at(r, offsetof(struct klp_rt_cb, removing)), &removing, sizeof(removing), e);
+	r->removing = removing != 0;
 	return rc;
+}
+
+/* A thread that is in klp's code, or on a chain of klp's frames: nobody else blocks the C library's own signals for long. */
+static bool klp_somebody_borrowed(const struct klp_process *p)
+{
+	struct klp_error ignored = KLP_ERROR_INIT;
+	struct klp_task_info info;
+	pid_t *tid = NULL;
+	bool found = false;
+	size_t n = 0;
+
+	if (klp_process_tids(p, &tid, &n, &ignored))
+		return false;
+	for (size_t i = 0; i < n && !found; i++)
+		found = !klp_task_status(p, tid[i], &info, &ignored) && info.sig_blocked == KLP_ALL_BLOCKED && strcmp(info.comm, "klp-helper");
+	free(tid);
+	return found;
+}
+
+/*
+ * A tool was killed while it took the core out: the thread that it borrowed for the munmap may be under way. Waits until the core is gone (1) or
+ * until nobody has been under way for a while (0), so that the core may be used again.
+ */
+static int klp_core_leaving(struct klp_process *p, const struct klp_remote *r)
+{
+	uint64_t now = klp_remote_now(), quiet = now, end = now + KLP_SETTLE_NS;
+
+	while (now < end && now - quiet < KLP_SETTLE_QUIET_NS) {
+		struct klp_error ignored = KLP_ERROR_INIT;
+		char probe;
+
+		if (klp_process_read(p, r->cb, &probe, 1, &ignored))
+			return 1;
+		if (klp_somebody_borrowed(p))
+			quiet = klp_remote_now();
+		klp_remote_pause(KLP_POLL_NS);
+		now = klp_remote_now();
+	}
+	return 0;
 }
 
 int klp_remote_find(struct klp_process *p, struct klp_remote *r, struct klp_error *e)
 {
+	bool again = false;
+
 	memset(r, 0, sizeof(*r));
 	r->p = p;
 	for (size_t i = 0; i < p->map_count; i++) {
@@ -186,6 +275,20 @@ int klp_remote_find(struct klp_process *p, struct klp_remote *r, struct klp_erro
 		r->image = p->map[i].start;
 		r->cb = p->map[i].end;
 		rc = klp_core_check(p, r, e);
+		if (rc < 0 && e->reason == KLP_TARGET_MEMORY && !again) {
+			/* It may have gone between the list and the look: a killed tool's last munmap. */
+			again = true;
+			rc = klp_process_refresh(p, e);
+			if (rc)
+				return rc;
+			r->image = r->cb = 0;
+			i = (size_t)-1;
+			continue;
+		}
+		if (!rc && r->removing && klp_core_leaving(p, r)) {
+			r->image = r->cb = 0;
+			return klp_process_refresh(p, e);
+		}
 		if (rc <= 0) {
 			if (rc < 0)
 				r->image = r->cb = 0;
@@ -267,6 +370,18 @@ static const char *klp_core_limit(const struct klp_process *p)
 	return NULL;
 }
 
+/* The first of the two mappings, without the second: a limit was reached between them. */
+static void klp_core_half_unmap(struct klp_remote *r, uint64_t at, unsigned wait_ms)
+{
+	const struct klp_borrow_call call = {SYS_munmap, {at, KLP_RT_TEXT_SIZE}};
+	const struct klp_mapping *m = klp_process_mapping(r->p, at);
+	struct klp_error ignored = KLP_ERROR_INIT;
+	struct klp_borrowed who;
+
+	if (m && m->start == at && m->end == at + KLP_RT_TEXT_SIZE && m->prot == (PROT_READ | PROT_EXEC) && !m->inode && !*m->path)
+		klp_borrow_calls(r, &call, 1, wait_ms, &who, &ignored);
+}
+
 static int klp_core_map(struct klp_remote *r, uint64_t at, unsigned wait_ms, struct klp_borrowed *who, struct klp_error *e)
 {
 	const uint64_t flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
@@ -295,10 +410,20 @@ static int klp_core_map(struct klp_remote *r, uint64_t at, unsigned wait_ms, str
 		struct klp_error ignored = KLP_ERROR_INIT;
 		char probe[16];
 
-		if (!klp_process_read(r->p, at, probe, 16, &ignored) && !klp_process_read(r->p, at + KLP_RT_TEXT_SIZE, probe, 16, &ignored))
-			return klp_process_refresh(r->p, e);
+		if (!klp_process_read(r->p, at, probe, 16, &ignored) && !klp_process_read(r->p, at + KLP_RT_TEXT_SIZE, probe, 16, &ignored)) {
+			rc = klp_process_refresh(r->p, e);
+			/* Somebody else may have mapped there at the same moment. */
+			if (!rc && klp_core_unfinished(r->p) != at)
+				rc = klp_fail(e, EAGAIN, KLP_NO_ROOM, "process %d took the room that was meant for klp: try again", r->p->pid);
+			return rc;
+		}
 		klp_remote_pause(KLP_POLL_NS);
 	} while (klp_remote_now() < until);
+	/* One of the two may be there. */
+	rc = klp_process_refresh(r->p, e);
+	if (rc)
+		return rc;
+	klp_core_half_unmap(r, at, wait_ms);
 	return klp_fail(e, ENOMEM, KLP_NO_ROOM,
 			"mmap in process %d did not succeed: no memory (overcommit), a limit, or a security module that forbids anonymous executable memory",
 			r->p->pid);
@@ -437,19 +562,49 @@ static int klp_cb_adopt(struct klp_remote *r, struct klp_error *e)
 	return rc;
 }
 
+/*
+ * The signal that wakes the helper. It waits for it, so it would take one away that is sent to the whole process: it must be one that the program
+ * ignores by default, neither catches nor blocks. 0: there is none, and the helper looks for requests every millisecond.
+ */
+static uint32_t klp_wake_signal(const struct klp_remote *r)
+{
+	static const uint32_t candidate[] = {KLP_WAKE_SIGNAL, SIGWINCH};
+	struct klp_error ignored = KLP_ERROR_INIT;
+	uint64_t used = 0;
+	pid_t *tid = NULL;
+	size_t n = 0;
+
+	if (klp_process_tids(r->p, &tid, &n, &ignored))
+		return 0;
+	for (size_t i = 0; i < n; i++) {
+		struct klp_task_info info;
+
+		if (!klp_task_info(r->p, tid[i], &info, &ignored))
+			used |= info.sig_caught | info.sig_blocked;
+	}
+	free(tid);
+	for (size_t i = 0; i < sizeof(candidate) / sizeof(candidate[0]); i++)
+		if (!(used & (1ull << (candidate[i] - 1))))
+			return candidate[i];
+	return 0;
+}
+
 static int klp_helper_start(struct klp_remote *r, unsigned wait_ms, struct klp_error *e)
 {
 	struct klp_borrowed who;
 	uint64_t until;
 	int32_t result = 0;
-	uint32_t helper = 0;
+	uint32_t helper = 0, wake;
 	int rc;
 
 	r->helper = 0;
 	rc = klp_remote_settle(r, e);
 	if (rc || r->helper)
 		return rc;
-	rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, borrow_result)), &result, 4, e);
+	wake = klp_wake_signal(r);
+	rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, reserved[0])), &wake, sizeof(wake), e);
+	if (!rc)
+		rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, borrow_result)), &result, 4, e);
 	if (!rc)
 		rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, helper_tid)), &helper, 4, e);
 	if (!rc)
@@ -474,16 +629,48 @@ static int klp_helper_start(struct klp_remote *r, unsigned wait_ms, struct klp_e
 	}
 }
 
+static int klp_removing_set(struct klp_remote *r, uint32_t removing, struct klp_error *e)
+{
+	int rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, removing)), &removing, sizeof(removing), e);
+
+	if (!rc)
+		r->removing = removing != 0;
+	return rc;
+}
+
 int klp_remote_start(struct klp_remote *r, unsigned wait_ms, struct klp_error *e)
 {
-	bool fresh = r->image == 0;
 	uint64_t at;
-	int rc = 0;
+	bool fresh;
+	int rc;
 
 	prctl(PR_SET_TIMERSLACK, 1000); /* short waits are short */
 	mlockall(MCL_CURRENT); /* stop windows take no page fault; not permitted to everybody */
-	if (!fresh && r->helper && !klp_remote_ping(r, e))
+	if (r->image && r->removing) { /* nobody is under way any more (klp_remote_find) */
+		rc = klp_removing_set(r, 0, e);
+		if (rc)
+			return rc;
+	}
+	if (r->image && r->helper && !klp_remote_ping(r, e))
 		return 0;
+	rc = klp_chains_settle(r->p, e);
+	if (rc > 0) { /* what was found may have come or gone meanwhile */
+		struct klp_remote again;
+
+		rc = klp_process_refresh(r->p, e);
+		if (!rc)
+			rc = klp_remote_find(r->p, &again, e);
+		if (rc)
+			return rc;
+		again.threads_stopped = r->threads_stopped;
+		again.longest_stop_ns = r->longest_stop_ns;
+		again.early_returns = r->early_returns;
+		again.priv = r->priv;
+		*r = again;
+	}
+	if (rc < 0)
+		return rc;
+	fresh = r->image == 0;
 	if (fresh) {
 		struct klp_borrowed who = {0};
 
@@ -542,6 +729,35 @@ static int klp_request_wait(struct klp_remote *r, uint8_t request, struct klp_er
 	}
 }
 
+static void klp_helper_wake(const struct klp_remote *r)
+{
+	struct klp_error ignored = KLP_ERROR_INIT;
+	uint32_t wake = 0;
+
+	if (!klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, reserved[0])), &wake, sizeof(wake), &ignored) && wake && wake < 64)
+		syscall(SYS_tgkill, r->p->pid, r->helper, (int)wake);
+}
+
+/* A killed tool's request is executed to its end first: its ops must not be overwritten under the helper's hands. */
+static int klp_request_settle(struct klp_remote *r, uint8_t *done, struct klp_error *e)
+{
+	uint8_t request;
+	int rc = klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, request)), &request, 1, e);
+
+	if (!rc)
+		rc = klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, done)), done, 1, e);
+	if (rc || *done == request)
+		return rc;
+	if (!r->helper)
+		rc = klp_helper_start(r, 5000, e);
+	if (!rc) {
+		klp_helper_wake(r);
+		rc = klp_request_wait(r, request, e);
+	}
+	*done = request;
+	return rc;
+}
+
 int klp_remote_run(struct klp_remote *r, struct klp_rt_op *ops, size_t count, struct klp_error *e)
 {
 	uint32_t n = (uint32_t)count, helper;
@@ -550,7 +766,7 @@ int klp_remote_run(struct klp_remote *r, struct klp_rt_op *ops, size_t count, st
 
 	if (!count || count > KLP_MAX_OPS)
 		return count ? klp_fail(e, E2BIG, KLP_LIMIT, "%zu operations in one request", count) : 0;
-	rc = klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, done)), &request, 1, e);
+	rc = klp_request_settle(r, &request, e);
 	request++;
 	for (size_t i = 0; i < count; i++)
 		ops[i].result = 0;
@@ -571,7 +787,7 @@ int klp_remote_run(struct klp_remote *r, struct klp_rt_op *ops, size_t count, st
 		if (rc)
 			return rc;
 	}
-	syscall(SYS_tgkill, r->p->pid, r->helper, KLP_WAKE_SIGNAL);
+	klp_helper_wake(r);
 	rc = klp_request_wait(r, request, e);
 	if (rc)
 		return rc;
@@ -708,11 +924,25 @@ int klp_remote_remove(struct klp_remote *r, unsigned wait_ms, struct klp_error *
 	if (!rc && r->helper)
 		rc = klp_fail(e, EBUSY, KLP_BUSY, "the helper in process %d is at work", r->p->pid);
 	if (!rc)
+		rc = klp_chains_settle(r->p, e);
+	if (rc >= 0)
 		rc = klp_process_refresh(r->p, e);
+	if (!rc && !klp_process_mapping(r->p, r->image)) { /* a killed tool's thread did it */
+		r->image = r->cb = 0;
+		return 0;
+	}
 	if (!rc)
-		rc = klp_core_unmap(r, r->image, wait_ms, e);
+		rc = klp_removing_set(r, 1, e);
 	if (rc)
 		return rc;
+	rc = klp_core_unmap(r, r->image, wait_ms, e);
+	if (rc) {
+		struct klp_error ignored = KLP_ERROR_INIT;
+
+		if (e->reason == KLP_NO_BORROW && e->err == EAGAIN) /* nobody was sent */
+			klp_removing_set(r, 0, &ignored);
+		return rc;
+	}
 	r->image = r->cb = 0;
 	/* And what tools left that were killed before they wrote anything there. */
 	while (!rc && (at = klp_core_unfinished(r->p)))

@@ -16,6 +16,7 @@ struct klp_remote {
 	struct klp_rt_image hdr;       /* of the image in the target */
 	bool adopted;                  /* the block was made by another process: a fork's child */
 	pid_t helper;                  /* tid in the caller's namespace, 0 none */
+	bool removing;                 /* a killed tool began to take the core out */
 	bool helper_seized;
 	int64_t robust_delta;          /* robust list head - thread pointer; valid if robust_known */
 	bool robust_known;

@@ -223,7 +223,8 @@ struct klp_rt_cb {
 	uint32_t op_count;       /* E */
 	uint32_t op_done;        /* H  ops executed */
 	uint64_t early_returns;  /* E  system calls that ended early because of klp, ever (P2) */
-	uint32_t reserved[16];
+	uint32_t removing;       /* E  1: a thread may be on its way to unmap the core */
+	uint32_t reserved[15];
 	struct klp_rt_map maps[KLP_MAX_MAPS];
 	uint64_t arenas[KLP_MAX_ARENAS];      /* E  addresses of struct klp_rt_arena; 0 = free */
 	uint64_t arena_object[KLP_MAX_ARENAS];/* E  lowest mapping of the object it is near to */
