@@ -61,6 +61,7 @@ case_setup() {
 		cp server ../server.shipped
 		make_clean
 		options=(--running ../server.shipped)
+		# shellcheck disable=SC2034 # for who sources this
 		running=../server.shipped
 	fi
 }
@@ -69,6 +70,7 @@ case_setup() {
 case_build() {
 	status=0
 	tree_state "$tree" >"$scratch/state.before"
+	# shellcheck disable=SC2034 # status is for who sources this
 	"$klp_build" -s "$tree" -b 'make server' -t ./server ${options[@]+"${options[@]}"} -n fix -o "$scratch/fix.klp" \
 		--report "$scratch/report.json" "${diffs[@]}" >"$scratch/out" 2>&1 </dev/null || status=$?
 	tree_state "$tree" >"$scratch/state.after"
