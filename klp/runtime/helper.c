@@ -17,6 +17,7 @@
 #define EINVAL_ 22
 #define ENOSPC_ 28
 #define WAIT_NS   100000000ull
+#define LOOK_NS   1000000ull
 #define IDLE_WAITS 20u /* of WAIT_NS without a request: 2 s */
 
 void klp_rt_helper(struct klp_rt_cb *cb);
@@ -169,8 +170,10 @@ static int run(struct klp_rt_cb *cb)
 __attribute__((noreturn)) void klp_rt_helper(struct klp_rt_cb *cb)
 {
 	static const char name[] = "klp-helper";
-	uint64_t wake = 1ull << (KLP_WAKE_SIGNAL - 1), timeout[2] = {0, WAIT_NS};
-	unsigned idle = 0;
+	/* The engine's choice (E, before this thread exists); without one there is a look every millisecond. */
+	uint32_t signal = cb->reserved[0] & 63u;
+	uint64_t wake = signal ? 1ull << (signal - 1) : 0, timeout[2] = {0, signal ? WAIT_NS : LOOK_NS};
+	unsigned idle = 0, idle_max = signal ? IDLE_WAITS : IDLE_WAITS * (unsigned)(WAIT_NS / LOOK_NS);
 
 	klp_syscall2(NR_prctl, PR_SET_NAME, (uint64_t)name);
 	__atomic_store_n(&cb->helper_tid, (uint32_t)klp_syscall0(KLP_NR_gettid), __ATOMIC_SEQ_CST);
@@ -181,7 +184,7 @@ __attribute__((noreturn)) void klp_rt_helper(struct klp_rt_cb *cb)
 				break;
 			continue;
 		}
-		if (idle++ == IDLE_WAITS) {
+		if (idle++ == idle_max) {
 			leave(cb);
 			/* A request that came before the engine could see the 0 is still ours (its pair: the engine looks at helper_tid
 			 * behind its store of `request`). */

@@ -73,6 +73,9 @@ static void restart_loop(int fd)
 
 	sigaction(SIGTERM, &sa, NULL);
 	sigaction(SIGALRM, &sa, NULL);
+	/* One of these the helper would wait for, and take away, if it could not see that they are handled. */
+	sigaction(SIGURG, &sa, NULL);
+	sigaction(SIGWINCH, &sa, NULL);
 	for (;;) {
 		ssize_t rc = read(fd, &c, 1);
 
@@ -81,7 +84,7 @@ static void restart_loop(int fd)
 	}
 }
 
-/* epoll_wait(-1) with default-ignored SIGCHLD and SIGURG: they must not end it. */
+/* epoll_wait(-1) with default-ignored signals: they must not end it. */
 static void ignored_loop(void)
 {
 	struct epoll_event ev;
@@ -235,7 +238,7 @@ static void quiet(const char *name, void (*loop)(void), const int *signals, bool
 
 int main(void)
 {
-	const int restarting[2] = {SIGTERM, SIGALRM}, ignored[2] = {SIGCHLD, SIGURG};
+	const int restarting[2] = {SIGTERM, SIGALRM}, ignored[2] = {SIGCHLD, SIGWINCH}, urgent[2] = {SIGURG, SIGWINCH};
 	struct tool_result *r = shared(sizeof(*r));
 	atomic_int *stop = shared(sizeof(*stop));
 	unsigned count = rounds(1000, 10000);
@@ -249,6 +252,7 @@ int main(void)
 	flags("flag loop", flag_loop, count, r, stop);
 	flags("sigsuspend", suspend_loop, count, r, stop);
 	quiet("SA_RESTART", restart_loop_, restarting, true, count, r, stop);
+	quiet("SIGURG, SIGWINCH", restart_loop_, urgent, true, count, r, stop);
 	quiet("ignored", ignored_loop, ignored, false, count, r, stop);
 	return check_end();
 }
