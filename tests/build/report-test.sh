@@ -24,7 +24,7 @@ page() {
 		grep -qF -- "$text" "$scratch/r.html" || fail "the page has no $text"
 	done
 	for tag in html title h1 h2 p code table tr th td ul li; do
-		[ "$(grep -oE "<$tag[ >]" "$scratch/r.html" | wc -l)" = "$(grep -o "</$tag>" "$scratch/r.html" | wc -l)" ] ||
+		[ "$(grep -oE "<${tag}[ >]" "$scratch/r.html" | wc -l)" = "$(grep -o "</$tag>" "$scratch/r.html" | wc -l)" ] ||
 			fail "$tag is not closed as often as it is opened"
 	done
 }
