@@ -13,21 +13,26 @@
 
 #define KLP_FUNCTION_MAX (16u << 20) /* bytes of one original function that are read for its digest */
 
-int klp_applicable_object(struct klp_session *s, const struct klp_module *m, const struct klp_object **o, struct klp_error *e)
+int klp_applicable_object(struct klp_session *s, const struct klp_module *m, const struct klp_object **o,
+			  struct klp_error *e)
 {
 	size_t count = 0;
 
 	if (m->object_count == 0)
 		return klp_fail(e, EINVAL, KLP_BAD_MODULE, "the module patches no object");
 	if (m->object_count > 1)
-		return klp_fail(e, ENOTSUP, KLP_UNSUPPORTED, "modules for several objects are not supported by this version");
+		return klp_fail(e, ENOTSUP, KLP_UNSUPPORTED,
+				"modules for several objects are not supported by this version");
 	if (m->machine && m->machine != s->p.machine)
-		return klp_fail(e, EINVAL, KLP_WRONG_ARCH, "the module is for machine %u, the process runs machine %u", m->machine, s->p.machine);
+		return klp_fail(e, EINVAL, KLP_WRONG_ARCH, "the module is for machine %u, the process runs machine %u",
+				m->machine, s->p.machine);
 	*o = klp_process_object(&s->p, m->object[0].build_id, m->object[0].build_id_len, &count);
 	if (!*o)
-		return klp_fail(e, ENOENT, KLP_NO_OBJECT, "process %d maps no object with the build-id of %s", s->p.pid, m->object[0].name);
+		return klp_fail(e, ENOENT, KLP_NO_OBJECT, "process %d maps no object with the build-id of %s", s->p.pid,
+				m->object[0].name);
 	if (count > 1)
-		return klp_fail(e, ENOTUNIQ, KLP_AMBIGUOUS, "process %d maps %s %zu times (dlmopen): one cannot be patched alone", s->p.pid,
+		return klp_fail(e, ENOTUNIQ, KLP_AMBIGUOUS,
+				"process %d maps %s %zu times (dlmopen): one cannot be patched alone", s->p.pid,
 				m->object[0].name, count);
 	return 0;
 }
@@ -37,8 +42,8 @@ int klp_applicable_name(const struct klp_module *m, struct klp_error *e)
 	size_t len = strlen(m->name);
 
 	if (len == 0 || len >= sizeof(((struct klp_rt_patch *)0)->name))
-		return klp_fail(e, EINVAL, KLP_BAD_MODULE, "the patch name has %zu characters, 1 to %zu are possible", len,
-				sizeof(((struct klp_rt_patch *)0)->name) - 1);
+		return klp_fail(e, EINVAL, KLP_BAD_MODULE, "the patch name has %zu characters, 1 to %zu are possible",
+				len, sizeof(((struct klp_rt_patch *)0)->name) - 1);
 	for (size_t i = 0; i < len; i++)
 		if (!isgraph((unsigned char)m->name[i]))
 			return klp_fail(e, EINVAL, KLP_BAD_MODULE, "the patch name has a blank or control character");
@@ -46,7 +51,8 @@ int klp_applicable_name(const struct klp_module *m, struct klp_error *e)
 }
 
 /* The original's bytes as they are in the file: what klp itself has stored there is taken back in the copy. */
-static void klp_bytes_dormant(const struct klp_session *s, const struct klp_site_set *sites, uint64_t start, uint8_t *bytes, size_t len)
+static void klp_bytes_dormant(const struct klp_session *s, const struct klp_site_set *sites, uint64_t start,
+			      uint8_t *bytes, size_t len)
 {
 	struct klp_site_store st[KLP_SITE_MAX_STORES];
 
@@ -54,7 +60,8 @@ static void klp_bytes_dormant(const struct klp_session *s, const struct klp_site
 		size_t n = klp_site_disarm_stores(s->p.machine, &sites->site[i].site, st);
 
 		for (size_t k = 0; k < n; k++)
-			if (st[k].addr >= start && st[k].addr - start < len && bytes[st[k].addr - start] == st[k].expect)
+			if (st[k].addr >= start && st[k].addr - start < len &&
+			    bytes[st[k].addr - start] == st[k].expect)
 				bytes[st[k].addr - start] = st[k].value;
 	}
 }
@@ -67,16 +74,19 @@ static int klp_function_check(struct klp_session *s, const struct klp_object *o,
 	struct klp_site site;
 	int rc;
 
-	if (entry < o->text_start || entry >= o->text_end || fn->size == 0 || fn->size > KLP_FUNCTION_MAX || fn->size > o->text_end - entry)
+	if (entry < o->text_start || entry >= o->text_end || fn->size == 0 || fn->size > KLP_FUNCTION_MAX ||
+	    fn->size > o->text_end - entry)
 		return klp_fail(e, EINVAL, KLP_BAD_FUNCTION, "%s does not lie in the code of %s", fn->name, o->path);
 	for (size_t i = 0; i < fn->range_count; i++)
 		if (fn->range[i].start >= fn->range[i].end || o->bias + fn->range[i].start < o->text_start ||
 		    o->bias + fn->range[i].end > o->text_end)
-			return klp_fail(e, EINVAL, KLP_BAD_FUNCTION, "a part of %s does not lie in the code of %s", fn->name, o->path);
+			return klp_fail(e, EINVAL, KLP_BAD_FUNCTION, "a part of %s does not lie in the code of %s",
+					fn->name, o->path);
 	if (fn->range_count == 0)
 		return klp_fail(e, EINVAL, KLP_BAD_FUNCTION, "%s has no code range", fn->name);
 	if (recorded && (recorded < o->text_start || recorded > entry || entry - recorded > sizeof(code) - 32))
-		return klp_fail(e, EINVAL, KLP_BAD_FUNCTION, "the recorded patch site of %s is not before it", fn->name);
+		return klp_fail(e, EINVAL, KLP_BAD_FUNCTION, "the recorded patch site of %s is not before it",
+				fn->name);
 	bytes = malloc((size_t)fn->size);
 	if (!bytes)
 		return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for the code of %s", fn->name);
@@ -86,7 +96,9 @@ static int klp_function_check(struct klp_session *s, const struct klp_object *o,
 		rc = klp_digest(bytes, (size_t)fn->size, digest, e);
 		if (!rc && memcmp(digest, fn->digest, sizeof(digest)))
 			rc = klp_fail(e, EBUSY, KLP_BAD_FUNCTION,
-				      "the code of %s in the process is not that of the file: a debugger, a tracer or another patcher changed it", fn->name);
+				      "the code of %s in the process is not that of the file: a debugger, a tracer or "
+				      "another patcher changed it",
+				      fn->name);
 	}
 	free(bytes);
 	if (rc)
@@ -96,10 +108,12 @@ static int klp_function_check(struct klp_session *s, const struct klp_object *o,
 			return 0; /* klp's own record: decoded when it was made */
 	from = recorded ? recorded : entry;
 	rc = klp_process_read(&s->p, from, code, (size_t)(entry - from) + 16, e);
-	return rc ? rc : klp_site_decode(s->p.machine, entry, recorded, code, from, (size_t)(entry - from) + 16, &site, e);
+	return rc ? rc
+		  : klp_site_decode(s->p.machine, entry, recorded, code, from, (size_t)(entry - from) + 16, &site, e);
 }
 
-int klp_applicable_check(struct klp_session *s, const struct klp_module *m, const struct klp_object *o, struct klp_error *e)
+int klp_applicable_check(struct klp_session *s, const struct klp_module *m, const struct klp_object *o,
+			 struct klp_error *e)
 {
 	const struct klp_module_object *mo = &m->object[0];
 	struct klp_site_set sites;

@@ -8,10 +8,12 @@
 #include "klp/session.h"
 
 /* The mapped object that the module is for, by build-id. -ENOENT/KLP_NO_OBJECT: not applicable here. */
-int klp_applicable_object(struct klp_session *s, const struct klp_module *m, const struct klp_object **o, struct klp_error *e);
+int klp_applicable_object(struct klp_session *s, const struct klp_module *m, const struct klp_object **o,
+			  struct klp_error *e);
 /* The name fits a patch record and is printable. */
 int klp_applicable_name(const struct klp_module *m, struct klp_error *e);
 /* Machine, every function where the module says (digest of its bytes), a usable site, preemption, unwinding, sizes. */
-int klp_applicable_check(struct klp_session *s, const struct klp_module *m, const struct klp_object *o, struct klp_error *e);
+int klp_applicable_check(struct klp_session *s, const struct klp_module *m, const struct klp_object *o,
+			 struct klp_error *e);
 
 #endif

@@ -56,7 +56,8 @@ int klp_sites_read(struct klp_session *s, struct klp_site_set *out, struct klp_e
 				continue;
 			if (buf[k].prefix_len > sizeof(buf[k].prefix_old) || buf[k].body <= buf[k].entry ||
 			    buf[k].body - buf[k].entry > 64 || buf[k].prefix >= buf[k].entry) {
-				rc = klp_fail(e, EINVAL, KLP_TARGET_MEMORY, "site record %u of arena %u makes no sense", k, i);
+				rc = klp_fail(e, EINVAL, KLP_TARGET_MEMORY, "site record %u of arena %u makes no sense",
+					      k, i);
 				break;
 			}
 			if (out->count == room) {
@@ -81,7 +82,8 @@ int klp_sites_read(struct klp_session *s, struct klp_site_set *out, struct klp_e
 	return rc;
 }
 
-int klp_site_read_state(struct klp_session *s, const struct klp_armed_site *a, enum klp_site_state *state, size_t *done, struct klp_error *e)
+int klp_site_read_state(struct klp_session *s, const struct klp_armed_site *a, enum klp_site_state *state, size_t *done,
+			struct klp_error *e)
 {
 	uint8_t bytes[8];
 	int rc = klp_process_read(&s->p, a->site.entry, bytes, sizeof(bytes), e);
@@ -95,18 +97,18 @@ uint64_t klp_session_near(struct klp_session *s, const struct klp_object *o, uin
 {
 	struct klp_gap_map *map = calloc(s->p.map_count + 1, sizeof(*map));
 	struct klp_gap_query q = {
-		.map = map,
-		.count = s->p.map_count,
-		.object_start = o->start,
-		.object_end = o->end,
-		.brk_start = s->p.brk_start,
-		.brk_end = s->p.brk_end,
-		.size = size,
-		.reach = KLP_NEAR_REACH,
-		.page = 4096,
-		.min_addr = 65536,
-		.max_addr = 0x7ffffffff000ull,
-		.stack_guard = s->p.stack_limit == UINT64_MAX ? 1ull << 30 : s->p.stack_limit + (1ull << 20),
+	    .map = map,
+	    .count = s->p.map_count,
+	    .object_start = o->start,
+	    .object_end = o->end,
+	    .brk_start = s->p.brk_start,
+	    .brk_end = s->p.brk_end,
+	    .size = size,
+	    .reach = KLP_NEAR_REACH,
+	    .page = 4096,
+	    .min_addr = 65536,
+	    .max_addr = 0x7ffffffff000ull,
+	    .stack_guard = s->p.stack_limit == UINT64_MAX ? 1ull << 30 : s->p.stack_limit + (1ull << 20),
 	};
 	uint64_t addr;
 
@@ -119,7 +121,8 @@ uint64_t klp_session_near(struct klp_session *s, const struct klp_object *o, uin
 	addr = klp_near_find(&q);
 	free(map);
 	if (!addr)
-		klp_fail(e, ENOMEM, KLP_NO_ROOM, "no %llu free bytes within reach of %s", (unsigned long long)size, o->path);
+		klp_fail(e, ENOMEM, KLP_NO_ROOM, "no %llu free bytes within reach of %s", (unsigned long long)size,
+			 o->path);
 	return addr;
 }
 
@@ -158,7 +161,8 @@ static int klp_arena_make(struct klp_session *s, const struct klp_object *o, str
 }
 
 /* A free record in an arena of this object: its address and index. */
-static int klp_arena_slot(struct klp_session *s, const struct klp_object *o, unsigned *arena, unsigned *slot, struct klp_error *e)
+static int klp_arena_slot(struct klp_session *s, const struct klp_object *o, unsigned *arena, unsigned *slot,
+			  struct klp_error *e)
 {
 	struct klp_rt_site *buf = malloc(KLP_ARENA_SITES * sizeof(*buf));
 	int rc = 0;
@@ -168,7 +172,8 @@ static int klp_arena_slot(struct klp_session *s, const struct klp_object *o, uns
 	for (unsigned i = 0; i < KLP_MAX_ARENAS && !rc; i++) {
 		if (!s->cb->arenas[i] || s->cb->arena_object[i] != o->start)
 			continue;
-		rc = klp_process_read(&s->p, s->cb->arenas[i] + sizeof(struct klp_rt_arena), buf, KLP_ARENA_SITES * sizeof(*buf), e);
+		rc = klp_process_read(&s->p, s->cb->arenas[i] + sizeof(struct klp_rt_arena), buf,
+				      KLP_ARENA_SITES * sizeof(*buf), e);
 		for (unsigned k = 0; k < KLP_ARENA_SITES && !rc; k++) {
 			if (!buf[k].used) {
 				*arena = i;
@@ -189,9 +194,11 @@ static int klp_arena_slot(struct klp_session *s, const struct klp_object *o, uns
 	return 0;
 }
 
-int klp_site_get(struct klp_session *s, const struct klp_object *o, const struct klp_module_function *fn, struct klp_armed_site *out, struct klp_error *e)
+int klp_site_get(struct klp_session *s, const struct klp_object *o, const struct klp_module_function *fn,
+		 struct klp_armed_site *out, struct klp_error *e)
 {
-	uint64_t entry = o->bias + fn->address, recorded = fn->recorded ? o->bias + fn->recorded : 0, from, stub, arena_addr, prefix_at;
+	uint64_t entry = o->bias + fn->address, recorded = fn->recorded ? o->bias + fn->recorded : 0, from, stub,
+		 arena_addr, prefix_at;
 	uint8_t code[256], stub_code[KLP_STUB_SIZE], prefix[KLP_PREFIX_MAX];
 	struct klp_site_set all;
 	unsigned arena = 0, slot = 0;
@@ -228,28 +235,30 @@ int klp_site_get(struct klp_session *s, const struct klp_object *o, const struct
 	stub = arena_addr - KLP_ARENA_STUBS_SIZE + slot * KLP_STUB_SIZE;
 	out->arena = arena;
 	out->record = arena_addr + sizeof(struct klp_rt_arena) + slot * sizeof(struct klp_rt_site);
-	rc = klp_stub_encode(s->p.machine, stub, out->record, arena_addr + offsetof(struct klp_rt_arena, trampoline), stub_code,
-			     sizeof(stub_code), e);
+	rc = klp_stub_encode(s->p.machine, stub, out->record, arena_addr + offsetof(struct klp_rt_arena, trampoline),
+			     stub_code, sizeof(stub_code), e);
 	if (!rc)
-		rc = klp_prefix_encode(s->p.machine, &out->site, out->record, stub + KLP_HOP_OFFSET, prefix, &prefix_at, &prefix_len, e);
+		rc = klp_prefix_encode(s->p.machine, &out->site, out->record, stub + KLP_HOP_OFFSET, prefix, &prefix_at,
+				       &prefix_len, e);
 	if (rc)
 		return rc;
 	if (prefix_len > sizeof(out->rt.prefix_old))
 		return klp_fail(e, EINVAL, KLP_INTERNAL, "%s: a PLT entry of %zu bytes", fn->name, prefix_len);
 	if (prefix_at < from)
-		return klp_fail(e, EINVAL, KLP_PREFIX_TOO_SMALL, "%s: its PLT entry would begin before its prefix", fn->name);
+		return klp_fail(e, EINVAL, KLP_PREFIX_TOO_SMALL, "%s: its PLT entry would begin before its prefix",
+				fn->name);
 	out->rt = (struct klp_rt_site){
-		.slot = out->site.body,
-		.ops = s->r.image + s->r.hdr.ops_livepatch,
-		.cb = s->r.cb,
-		.pc = {out->site.body, out->site.body, out->site.body, out->site.body},
-		.entry = entry,
-		.body = out->site.body,
-		.stub = stub,
-		.prefix = prefix_at,
-		.layout = (uint8_t)out->site.layout,
-		.prefix_len = (uint8_t)prefix_len,
-		.entry_size = (uint32_t)fn->size,
+	    .slot = out->site.body,
+	    .ops = s->r.image + s->r.hdr.ops_livepatch,
+	    .cb = s->r.cb,
+	    .pc = {out->site.body, out->site.body, out->site.body, out->site.body},
+	    .entry = entry,
+	    .body = out->site.body,
+	    .stub = stub,
+	    .prefix = prefix_at,
+	    .layout = (uint8_t)out->site.layout,
+	    .prefix_len = (uint8_t)prefix_len,
+	    .entry_size = (uint32_t)fn->size,
 	};
 	memcpy(out->rt.prefix_old, code + (prefix_at - from), prefix_len);
 	klp_site_from_record(s->p.machine, &out->rt, &out->site);
@@ -263,7 +272,8 @@ int klp_site_get(struct klp_session *s, const struct klp_object *o, const struct
 }
 
 /* What the prefix must hold before it is written (dormant NOPs) and after. */
-static int klp_prefix_check(struct klp_session *s, const struct klp_armed_site *a, uint8_t now[KLP_PREFIX_MAX], bool *written, struct klp_error *e)
+static int klp_prefix_check(struct klp_session *s, const struct klp_armed_site *a, uint8_t now[KLP_PREFIX_MAX],
+			    bool *written, struct klp_error *e)
 {
 	uint8_t want[KLP_PREFIX_MAX];
 	uint64_t at;
@@ -279,10 +289,12 @@ static int klp_prefix_check(struct klp_session *s, const struct klp_armed_site *
 	if (rc)
 		return rc;
 	*written = !memcmp(now, want, len);
-	/* A tool killed inside its write leaves a part of the PLT entry; nobody executes it before the site is armed. */
+	/* A tool killed inside its write leaves a part of the PLT entry; nobody executes it before the site is armed.
+	 */
 	for (size_t i = 0; i < len; i++)
 		if (now[i] != want[i] && now[i] != a->rt.prefix_old[i])
-			return klp_fail(e, EBUSY, KLP_SITE_TAKEN, "the prefix of the function at 0x%llx holds somebody else's bytes",
+			return klp_fail(e, EBUSY, KLP_SITE_TAKEN,
+					"the prefix of the function at 0x%llx holds somebody else's bytes",
 					(unsigned long long)a->rt.entry);
 	memcpy(now, want, len);
 	return 0;
@@ -298,7 +310,8 @@ static int klp_site_check(struct klp_session *s, const struct klp_armed_site *a,
 		return rc;
 	if (state == KLP_STATE_FOREIGN || state == KLP_STATE_BYPASSED)
 		return klp_fail(e, EBUSY, KLP_SITE_TAKEN,
-				"the patch site of the function at 0x%llx is taken: a debugger's breakpoint, a uprobe or another tracer",
+				"the patch site of the function at 0x%llx is taken: a debugger's breakpoint, a uprobe "
+				"or another tracer",
 				(unsigned long long)a->rt.entry);
 	return 0;
 }
@@ -313,13 +326,16 @@ static int klp_site_store_one(struct klp_session *s, const struct klp_site_store
 	if (now == st->value)
 		return 0;
 	if (now != st->expect)
-		return klp_fail(e, EBUSY, KLP_SITE_TAKEN, "the byte at 0x%llx is 0x%02x, expected 0x%02x: somebody else patches there",
+		return klp_fail(e, EBUSY, KLP_SITE_TAKEN,
+				"the byte at 0x%llx is 0x%02x, expected 0x%02x: somebody else patches there",
 				(unsigned long long)st->addr, now, st->expect);
 	return klp_remote_write_text(&s->r, st->addr, &st->value, 1, e);
 }
 
-/* Store k of every site, then one core sync: every single store of a site's sequence is followed by one (invariant S3). */
-static int klp_sites_store(struct klp_session *s, struct klp_armed_site *site, size_t count, bool arm, struct klp_error *e)
+/* Store k of every site, then one core sync: every single store of a site's sequence is followed by one (invariant S3).
+ */
+static int klp_sites_store(struct klp_session *s, struct klp_armed_site *site, size_t count, bool arm,
+			   struct klp_error *e)
 {
 	struct klp_site_store st[KLP_SITE_MAX_STORES];
 	bool more = true;
@@ -398,7 +414,8 @@ int klp_sites_forget(struct klp_session *s, struct klp_armed_site *site, size_t 
 		rc = klp_remote_sync(&s->r, e);
 	for (size_t i = 0; i < count && !rc; i++) {
 		site[i].rt.used = 0;
-		rc = klp_process_write(&s->p, site[i].record + offsetof(struct klp_rt_site, used), &site[i].rt.used, 1, e);
+		rc = klp_process_write(&s->p, site[i].record + offsetof(struct klp_rt_site, used), &site[i].rt.used, 1,
+				       e);
 	}
 	return rc;
 }

@@ -13,7 +13,8 @@
 typedef void (*klp_thread_fn)(struct klp_session *s, pid_t tid, const struct klp_proof *proof, json_t *list);
 
 /* Proof 1 of every thread against the given ranges. */
-static int klp_threads_prove(struct klp_session *s, const struct klp_range *range, size_t count, klp_thread_fn fn, json_t *list, struct klp_error *e)
+static int klp_threads_prove(struct klp_session *s, const struct klp_range *range, size_t count, klp_thread_fn fn,
+			     json_t *list, struct klp_error *e)
 {
 	struct klp_proof *proof = malloc(sizeof(*proof));
 	pid_t *tid = NULL;
@@ -78,7 +79,8 @@ int klp_check(pid_t pid, const struct klp_module *m, json_t **result, struct klp
 			rc = klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for the range list");
 		for (size_t i = 0; range && i < mo->function_count; i++)
 			for (size_t k = 0; k < mo->function[i].range_count; k++)
-				range[count++] = (struct klp_range){o->bias + mo->function[i].range[k].start, o->bias + mo->function[i].range[k].end};
+				range[count++] = (struct klp_range){o->bias + mo->function[i].range[k].start,
+								    o->bias + mo->function[i].range[k].end};
 	}
 	if (!rc)
 		rc = klp_threads_prove(&s, range, count, klp_check_thread, s.pending, e);
@@ -95,7 +97,8 @@ static void klp_stack_thread(struct klp_session *s, pid_t tid, const struct klp_
 	json_object_set_new(o, "tid", json_integer(tid));
 	json_object_set_new(o, "name", klp_json_text(proof->comm));
 	json_object_set_new(o, "reliable", json_boolean(proof->verdict == KLP_OK));
-	json_object_set_new(o, "reason", proof->verdict == KLP_OK ? json_null() : json_string(klp_reason_name(proof->verdict)));
+	json_object_set_new(o, "reason",
+			    proof->verdict == KLP_OK ? json_null() : json_string(klp_reason_name(proof->verdict)));
 	for (size_t i = 0; i < proof->trace.count; i++) {
 		const struct klp_unw_frame *f = &proof->trace.frame[i];
 		const struct klp_object *obj = klp_process_object_at(&s->p, f->lookup);
@@ -105,7 +108,8 @@ static void klp_stack_thread(struct klp_session *s, pid_t tid, const struct klp_
 		json_object_set_new(frame, "pc", json_integer((json_int_t)f->pc));
 		json_object_set_new(frame, "object", obj ? klp_json_text(obj->path) : json_null());
 		json_object_set_new(frame, "offset", obj ? json_integer((json_int_t)(f->pc - obj->bias)) : json_null());
-		json_object_set_new(frame, "function", klp_json_text(klp_function_name(s, f->lookup, name, sizeof(name))));
+		json_object_set_new(frame, "function",
+				    klp_json_text(klp_function_name(s, f->lookup, name, sizeof(name))));
 		json_object_set_new(frame, "signal", json_boolean(f->signal));
 		json_array_append_new(frames, frame);
 	}

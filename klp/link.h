@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The linker: lays a module out for an address in the target, resolves its symbols in the process (L1, L2) and applies its
- * relocations, all outside the target. Writes nothing: the caller maps and copies.
+ * The linker: lays a module out for an address in the target, resolves its symbols in the process (L1, L2) and applies
+ * its relocations, all outside the target. Writes nothing: the caller maps and copies.
  */
 #ifndef KLP_LINK_H
 #define KLP_LINK_H
@@ -9,25 +9,29 @@
 #include "klp/module.h"
 
 enum klp_segment_kind { KLP_SEG_TEXT, KLP_SEG_RODATA, KLP_SEG_DATA, KLP_SEG_META, KLP_SEG_COUNT };
-struct klp_segment { uint64_t offset, size; uint8_t *bytes; }; /* offset from base, page-aligned; size multiple of the page */
+struct klp_segment {
+	uint64_t offset, size;
+	uint8_t *bytes;
+}; /* offset from base, page-aligned; size multiple of the page */
 
 struct klp_linked {
 	uint64_t base, size;
-	struct klp_segment seg[KLP_SEG_COUNT];  /* META holds the JSON text, then the function table */
+	struct klp_segment seg[KLP_SEG_COUNT]; /* META holds the JSON text, then the function table */
 	uint64_t meta_addr, meta_len;
-	uint64_t functions_addr;                /* uint64_t pairs {site record: filled by the caller, new function}, in META */
-	uint64_t *new_function;                 /* by function index: run-time address */
-	struct klp_range *new_range;            /* by function index: its code in the module */
-	uint64_t text_addr, text_len;           /* the executable segment */
-	uint64_t eh_frame_addr, eh_frame_size;  /* unwind information of the module's code; size 0: none */
+	uint64_t functions_addr;      /* uint64_t pairs {site record: filled by the caller, new function}, in META */
+	uint64_t *new_function;       /* by function index: run-time address */
+	struct klp_range *new_range;  /* by function index: its code in the module */
+	uint64_t text_addr, text_len; /* the executable segment */
+	uint64_t eh_frame_addr, eh_frame_size; /* unwind information of the module's code; size 0: none */
 	size_t function_count;
 };
 
 /* Size needed, before an address is chosen. */
 int klp_link_measure(const struct klp_module *m, uint64_t page, uint64_t *size, struct klp_error *e);
-/* base: near the object (klp_near_find). Calls to functions that the target has are bound to the target's own entry (L1). */
-int klp_link(const struct klp_module *m, const struct klp_process *p, const struct klp_object *o, uint64_t base, struct klp_linked *out,
-	     struct klp_error *e);
+/* base: near the object (klp_near_find). Calls to functions that the target has are bound to the target's own entry
+ * (L1). */
+int klp_link(const struct klp_module *m, const struct klp_process *p, const struct klp_object *o, uint64_t base,
+	     struct klp_linked *out, struct klp_error *e);
 void klp_linked_free(struct klp_linked *l);
 
 #endif

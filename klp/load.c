@@ -12,7 +12,7 @@
 #include "klp/session.h"
 #include "klp/transition.h"
 
-#define KLP_TIDY_WAIT_MS 200u  /* for memory that an earlier command could not give back */
+#define KLP_TIDY_WAIT_MS 200u /* for memory that an earlier command could not give back */
 
 static int klp_patch_record(struct klp_session *s, unsigned index, const struct klp_rt_patch *rec, struct klp_error *e)
 {
@@ -22,7 +22,9 @@ static int klp_patch_record(struct klp_session *s, unsigned index, const struct 
 
 	unpublished.state = KLP_PATCH_FREE;
 	rc = klp_session_write_cb(s, at, &unpublished, sizeof(unpublished), e);
-	return rc ? rc : klp_session_write_cb(s, at + offsetof(struct klp_rt_patch, state), &rec->state, sizeof(rec->state), e);
+	return rc ? rc
+		  : klp_session_write_cb(s, at + offsetof(struct klp_rt_patch, state), &rec->state, sizeof(rec->state),
+					 e);
 }
 
 static int klp_segment_write(struct klp_session *s, const struct klp_linked *l, unsigned kind, struct klp_error *e)
@@ -31,15 +33,18 @@ static int klp_segment_write(struct klp_session *s, const struct klp_linked *l, 
 
 	if (!seg->size)
 		return 0;
-	return kind == KLP_SEG_DATA ? klp_process_write(&s->p, l->base + seg->offset, seg->bytes, (size_t)seg->size, e)
-				    : klp_remote_write_text(&s->r, l->base + seg->offset, seg->bytes, (size_t)seg->size, e);
+	return kind == KLP_SEG_DATA
+		   ? klp_process_write(&s->p, l->base + seg->offset, seg->bytes, (size_t)seg->size, e)
+		   : klp_remote_write_text(&s->r, l->base + seg->offset, seg->bytes, (size_t)seg->size, e);
 }
 
 /* Maps the module, copies it in and makes its site records. The record is LOADING from before the first mapping on. */
-static int klp_module_place(struct klp_session *s, const struct klp_module *m, const struct klp_object *o, unsigned index,
-			    struct klp_rt_patch *rec, struct klp_linked *l, struct klp_armed_site *site, struct klp_error *e)
+static int klp_module_place(struct klp_session *s, const struct klp_module *m, const struct klp_object *o,
+			    unsigned index, struct klp_rt_patch *rec, struct klp_linked *l, struct klp_armed_site *site,
+			    struct klp_error *e)
 {
-	static const uint32_t prot[KLP_SEG_COUNT] = {PROT_READ | PROT_EXEC, PROT_READ, PROT_READ | PROT_WRITE, PROT_READ};
+	static const uint32_t prot[KLP_SEG_COUNT] = {PROT_READ | PROT_EXEC, PROT_READ, PROT_READ | PROT_WRITE,
+						     PROT_READ};
 	const struct klp_module_object *mo = &m->object[0];
 	struct klp_object object = *o; /* the process's own array is read again below */
 	uint64_t size, base, *pair;
@@ -56,14 +61,16 @@ static int klp_module_place(struct klp_session *s, const struct klp_module *m, c
 	for (unsigned k = 0; k < KLP_SEG_COUNT; k++) {
 		if (!l->seg[k].size)
 			continue;
-		rc = klp_remote_map(&s->r, base + l->seg[k].offset, l->seg[k].size, prot[k], KLP_OWNER_PATCH + index, e);
+		rc =
+		    klp_remote_map(&s->r, base + l->seg[k].offset, l->seg[k].size, prot[k], KLP_OWNER_PATCH + index, e);
 		if (rc < 0)
 			return rc;
 	}
 	rc = klp_process_refresh(&s->p, e);
 	if (rc)
 		return rc;
-	pair = (uint64_t *)(void *)(l->seg[KLP_SEG_META].bytes + (l->functions_addr - base - l->seg[KLP_SEG_META].offset));
+	pair =
+	    (uint64_t *)(void *)(l->seg[KLP_SEG_META].bytes + (l->functions_addr - base - l->seg[KLP_SEG_META].offset));
 	for (size_t i = 0; i < mo->function_count; i++) {
 		rc = klp_site_get(s, &object, &mo->function[i], &site[i], e);
 		if (rc)
@@ -88,7 +95,8 @@ static int klp_module_place(struct klp_session *s, const struct klp_module *m, c
 	return klp_patch_record(s, index, rec, e);
 }
 
-static int klp_load_new(struct klp_session *s, const struct klp_module *m, const struct klp_object *o, struct klp_error *e)
+static int klp_load_new(struct klp_session *s, const struct klp_module *m, const struct klp_object *o,
+			struct klp_error *e)
 {
 	const struct klp_module_object *mo = &m->object[0];
 	struct klp_armed_site *site = calloc(mo->function_count, sizeof(*site));
@@ -128,7 +136,10 @@ static int klp_load_new(struct klp_session *s, const struct klp_module *m, const
 	}
 	for (size_t i = 0; i < mo->function_count && !rc; i++)
 		if (site[i].site.weak_to_uprobe)
-			klp_log(s, 1, "%s: its site is the function's first instruction: a uprobe there would bypass the patch", mo->function[i].name);
+			klp_log(
+			    s, 1,
+			    "%s: its site is the function's first instruction: a uprobe there would bypass the patch",
+			    mo->function[i].name);
 	free(site);
 	if (rc)
 		return rc;
@@ -156,7 +167,8 @@ static void klp_load_tidy(struct klp_session *s, unsigned wait_ms)
 	if (klp_reclaim(s, wait_ms, &done, &second))
 		klp_log(s, 1, "memory is kept in the target: %s", second.text);
 	else if (done.waiting)
-		klp_log(s, 1, "memory is kept in the target: %zu threads could not be seen outside of it", done.waiting);
+		klp_log(s, 1, "memory is kept in the target: %zu threads could not be seen outside of it",
+			done.waiting);
 }
 
 static int klp_load_resume(struct klp_session *s, struct klp_patch *p, struct klp_error *e)
@@ -179,7 +191,9 @@ static int klp_load_session(struct klp_session *s, const struct klp_module *m, s
 	if (rc)
 		return rc;
 	if (s->opt.immediate)
-		return klp_fail(e, ENOTSUP, KLP_UNSUPPORTED, "--consistency=immediate needs a module that says whether it is coupled per function; this version refuses it");
+		return klp_fail(e, ENOTSUP, KLP_UNSUPPORTED,
+				"--consistency=immediate needs a module that says whether it is coupled per function; "
+				"this version refuses it");
 	rc = klp_applicable_name(m, e);
 	if (rc)
 		return rc;
@@ -227,7 +241,8 @@ int klp_load(pid_t pid, const struct klp_module *m, const struct klp_options *o,
 	if (!rc)
 		rc = klp_load_session(&s, m, e);
 	if (result)
-		*result = klp_session_result(&s, pid, m->name, m->object_count ? m->object[0].function_count : 0, rc, e);
+		*result =
+		    klp_session_result(&s, pid, m->name, m->object_count ? m->object[0].function_count : 0, rc, e);
 	klp_session_close(&s);
 	return rc;
 }

@@ -24,11 +24,12 @@ static int klp_maps_line(char *line, struct klp_mapping *m)
 	int at = 0;
 
 	line[strcspn(line, "\n")] = 0;
-	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %7s %" SCNx64 " %x:%x %" SCNu64 " %n", &m->start, &m->end, perms, &m->offset,
-		   &m->dev_major, &m->dev_minor, &m->inode, &at) < 7 ||
+	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %7s %" SCNx64 " %x:%x %" SCNu64 " %n", &m->start, &m->end, perms,
+		   &m->offset, &m->dev_major, &m->dev_minor, &m->inode, &at) < 7 ||
 	    strlen(perms) != 4 || m->start >= m->end || !at)
 		return -EINVAL;
-	m->prot = (perms[0] == 'r' ? PROT_READ : 0u) | (perms[1] == 'w' ? PROT_WRITE : 0u) | (perms[2] == 'x' ? PROT_EXEC : 0u);
+	m->prot = (perms[0] == 'r' ? PROT_READ : 0u) | (perms[1] == 'w' ? PROT_WRITE : 0u) |
+		  (perms[2] == 'x' ? PROT_EXEC : 0u);
 	m->shared = perms[3] == 's';
 	m->path = strdup(line + at);
 	m->grows_down = m->path && !strcmp(m->path, "[stack]");
@@ -47,7 +48,8 @@ int klp_maps_read(struct klp_process *p, struct klp_error *e)
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/maps", p->pid, p->live_tid);
 	f = fopen(path, "re");
 	if (!f)
-		return klp_fail(e, errno, errno == EACCES || errno == EPERM ? KLP_PERMISSION : KLP_NO_PROCESS, "%s: %s", path, strerror(errno));
+		return klp_fail(e, errno, errno == EACCES || errno == EPERM ? KLP_PERMISSION : KLP_NO_PROCESS, "%s: %s",
+				path, strerror(errno));
 	while (!rc && getline(&line, &len, f) > 0) {
 		struct klp_mapping m = {0}, *grown;
 
@@ -58,7 +60,8 @@ int klp_maps_read(struct klp_process *p, struct klp_error *e)
 		}
 		if (m.start < last || p->map_count == KLP_MAX_MAPPINGS) {
 			free((void *)(uintptr_t)m.path);
-			rc = klp_fail(e, E2BIG, KLP_LIMIT, "process %d has more than %d mappings, or unsorted ones", p->pid, KLP_MAX_MAPPINGS);
+			rc = klp_fail(e, E2BIG, KLP_LIMIT, "process %d has more than %d mappings, or unsorted ones",
+				      p->pid, KLP_MAX_MAPPINGS);
 			break;
 		}
 		last = m.end;

@@ -9,9 +9,9 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 
-#define KLP_MAX_PHDRS  256u
-#define KLP_NOTE_MAX   (64u << 10)
-#define KLP_DYN_MAX    1024u
+#define KLP_MAX_PHDRS 256u
+#define KLP_NOTE_MAX (64u << 10)
+#define KLP_DYN_MAX 1024u
 #define KLP_SONAME_MAX 128u
 
 void klp_objects_free(struct klp_process *p)
@@ -42,7 +42,8 @@ static void klp_object_build_id(const struct klp_process *p, struct klp_object *
 		desc = name + ((n.n_namesz + 3u) & ~3u);
 		if (desc > len || n.n_descsz > len - desc)
 			break;
-		if (n.n_type == NT_GNU_BUILD_ID && n.n_namesz == 4 && !memcmp(note + name, "GNU", 4) && n.n_descsz <= KLP_BUILD_ID_MAX) {
+		if (n.n_type == NT_GNU_BUILD_ID && n.n_namesz == 4 && !memcmp(note + name, "GNU", 4) &&
+		    n.n_descsz <= KLP_BUILD_ID_MAX) {
 			memcpy(o->build_id, note + desc, n.n_descsz);
 			o->build_id_len = n.n_descsz;
 			break;
@@ -94,8 +95,8 @@ static bool klp_object_parse(struct klp_process *p, size_t first, struct klp_obj
 	memset(o, 0, sizeof(*o));
 	*interp = false;
 	if (klp_process_read(p, m->start, &eh, sizeof(eh), &ignored) || memcmp(eh.e_ident, ELFMAG, SELFMAG) ||
-	    eh.e_ident[EI_CLASS] != ELFCLASS64 || (eh.e_type != ET_EXEC && eh.e_type != ET_DYN) || eh.e_phentsize != sizeof(*ph) ||
-	    !eh.e_phnum || eh.e_phnum > KLP_MAX_PHDRS || eh.e_phoff > (1u << 20))
+	    eh.e_ident[EI_CLASS] != ELFCLASS64 || (eh.e_type != ET_EXEC && eh.e_type != ET_DYN) ||
+	    eh.e_phentsize != sizeof(*ph) || !eh.e_phnum || eh.e_phnum > KLP_MAX_PHDRS || eh.e_phoff > (1u << 20))
 		return false;
 	ph = calloc(eh.e_phnum, sizeof(*ph));
 	if (!ph || klp_process_read(p, m->start + eh.e_phoff, ph, eh.e_phnum * sizeof(*ph), &ignored)) {
@@ -185,7 +186,8 @@ int klp_objects_read(struct klp_process *p, uint64_t main_entry, struct klp_erro
 		struct klp_object o, *grown;
 		bool has_interp;
 
-		if (m->offset || !(m->prot & PROT_READ) || (!m->inode && strcmp(m->path, "[vdso]")) || !klp_object_parse(p, i, &o, &has_interp))
+		if (m->offset || !(m->prot & PROT_READ) || (!m->inode && strcmp(m->path, "[vdso]")) ||
+		    !klp_object_parse(p, i, &o, &has_interp))
 			continue;
 		o.main = o.entry && o.entry == main_entry;
 		if (o.main)
@@ -207,10 +209,12 @@ int klp_objects_read(struct klp_process *p, uint64_t main_entry, struct klp_erro
 		p->object[i].libc |= !interp; /* a static program holds its C library itself */
 		return 0;
 	}
-	return klp_fail(e, EINVAL, KLP_TARGET_MEMORY, "the executable of process %d is not mapped where the kernel put it", p->pid);
+	return klp_fail(e, EINVAL, KLP_TARGET_MEMORY,
+			"the executable of process %d is not mapped where the kernel put it", p->pid);
 }
 
-const struct klp_object *klp_process_object(const struct klp_process *p, const uint8_t *build_id, size_t len, size_t *count)
+const struct klp_object *klp_process_object(const struct klp_process *p, const uint8_t *build_id, size_t len,
+					    size_t *count)
 {
 	const struct klp_object *found = NULL;
 

@@ -11,7 +11,8 @@
 
 const char *klp_patch_state_name(unsigned state)
 {
-	static const char *const name[KLP_PATCH_STATES] = {"free", "loading", "enabling", "enabled", "disabling", "disabled"};
+	static const char *const name[KLP_PATCH_STATES] = {"free",    "loading",   "enabling",
+							   "enabled", "disabling", "disabled"};
 
 	return state < KLP_PATCH_STATES ? name[state] : "unknown";
 }
@@ -37,12 +38,14 @@ static int klp_patch_read(struct klp_session *s, struct klp_patch *p, struct klp
 	int rc;
 
 	if (rec->state >= KLP_PATCH_STATES || memchr(rec->name, 0, sizeof(rec->name)) == NULL)
-		return klp_fail(e, EINVAL, KLP_TARGET_MEMORY, "patch record %u of the control block makes no sense", p->index);
+		return klp_fail(e, EINVAL, KLP_TARGET_MEMORY, "patch record %u of the control block makes no sense",
+				p->index);
 	if (rec->state == KLP_PATCH_LOADING)
 		return 0;
 	if (rec->meta_len == 0 || rec->meta_len > KLP_META_MAX || rec->function_count == 0 ||
 	    rec->function_count > KLP_MODULE_MAX_FUNCTIONS)
-		return klp_fail(e, EINVAL, KLP_TARGET_MEMORY, "patch '%s' in the target has impossible sizes", rec->name);
+		return klp_fail(e, EINVAL, KLP_TARGET_MEMORY, "patch '%s' in the target has impossible sizes",
+				rec->name);
 	text = malloc((size_t)rec->meta_len);
 	p->function = malloc((size_t)rec->function_count * 16);
 	if (!text || !p->function) {
@@ -62,7 +65,8 @@ static int klp_patch_read(struct klp_session *s, struct klp_patch *p, struct klp
 	for (size_t i = 0; i < p->meta.object_count; i++)
 		functions += p->meta.object[i].function_count;
 	if (functions != rec->function_count)
-		return klp_fail(e, EINVAL, KLP_TARGET_MEMORY, "patch '%s' in the target disagrees with its own metadata", rec->name);
+		return klp_fail(e, EINVAL, KLP_TARGET_MEMORY,
+				"patch '%s' in the target disagrees with its own metadata", rec->name);
 	return 0;
 }
 
@@ -118,7 +122,8 @@ unsigned klp_patch_stack_order(const struct klp_session *s, const struct klp_pat
 }
 
 uint64_t klp_patch_effective(const struct klp_session *s, uint64_t site_record,
-			     bool (*in)(const struct klp_patch *p, const void *ctx), const void *ctx, const struct klp_patch **from)
+			     bool (*in)(const struct klp_patch *p, const void *ctx), const void *ctx,
+			     const struct klp_patch **from)
 {
 	uint64_t pc = 0;
 
@@ -138,12 +143,14 @@ uint64_t klp_patch_effective(const struct klp_session *s, uint64_t site_record,
 	return pc;
 }
 
-void klp_patch_state_op(const struct klp_session *s, const struct klp_patch *p, enum klp_patch_state state, struct klp_rt_op *op)
+void klp_patch_state_op(const struct klp_session *s, const struct klp_patch *p, enum klp_patch_state state,
+			struct klp_rt_op *op)
 {
 	uint64_t addr = s->r.cb + offsetof(struct klp_rt_cb, patches) + p->index * sizeof(struct klp_rt_patch) +
 			offsetof(struct klp_rt_patch, state);
 
 	_Static_assert(offsetof(struct klp_rt_patch, state) % 8 == 0, "one aligned store");
-	_Static_assert(offsetof(struct klp_rt_patch, order) == offsetof(struct klp_rt_patch, state) + 4, "state and order together");
+	_Static_assert(offsetof(struct klp_rt_patch, order) == offsetof(struct klp_rt_patch, state) + 4,
+		       "state and order together");
 	klp_op_store(op, addr, (uint64_t)state | (uint64_t)p->rec.order << 32);
 }

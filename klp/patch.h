@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Loaded patches, as the control block of the target describes them. The engine keeps no state of its own: everything here is read
- * from the target at the start of each command, so that any klpctl can go on where another one was killed.
+ * Loaded patches, as the control block of the target describes them. The engine keeps no state of its own: everything
+ * here is read from the target at the start of each command, so that any klpctl can go on where another one was killed.
  *
- * The life of a patch (struct klp_rt_patch.state); every step is one store, so a kill between two of them leaves a state that this
- * table explains:
+ * The life of a patch (struct klp_rt_patch.state); every step is one store, so a kill between two of them leaves a
+ * state that this table explains:
  *
- *   FREE -> LOADING    the record exists; its mappings and sites are being made. Found by a later command: undone (klp/reclaim.c)
- *   LOADING -> ENABLING   together with the transition word, by one request of the helper
- *   ENABLING -> ENABLED   together with the final slots and the end of the transition word, by one request
- *   ENABLED -> DISABLING, DISABLING -> DISABLED   the same for unload
- *   DISABLED -> FREE   when its memory has been given back; stays DISABLED while it is pinned or threads hinder it
- *   ENABLING <-> DISABLING by reversal
+ *   FREE -> LOADING    the record exists; its mappings and sites are being made. Found by a later command: undone
+ * (klp/reclaim.c) LOADING -> ENABLING   together with the transition word, by one request of the helper ENABLING ->
+ * ENABLED   together with the final slots and the end of the transition word, by one request ENABLED -> DISABLING,
+ * DISABLING -> DISABLED   the same for unload DISABLED -> FREE   when its memory has been given back; stays DISABLED
+ * while it is pinned or threads hinder it ENABLING <-> DISABLING by reversal
  */
 #ifndef KLP_PATCH_STATE_H
 #define KLP_PATCH_STATE_H
@@ -34,11 +33,11 @@ enum klp_patch_state {
 enum klp_transition_kind { KLP_TRANSITION_NONE = 0, KLP_TRANSITION_LOAD = 1, KLP_TRANSITION_UNLOAD = 2 };
 
 struct klp_patch {
-	unsigned index;              /* in the control block's table */
-	struct klp_rt_patch rec;     /* copy of the record */
+	unsigned index;          /* in the control block's table */
+	struct klp_rt_patch rec; /* copy of the record */
 	bool has_meta;
-	struct klp_module meta;      /* parsed from the target's copy of the metadata */
-	uint64_t *function;          /* rec.function_count pairs {site record, new function} */
+	struct klp_module meta; /* parsed from the target's copy of the metadata */
+	uint64_t *function;     /* rec.function_count pairs {site record, new function} */
 };
 
 const char *klp_patch_state_name(unsigned state);
@@ -53,12 +52,14 @@ struct klp_patch *klp_patch_find(struct klp_session *s, const char *name);
 /* Position in the stack, from 1, counting patches that are ENABLING, ENABLED or DISABLING; 0 if it is none of them. */
 unsigned klp_patch_stack_order(const struct klp_session *s, const struct klp_patch *p);
 
-/* Where calls through the site go when exactly the patches that `in` accepts are in effect: the highest one's function, or 0 for
- * the original body. *from is the patch it comes from, NULL for the original. */
+/* Where calls through the site go when exactly the patches that `in` accepts are in effect: the highest one's function,
+ * or 0 for the original body. *from is the patch it comes from, NULL for the original. */
 uint64_t klp_patch_effective(const struct klp_session *s, uint64_t site_record,
-			     bool (*in)(const struct klp_patch *p, const void *ctx), const void *ctx, const struct klp_patch **from);
+			     bool (*in)(const struct klp_patch *p, const void *ctx), const void *ctx,
+			     const struct klp_patch **from);
 
 /* Writes state and order by one aligned store of the helper, as an op of a request. */
-void klp_patch_state_op(const struct klp_session *s, const struct klp_patch *p, enum klp_patch_state state, struct klp_rt_op *op);
+void klp_patch_state_op(const struct klp_session *s, const struct klp_patch *p, enum klp_patch_state state,
+			struct klp_rt_op *op);
 
 #endif

@@ -57,17 +57,20 @@ static int klp_plan_leave(struct klp_plan *plan, unsigned universe, uint64_t sta
 }
 
 /* The whole text of a patch: its replacements, their cold parts and everything that only they call. */
-static int klp_plan_leave_patch(struct klp_plan *plan, unsigned universe, const struct klp_patch *p, struct klp_error *e)
+static int klp_plan_leave_patch(struct klp_plan *plan, unsigned universe, const struct klp_patch *p,
+				struct klp_error *e)
 {
 	return klp_plan_leave(plan, universe, p->rec.text, p->rec.text + p->rec.text_len, e);
 }
 
-static int klp_plan_leave_original(struct klp_plan *plan, unsigned universe, const struct klp_patch *owner, size_t k, struct klp_error *e)
+static int klp_plan_leave_original(struct klp_plan *plan, unsigned universe, const struct klp_patch *owner, size_t k,
+				   struct klp_error *e)
 {
 	const struct klp_module_function *fn = klp_patch_function(owner, k);
 
 	for (size_t i = 0; i < fn->range_count; i++) {
-		int rc = klp_plan_leave(plan, universe, owner->rec.bias + fn->range[i].start, owner->rec.bias + fn->range[i].end, e);
+		int rc = klp_plan_leave(plan, universe, owner->rec.bias + fn->range[i].start,
+					owner->rec.bias + fn->range[i].end, e);
 
 		if (rc)
 			return rc;
@@ -75,8 +78,8 @@ static int klp_plan_leave_original(struct klp_plan *plan, unsigned universe, con
 	return 0;
 }
 
-static int klp_plan_add(struct klp_session *s, struct klp_plan *plan, struct klp_site_set *all, const struct klp_patch *owner, size_t k,
-			struct klp_error *e)
+static int klp_plan_add(struct klp_session *s, struct klp_plan *plan, struct klp_site_set *all,
+			const struct klp_patch *owner, size_t k, struct klp_error *e)
 {
 	const struct klp_plan_sets set = {plan->patch, plan->kind, plan->replace};
 	struct klp_armed_site *armed = klp_site_find(all, owner->function[2 * k]);
@@ -84,10 +87,12 @@ static int klp_plan_add(struct klp_session *s, struct klp_plan *plan, struct klp
 	int rc = 0;
 
 	if (!armed)
-		return klp_fail(e, EINVAL, KLP_TARGET_MEMORY, "patch '%s' names a site record that does not exist", owner->rec.name);
+		return klp_fail(e, EINVAL, KLP_TARGET_MEMORY, "patch '%s' names a site record that does not exist",
+				owner->rec.name);
 	for (size_t i = 0; i < plan->count; i++)
 		if (plan->site[i].armed.record == armed->record)
-			return klp_plan_leave_original(plan, 0, owner, k, e); /* two patches may know different cold parts */
+			return klp_plan_leave_original(plan, 0, owner, k,
+						       e); /* two patches may know different cold parts */
 	grown = realloc(plan->site, (plan->count + 1) * sizeof(*grown));
 	if (!grown)
 		return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for the plan");
@@ -110,7 +115,8 @@ static int klp_plan_add(struct klp_session *s, struct klp_plan *plan, struct klp
 	return rc;
 }
 
-int klp_plan_make(struct klp_session *s, struct klp_patch *p, enum klp_transition_kind kind, struct klp_plan *out, struct klp_error *e)
+int klp_plan_make(struct klp_session *s, struct klp_patch *p, enum klp_transition_kind kind, struct klp_plan *out,
+		  struct klp_error *e)
 {
 	struct klp_site_set all;
 	int rc = klp_sites_read(s, &all, e);

@@ -9,9 +9,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define KLP_STACK_COPY  (64u << 10) /* bytes of stack taken in one read; what lies above is read piecemeal */
-#define KLP_TCB_WINDOW  0x1000u     /* the robust list's head is this near to its thread control block */
-#define KLP_TLS_SLACK   16384u      /* TCB, surplus static TLS, alignment: between a thread's first frame and its thread pointer */
+#define KLP_STACK_COPY (64u << 10) /* bytes of stack taken in one read; what lies above is read piecemeal */
+#define KLP_TCB_WINDOW 0x1000u     /* the robust list's head is this near to its thread control block */
+#define KLP_TLS_SLACK \
+	16384u /* TCB, surplus static TLS, alignment: between a thread's first frame and its thread pointer */
 
 struct klp_stack_copy {
 	const struct klp_process *p;
@@ -162,7 +163,8 @@ static bool klp_makes_tasks(long nr)
 	return nr == SYS_clone || nr == SYS_clone3;
 }
 
-void klp_prove_blocked(struct klp_session *s, pid_t tid, const struct klp_range *range, size_t count, struct klp_proof *out)
+void klp_prove_blocked(struct klp_session *s, pid_t tid, const struct klp_range *range, size_t count,
+		       struct klp_proof *out)
 {
 	struct klp_task_syscall first, second;
 	struct klp_task_info info;
@@ -203,8 +205,9 @@ void klp_prove_blocked(struct klp_session *s, pid_t tid, const struct klp_range 
 		goto done;
 	}
 	if (first.nr < 0 || first.pc == 0 || state == 'D' || state == 'T' || state == 't') {
-		/* A kernel-made task has no user context. A thread outside a call, in a page fault, frozen or stopped answers
-		 * with an arbitrary user PC: any frame of it may be incomplete, so its registers would be needed. */
+		/* A kernel-made task has no user context. A thread outside a call, in a page fault, frozen or stopped
+		 * answers with an arbitrary user PC: any frame of it may be incomplete, so its registers would be
+		 * needed. */
 		if (!klp_task_info(&s->p, tid, &info, &err) && klp_task_is_kernel_made(&info)) {
 			out->kernel_made = true;
 			out->verdict = KLP_OK;
@@ -224,7 +227,8 @@ void klp_prove_blocked(struct klp_session *s, pid_t tid, const struct klp_range 
 	regs.known = 1u << 7;
 	klp_walk(s, tid, &regs, first.sp, tid == s->p.pid ? 0 : klp_thread_pointer(s, tid), range, count, out);
 	if (klp_task_syscall_fd(calls, &second) || second.running || memcmp(&first, &second, sizeof(first)) ||
-	    klp_switches(fd, after, out->comm, sizeof(out->comm), &state) || before[0] != after[0] || before[1] != after[1]) {
+	    klp_switches(fd, after, out->comm, sizeof(out->comm), &state) || before[0] != after[0] ||
+	    before[1] != after[1]) {
 		out->running = second.running;
 		out->verdict = KLP_UNW_CHANGED;
 	}

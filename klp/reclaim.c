@@ -8,12 +8,17 @@
 #include "klp/arming.h"
 #include "klp/proof.h"
 
-#define KLP_REMOVE_WAIT_MS    2000u        /* search for a thread to borrow for the last munmap */
-#define KLP_RUNNING_SAMPLES   16u          /* P2, as in klp/transition.c */
-#define KLP_RUNNING_SPAN_NS   100000000ull
-#define KLP_SWEEP_PAUSE_NS    2000000ull
+#define KLP_REMOVE_WAIT_MS 2000u /* search for a thread to borrow for the last munmap */
+#define KLP_RUNNING_SAMPLES 16u  /* P2, as in klp/transition.c */
+#define KLP_RUNNING_SPAN_NS 100000000ull
+#define KLP_SWEEP_PAUSE_NS 2000000ull
 
-struct klp_leaver { pid_t tid; bool out; unsigned running; uint64_t running_since, interrupted_at; };
+struct klp_leaver {
+	pid_t tid;
+	bool out;
+	unsigned running;
+	uint64_t running_since, interrupted_at;
+};
 
 struct klp_exit_run {
 	struct klp_session *s;
@@ -79,7 +84,8 @@ static int klp_exit_thread(struct klp_exit_run *run, struct klp_leaver *l, struc
 }
 
 /* Waits until every thread that exists now has been seen outside; later ones are born outside. */
-static int klp_exit_wait(struct klp_session *s, struct klp_range *range, size_t range_count, unsigned wait_ms, size_t *waiting, struct klp_error *e)
+static int klp_exit_wait(struct klp_session *s, struct klp_range *range, size_t range_count, unsigned wait_ms,
+			 size_t *waiting, struct klp_error *e)
 {
 	struct klp_exit_run run = {.s = s, .range = range, .range_count = range_count};
 	uint64_t deadline = klp_now_ns() + (uint64_t)wait_ms * 1000000ull;
@@ -142,7 +148,8 @@ static int klp_owner_unmap(struct klp_session *s, uint32_t owner, const struct k
 	rc = klp_remote_run(&s->r, op, n, e);
 	for (size_t i = 0; i < n && !rc; i++)
 		if (op[i].code == KLP_OP_UNMAP && op[i].result < 0)
-			rc = klp_fail(e, (int)-op[i].result, KLP_HELPER, "munmap in the target failed: %s", strerror((int)-op[i].result));
+			rc = klp_fail(e, (int)-op[i].result, KLP_HELPER, "munmap in the target failed: %s",
+				      strerror((int)-op[i].result));
 	return rc;
 }
 
@@ -168,7 +175,8 @@ static int klp_arenas_free(struct klp_session *s, struct klp_error *e)
 	return rc;
 }
 
-/* Slots of sites that nobody uses lead to the original body; only a tool killed at a bad moment can have left another value. */
+/* Slots of sites that nobody uses lead to the original body; only a tool killed at a bad moment can have left another
+ * value. */
 static int klp_slots_reset(struct klp_session *s, const struct klp_armed_site *site, size_t count, struct klp_error *e)
 {
 	for (size_t i = 0; i < count; i++) {

@@ -18,26 +18,30 @@
 #define KLP_FILTERS_MAX 64u
 #define KLP_PTRACE_GET_FILTER 0x420c /* PTRACE_SECCOMP_GET_FILTER */
 
-struct klp_seccomp_call { const char *name; long nr; uint64_t arg[6]; };
+struct klp_seccomp_call {
+	const char *name;
+	long nr;
+	uint64_t arg[6];
+};
 
 /* Everything that klp executes in a target, with the arguments that filters commonly look at. */
 static const struct klp_seccomp_call calls[] = {
-	{"mmap (r-x)", SYS_mmap, {0, 0x4000, PROT_READ | PROT_EXEC, 0x104022, ~0ull, 0}},
-	{"mmap (rw-)", SYS_mmap, {0, 0x4000, PROT_READ | PROT_WRITE, 0x104022, ~0ull, 0}},
-	{"mmap (r--)", SYS_mmap, {0, 0x4000, PROT_READ, 0x104022, ~0ull, 0}},
-	{"munmap", SYS_munmap, {0, 0x4000}},
-	{"clone", SYS_clone, {0xd0f00, 0, 0, 0, 0}},
-	{"rt_sigpending", SYS_rt_sigpending, {0, 8}},
-	{"rt_sigaction", SYS_rt_sigaction, {SIGTERM, 0, 0, 8}},
-	{"rt_sigreturn", SYS_rt_sigreturn, {0}},
-	{"rt_sigtimedwait", SYS_rt_sigtimedwait, {0, 0, 0, 8}},
-	{"prctl", SYS_prctl, {15, 0}},
-	{"gettid", SYS_gettid, {0}},
-	{"getpid", SYS_getpid, {0}},
-	{"arch_prctl", SYS_arch_prctl, {0x1003, 0}},
-	{"membarrier (register)", SYS_membarrier, {64, 0}},
-	{"membarrier", SYS_membarrier, {32, 0}},
-	{"exit", SYS_exit, {0}},
+    {"mmap (r-x)", SYS_mmap, {0, 0x4000, PROT_READ | PROT_EXEC, 0x104022, ~0ull, 0}},
+    {"mmap (rw-)", SYS_mmap, {0, 0x4000, PROT_READ | PROT_WRITE, 0x104022, ~0ull, 0}},
+    {"mmap (r--)", SYS_mmap, {0, 0x4000, PROT_READ, 0x104022, ~0ull, 0}},
+    {"munmap", SYS_munmap, {0, 0x4000}},
+    {"clone", SYS_clone, {0xd0f00, 0, 0, 0, 0}},
+    {"rt_sigpending", SYS_rt_sigpending, {0, 8}},
+    {"rt_sigaction", SYS_rt_sigaction, {SIGTERM, 0, 0, 8}},
+    {"rt_sigreturn", SYS_rt_sigreturn, {0}},
+    {"rt_sigtimedwait", SYS_rt_sigtimedwait, {0, 0, 0, 8}},
+    {"prctl", SYS_prctl, {15, 0}},
+    {"gettid", SYS_gettid, {0}},
+    {"getpid", SYS_getpid, {0}},
+    {"arch_prctl", SYS_arch_prctl, {0x1003, 0}},
+    {"membarrier (register)", SYS_membarrier, {64, 0}},
+    {"membarrier", SYS_membarrier, {32, 0}},
+    {"exit", SYS_exit, {0}},
 };
 
 /* Classic BPF over struct seccomp_data, as the kernel's seccomp_check_filter permits it. ~0: not understood. */
@@ -54,47 +58,138 @@ static uint32_t klp_filter_run(const struct sock_filter *f, size_t n, const stru
 			memcpy(&word, (const char *)d + k, 4);
 			a = word;
 			break;
-		case BPF_LD | BPF_W | BPF_LEN: a = sizeof(*d); break;
-		case BPF_LDX | BPF_W | BPF_LEN: x = sizeof(*d); break;
-		case BPF_LD | BPF_IMM: a = k; break;
-		case BPF_LDX | BPF_IMM: x = k; break;
-		case BPF_LD | BPF_MEM: if (k >= BPF_MEMWORDS) return ~0u; a = mem[k]; break;
-		case BPF_LDX | BPF_MEM: if (k >= BPF_MEMWORDS) return ~0u; x = mem[k]; break;
-		case BPF_ST: if (k >= BPF_MEMWORDS) return ~0u; mem[k] = a; break;
-		case BPF_STX: if (k >= BPF_MEMWORDS) return ~0u; mem[k] = x; break;
-		case BPF_ALU | BPF_ADD | BPF_K: a += k; break;
-		case BPF_ALU | BPF_ADD | BPF_X: a += x; break;
-		case BPF_ALU | BPF_SUB | BPF_K: a -= k; break;
-		case BPF_ALU | BPF_SUB | BPF_X: a -= x; break;
-		case BPF_ALU | BPF_MUL | BPF_K: a *= k; break;
-		case BPF_ALU | BPF_MUL | BPF_X: a *= x; break;
-		case BPF_ALU | BPF_DIV | BPF_K: if (!k) return ~0u; a /= k; break;
-		case BPF_ALU | BPF_DIV | BPF_X: if (!x) return 0; a /= x; break;
-		case BPF_ALU | BPF_AND | BPF_K: a &= k; break;
-		case BPF_ALU | BPF_AND | BPF_X: a &= x; break;
-		case BPF_ALU | BPF_OR | BPF_K: a |= k; break;
-		case BPF_ALU | BPF_OR | BPF_X: a |= x; break;
-		case BPF_ALU | BPF_XOR | BPF_K: a ^= k; break;
-		case BPF_ALU | BPF_XOR | BPF_X: a ^= x; break;
-		case BPF_ALU | BPF_LSH | BPF_K: a = k < 32 ? a << k : 0; break;
-		case BPF_ALU | BPF_LSH | BPF_X: a = x < 32 ? a << x : 0; break;
-		case BPF_ALU | BPF_RSH | BPF_K: a = k < 32 ? a >> k : 0; break;
-		case BPF_ALU | BPF_RSH | BPF_X: a = x < 32 ? a >> x : 0; break;
-		case BPF_ALU | BPF_NEG: a = -a; break;
-		case BPF_MISC | BPF_TAX: x = a; break;
-		case BPF_MISC | BPF_TXA: a = x; break;
-		case BPF_JMP | BPF_JA: pc += k; break;
-		case BPF_JMP | BPF_JEQ | BPF_K: pc += a == k ? f[pc].jt : f[pc].jf; break;
-		case BPF_JMP | BPF_JEQ | BPF_X: pc += a == x ? f[pc].jt : f[pc].jf; break;
-		case BPF_JMP | BPF_JGT | BPF_K: pc += a > k ? f[pc].jt : f[pc].jf; break;
-		case BPF_JMP | BPF_JGT | BPF_X: pc += a > x ? f[pc].jt : f[pc].jf; break;
-		case BPF_JMP | BPF_JGE | BPF_K: pc += a >= k ? f[pc].jt : f[pc].jf; break;
-		case BPF_JMP | BPF_JGE | BPF_X: pc += a >= x ? f[pc].jt : f[pc].jf; break;
-		case BPF_JMP | BPF_JSET | BPF_K: pc += a & k ? f[pc].jt : f[pc].jf; break;
-		case BPF_JMP | BPF_JSET | BPF_X: pc += a & x ? f[pc].jt : f[pc].jf; break;
-		case BPF_RET | BPF_K: return k;
-		case BPF_RET | BPF_A: return a;
-		default: return ~0u;
+		case BPF_LD | BPF_W | BPF_LEN:
+			a = sizeof(*d);
+			break;
+		case BPF_LDX | BPF_W | BPF_LEN:
+			x = sizeof(*d);
+			break;
+		case BPF_LD | BPF_IMM:
+			a = k;
+			break;
+		case BPF_LDX | BPF_IMM:
+			x = k;
+			break;
+		case BPF_LD | BPF_MEM:
+			if (k >= BPF_MEMWORDS)
+				return ~0u;
+			a = mem[k];
+			break;
+		case BPF_LDX | BPF_MEM:
+			if (k >= BPF_MEMWORDS)
+				return ~0u;
+			x = mem[k];
+			break;
+		case BPF_ST:
+			if (k >= BPF_MEMWORDS)
+				return ~0u;
+			mem[k] = a;
+			break;
+		case BPF_STX:
+			if (k >= BPF_MEMWORDS)
+				return ~0u;
+			mem[k] = x;
+			break;
+		case BPF_ALU | BPF_ADD | BPF_K:
+			a += k;
+			break;
+		case BPF_ALU | BPF_ADD | BPF_X:
+			a += x;
+			break;
+		case BPF_ALU | BPF_SUB | BPF_K:
+			a -= k;
+			break;
+		case BPF_ALU | BPF_SUB | BPF_X:
+			a -= x;
+			break;
+		case BPF_ALU | BPF_MUL | BPF_K:
+			a *= k;
+			break;
+		case BPF_ALU | BPF_MUL | BPF_X:
+			a *= x;
+			break;
+		case BPF_ALU | BPF_DIV | BPF_K:
+			if (!k)
+				return ~0u;
+			a /= k;
+			break;
+		case BPF_ALU | BPF_DIV | BPF_X:
+			if (!x)
+				return 0;
+			a /= x;
+			break;
+		case BPF_ALU | BPF_AND | BPF_K:
+			a &= k;
+			break;
+		case BPF_ALU | BPF_AND | BPF_X:
+			a &= x;
+			break;
+		case BPF_ALU | BPF_OR | BPF_K:
+			a |= k;
+			break;
+		case BPF_ALU | BPF_OR | BPF_X:
+			a |= x;
+			break;
+		case BPF_ALU | BPF_XOR | BPF_K:
+			a ^= k;
+			break;
+		case BPF_ALU | BPF_XOR | BPF_X:
+			a ^= x;
+			break;
+		case BPF_ALU | BPF_LSH | BPF_K:
+			a = k < 32 ? a << k : 0;
+			break;
+		case BPF_ALU | BPF_LSH | BPF_X:
+			a = x < 32 ? a << x : 0;
+			break;
+		case BPF_ALU | BPF_RSH | BPF_K:
+			a = k < 32 ? a >> k : 0;
+			break;
+		case BPF_ALU | BPF_RSH | BPF_X:
+			a = x < 32 ? a >> x : 0;
+			break;
+		case BPF_ALU | BPF_NEG:
+			a = -a;
+			break;
+		case BPF_MISC | BPF_TAX:
+			x = a;
+			break;
+		case BPF_MISC | BPF_TXA:
+			a = x;
+			break;
+		case BPF_JMP | BPF_JA:
+			pc += k;
+			break;
+		case BPF_JMP | BPF_JEQ | BPF_K:
+			pc += a == k ? f[pc].jt : f[pc].jf;
+			break;
+		case BPF_JMP | BPF_JEQ | BPF_X:
+			pc += a == x ? f[pc].jt : f[pc].jf;
+			break;
+		case BPF_JMP | BPF_JGT | BPF_K:
+			pc += a > k ? f[pc].jt : f[pc].jf;
+			break;
+		case BPF_JMP | BPF_JGT | BPF_X:
+			pc += a > x ? f[pc].jt : f[pc].jf;
+			break;
+		case BPF_JMP | BPF_JGE | BPF_K:
+			pc += a >= k ? f[pc].jt : f[pc].jf;
+			break;
+		case BPF_JMP | BPF_JGE | BPF_X:
+			pc += a >= x ? f[pc].jt : f[pc].jf;
+			break;
+		case BPF_JMP | BPF_JSET | BPF_K:
+			pc += a & k ? f[pc].jt : f[pc].jf;
+			break;
+		case BPF_JMP | BPF_JSET | BPF_X:
+			pc += a & x ? f[pc].jt : f[pc].jf;
+			break;
+		case BPF_RET | BPF_K:
+			return k;
+		case BPF_RET | BPF_A:
+			return a;
+		default:
+			return ~0u;
 		}
 	}
 	return ~0u;
@@ -114,7 +209,10 @@ int klp_seccomp_check(pid_t tid, struct klp_error *e)
 		if (n < 0 && errno == ENOENT && index)
 			break;
 		if (n <= 0 || n > BPF_MAXINSNS) {
-			rc = klp_fail(e, EPERM, KLP_SECCOMP, "the seccomp filters of thread %d cannot be read (strict mode, or no CAP_SYS_ADMIN): refused", tid);
+			rc = klp_fail(e, EPERM, KLP_SECCOMP,
+				      "the seccomp filters of thread %d cannot be read (strict mode, or no "
+				      "CAP_SYS_ADMIN): refused",
+				      tid);
 			break;
 		}
 		for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]) && !rc; i++) {
@@ -124,8 +222,10 @@ int klp_seccomp_check(pid_t tid, struct klp_error *e)
 			for (unsigned k = 0; k < 6; k++)
 				d.args[k] = calls[i].arg[k];
 			action = klp_filter_run(f, (size_t)n, &d);
-			if ((action & SECCOMP_RET_ACTION_FULL) != SECCOMP_RET_ALLOW && (action & SECCOMP_RET_ACTION_FULL) != SECCOMP_RET_LOG)
-				rc = klp_fail(e, EPERM, KLP_SECCOMP, "a seccomp filter of thread %d does not allow %s", tid, calls[i].name);
+			if ((action & SECCOMP_RET_ACTION_FULL) != SECCOMP_RET_ALLOW &&
+			    (action & SECCOMP_RET_ACTION_FULL) != SECCOMP_RET_LOG)
+				rc = klp_fail(e, EPERM, KLP_SECCOMP, "a seccomp filter of thread %d does not allow %s",
+					      tid, calls[i].name);
 		}
 	}
 	free(f);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whether a stopped thread's seccomp filters allow exactly the system calls that klp makes in the target (hazard A4). */
+/* Whether a stopped thread's seccomp filters allow exactly the system calls that klp makes in the target (hazard A4).
+ */
 #ifndef KLP_SECCOMP_H
 #define KLP_SECCOMP_H
 #include <sys/types.h>

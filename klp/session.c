@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-#define KLP_LOCK_WAIT_MS   2000u /* two klpctl at once: the second one waits this long before it says EBUSY */
+#define KLP_LOCK_WAIT_MS 2000u   /* two klpctl at once: the second one waits this long before it says EBUSY */
 #define KLP_BORROW_WAIT_MS 5000u /* search for a thread that can be borrowed without harm */
 
 uint64_t klp_now_ns(void)
@@ -172,7 +172,8 @@ static const char *klp_result_word(int rc, const struct klp_error *e)
 	}
 }
 
-json_t *klp_session_result(const struct klp_session *s, pid_t pid, const char *patch, size_t functions, int rc, const struct klp_error *e)
+json_t *klp_session_result(const struct klp_session *s, pid_t pid, const char *patch, size_t functions, int rc,
+			   const struct klp_error *e)
 {
 	json_t *o = json_object();
 	uint64_t began = s->began_ns ? s->began_ns : klp_now_ns();

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One command on one process: the process, the runtime in it, the control block's copy, the patches, the unwinder's tables. Private to klp/.
+ * One command on one process: the process, the runtime in it, the control block's copy, the patches, the unwinder's
+ * tables. Private to klp/.
  */
 #ifndef KLP_SESSION_H
 #define KLP_SESSION_H
@@ -11,7 +12,8 @@
 #include "klp/remote.h"
 #include "unwind/unwind.h"
 
-/* The part of the control block that describes patches and mappings; ops, frames and threads are read where they are needed. */
+/* The part of the control block that describes patches and mappings; ops, frames and threads are read where they are
+ * needed. */
 #define KLP_CB_HEAD offsetof(struct klp_rt_cb, ops)
 
 struct klp_session {
@@ -19,18 +21,19 @@ struct klp_session {
 	struct klp_remote r;
 	struct klp_options opt;
 	uint64_t began_ns;
-	bool remote_started;           /* the helper runs or ran: end it before leaving */
-	struct klp_rt_cb *cb;          /* copy; valid up to KLP_CB_HEAD; NULL when there is no runtime */
-	struct klp_patch *patch;       /* klp_patches_read */
+	bool remote_started;     /* the helper runs or ran: end it before leaving */
+	struct klp_rt_cb *cb;    /* copy; valid up to KLP_CB_HEAD; NULL when there is no runtime */
+	struct klp_patch *patch; /* klp_patches_read */
 	size_t patch_count;
-	struct klp_unw_space *space;   /* klp_tables_build */
-	json_t *pending;               /* array: the threads that hold the operation up */
-	size_t threads;                /* in the last sweep */
+	struct klp_unw_space *space; /* klp_tables_build */
+	json_t *pending;             /* array: the threads that hold the operation up */
+	size_t threads;              /* in the last sweep */
 };
 
 enum { KLP_SESSION_READ, KLP_SESSION_CHANGE };
 
-/* Opens the process; for KLP_SESSION_CHANGE takes the lock and checks that it may be changed. Looks for a runtime and reads the control block. */
+/* Opens the process; for KLP_SESSION_CHANGE takes the lock and checks that it may be changed. Looks for a runtime and
+ * reads the control block. */
 int klp_session_open(struct klp_session *s, pid_t pid, int how, const struct klp_options *o, struct klp_error *e);
 /* Ends the helper if this session started it. */
 void klp_session_close(struct klp_session *s);
@@ -46,9 +49,11 @@ uint64_t klp_now_ns(void);
 void klp_sleep_ns(uint64_t ns);
 
 /* The result object of one process: rc as returned by the operation. */
-json_t *klp_session_result(const struct klp_session *s, pid_t pid, const char *patch, size_t functions, int rc, const struct klp_error *e);
+json_t *klp_session_result(const struct klp_session *s, pid_t pid, const char *patch, size_t functions, int rc,
+			   const struct klp_error *e);
 
-/* A JSON string of text that need not be UTF-8 (thread names, paths): other bytes become '?'. Never NULL but for want of memory. */
+/* A JSON string of text that need not be UTF-8 (thread names, paths): other bytes become '?'. Never NULL but for want
+ * of memory. */
 json_t *klp_json_text(const char *text);
 
 /* Unwinder tables of everything that is mapped executable now (klp/tables.c). */

@@ -27,8 +27,11 @@ int klp_sites_file(const char *path, json_t **result, struct klp_error *e)
 		json_object_set_new(fn, "name", klp_json_text(f->name));
 		json_object_set_new(fn, "address", json_integer((json_int_t)f->entry));
 		json_object_set_new(fn, "patchable", json_boolean(f->reason == KLP_OK));
-		json_object_set_new(fn, "reason", f->reason == KLP_OK ? json_null() : json_string(klp_reason_name(f->reason)));
-		json_object_set_new(fn, "layout", f->reason == KLP_OK ? json_string(klp_site_layout_name(f->site.layout)) : json_null());
+		json_object_set_new(fn, "reason",
+				    f->reason == KLP_OK ? json_null() : json_string(klp_reason_name(f->reason)));
+		json_object_set_new(fn, "layout",
+				    f->reason == KLP_OK ? json_string(klp_site_layout_name(f->site.layout))
+							: json_null());
 		json_object_set_new(fn, "weak_to_uprobe", json_boolean(f->reason == KLP_OK && f->site.weak_to_uprobe));
 		json_array_append_new(functions, fn);
 	}

@@ -12,15 +12,16 @@
 static const char *klp_site_word(struct klp_session *s, struct klp_site_set *sites, uint64_t record)
 {
 	static const char *const word[] = {
-		[KLP_STATE_DORMANT] = "dormant",   [KLP_STATE_PARTIAL] = "partial", [KLP_STATE_ARMED] = "armed",
-		[KLP_STATE_BYPASSED] = "bypassed", [KLP_STATE_FOREIGN] = "taken",
+	    [KLP_STATE_DORMANT] = "dormant",   [KLP_STATE_PARTIAL] = "partial", [KLP_STATE_ARMED] = "armed",
+	    [KLP_STATE_BYPASSED] = "bypassed", [KLP_STATE_FOREIGN] = "taken",
 	};
 	struct klp_armed_site *a = klp_site_find(sites, record);
 	struct klp_error ignored = KLP_ERROR_INIT;
 	enum klp_site_state state;
 	size_t done;
 
-	if (!a || klp_site_read_state(s, a, &state, &done, &ignored) || (unsigned)state >= sizeof(word) / sizeof(word[0]))
+	if (!a || klp_site_read_state(s, a, &state, &done, &ignored) ||
+	    (unsigned)state >= sizeof(word) / sizeof(word[0]))
 		return "unknown";
 	return word[state];
 }
@@ -57,7 +58,9 @@ static json_t *klp_status_transition(struct klp_session *s, const struct klp_pat
 	since = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 - (int64_t)s->cb->transition_since;
 	o = json_object();
 	json_object_set_new(o, "direction",
-			    json_string((s->cb->transition_kind == KLP_TRANSITION_LOAD) == (KLP_TR_TARGET(word) == 1) ? "patching" : "unpatching"));
+			    json_string((s->cb->transition_kind == KLP_TRANSITION_LOAD) == (KLP_TR_TARGET(word) == 1)
+					    ? "patching"
+					    : "unpatching"));
 	json_object_set_new(o, "since_ms", json_integer((json_int_t)(since > 0 ? since : 0)));
 	json_object_set_new(o, "attended", json_boolean(s->cb->helper_tid != 0));
 	return o;
@@ -69,7 +72,8 @@ static json_t *klp_status_patch(struct klp_session *s, const struct klp_patch *p
 
 	json_object_set_new(o, "name", klp_json_text(p->rec.name));
 	json_object_set_new(o, "state", json_string(klp_patch_state_name(p->rec.state)));
-	json_object_set_new(o, "enabled", json_boolean(p->rec.state == KLP_PATCH_ENABLING || p->rec.state == KLP_PATCH_ENABLED));
+	json_object_set_new(o, "enabled",
+			    json_boolean(p->rec.state == KLP_PATCH_ENABLING || p->rec.state == KLP_PATCH_ENABLED));
 	json_object_set_new(o, "replace", json_boolean(p->rec.replace));
 	json_object_set_new(o, "forced", json_boolean(p->rec.forced));
 	json_object_set_new(o, "stack_order", json_integer((json_int_t)klp_patch_stack_order(s, p)));

@@ -26,7 +26,7 @@ struct klpctl_args {
 	size_t pid_count;
 	bool json, watch, verbose;
 	struct klp_options opt;
-	const char *operand;   /* FILE.klp, NAME or FILE */
+	const char *operand; /* FILE.klp, NAME or FILE */
 };
 
 /* 0, or KLPCTL_USAGE after saying why on stderr. */

@@ -34,7 +34,8 @@ int klpctl_exit_code(int rc, const struct klp_error *e)
 /* Of several processes the gravest code counts: a failure over a refusal over a pending one. */
 static int gravest(int a, int b)
 {
-	static const int order[] = {KLPCTL_FAILED, KLPCTL_REFUSED, KLPCTL_PERMISSION, KLPCTL_PENDING, KLPCTL_NOT_APPLICABLE, KLPCTL_DONE};
+	static const int order[] = {KLPCTL_FAILED,  KLPCTL_REFUSED,        KLPCTL_PERMISSION,
+				    KLPCTL_PENDING, KLPCTL_NOT_APPLICABLE, KLPCTL_DONE};
 
 	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++)
 		if (a == order[i] || b == order[i])
@@ -58,7 +59,8 @@ static int fail(const struct klpctl_args *a, int rc, const struct klp_error *e)
 	return klpctl_exit_code(rc, e);
 }
 
-static int one_process(struct klpctl_args *a, const struct klp_module *m, pid_t pid, json_t **result, struct klp_error *e)
+static int one_process(struct klpctl_args *a, const struct klp_module *m, pid_t pid, json_t **result,
+		       struct klp_error *e)
 {
 	if (!strcmp(a->command, "load"))
 		return klp_load(pid, m, &a->opt, result, e);

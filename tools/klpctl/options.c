@@ -12,7 +12,8 @@ void klpctl_help(void)
 {
 	puts("klpctl: live patching of running programs\n"
 	     "\n"
-	     "  klpctl load    [-p PID]... [--timeout S] [--replace] [--consistency thread|immediate] [--json] [-v] FILE.klp\n"
+	     "  klpctl load    [-p PID]... [--timeout S] [--replace] [--consistency thread|immediate] [--json] [-v] "
+	     "FILE.klp\n"
 	     "  klpctl unload  [-p PID]... [--timeout S] [--json] [-v] NAME\n"
 	     "  klpctl status  [-p PID]... [--json] [--watch]\n"
 	     "  klpctl check   [-p PID]... [--json] FILE.klp\n"
@@ -21,8 +22,10 @@ void klpctl_help(void)
 	     "  klpctl stack   -p PID [--json]\n"
 	     "  klpctl force   -p PID NAME\n"
 	     "\n"
-	     "Without -p: load and check find every process that maps the patched object, unload and status every patched process.\n"
-	     "Exit codes: 0 done or already so, 1 failed, 2 usage, 3 not applicable, 4 refused, 5 transition pending, 6 no permission.");
+	     "Without -p: load and check find every process that maps the patched object, unload and status every "
+	     "patched process.\n"
+	     "Exit codes: 0 done or already so, 1 failed, 2 usage, 3 not applicable, 4 refused, 5 transition pending, "
+	     "6 no permission.");
 }
 
 static int klpctl_usage(const char *fmt, const char *what)
@@ -76,9 +79,15 @@ static int klpctl_add_pids(struct klpctl_args *a, char *text)
 int klpctl_parse(int argc, char **argv, struct klpctl_args *a)
 {
 	static const struct option longopts[] = {
-		{"pid", required_argument, NULL, 'p'},     {"timeout", required_argument, NULL, 't'}, {"replace", no_argument, NULL, 'r'},
-		{"consistency", required_argument, NULL, 'c'}, {"json", no_argument, NULL, 'j'},      {"watch", no_argument, NULL, 'w'},
-		{"verbose", no_argument, NULL, 'v'},       {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
+	    {"pid", required_argument, NULL, 'p'},
+	    {"timeout", required_argument, NULL, 't'},
+	    {"replace", no_argument, NULL, 'r'},
+	    {"consistency", required_argument, NULL, 'c'},
+	    {"json", no_argument, NULL, 'j'},
+	    {"watch", no_argument, NULL, 'w'},
+	    {"verbose", no_argument, NULL, 'v'},
+	    {"help", no_argument, NULL, 'h'},
+	    {NULL, 0, NULL, 0},
 	};
 	static const char *const commands[] = {"load", "unload", "status", "check", "info", "sites", "stack", "force"};
 	double number;
@@ -144,7 +153,8 @@ int klpctl_parse(int argc, char **argv, struct klpctl_args *a)
 	if (argc - optind > 1)
 		return klpctl_usage("too many operands: '%s'", argv[optind + 1]);
 	a->operand = argc > optind ? argv[optind] : NULL;
-	if (!a->operand && strcmp(a->command, "status") && strcmp(a->command, "stack") && (strcmp(a->command, "sites") || !a->pid_count))
+	if (!a->operand && strcmp(a->command, "status") && strcmp(a->command, "stack") &&
+	    (strcmp(a->command, "sites") || !a->pid_count))
 		return klpctl_usage("%s needs an operand", a->command);
 	if (a->operand && (!strcmp(a->command, "status") || !strcmp(a->command, "stack")))
 		return klpctl_usage("%s takes no operand", a->command);

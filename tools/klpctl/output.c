@@ -28,7 +28,8 @@ void klpctl_log(void *ctx, int level, const char *line)
 		return;
 	}
 	if (level == 1 || a->verbose)
-		fprintf(stderr, "%sklp: %s%s\n", isatty(STDERR_FILENO) ? "\r\033[K" : "", level == 1 ? "warning: " : "", line);
+		fprintf(stderr, "%sklp: %s%s\n", isatty(STDERR_FILENO) ? "\r\033[K" : "", level == 1 ? "warning: " : "",
+			line);
 }
 
 static void print_pending(const json_t *result)
@@ -36,9 +37,9 @@ static void print_pending(const json_t *result)
 	const json_t *t;
 	size_t i;
 
-	json_array_foreach (json_object_get(result, "pending"), i, t)
-		printf("  waits for thread %lld (%s): %s in %s, %lld ms\n", number(t, "tid"), text(t, "name"), text(t, "reason"),
-		       text(t, "function")[0] ? text(t, "function") : "?", number(t, "since_ms"));
+	json_array_foreach(json_object_get(result, "pending"), i, t)
+	    printf("  waits for thread %lld (%s): %s in %s, %lld ms\n", number(t, "tid"), text(t, "name"),
+		   text(t, "reason"), text(t, "function")[0] ? text(t, "function") : "?", number(t, "since_ms"));
 }
 
 void klpctl_print_result(const char *command, const json_t *result)
@@ -48,19 +49,22 @@ void klpctl_print_result(const char *command, const json_t *result)
 	if (isatty(STDERR_FILENO))
 		fprintf(stderr, "\r\033[K");
 	if (!strcmp(word, "done")) {
-		printf("%lld: %s %s: %lld functions, %lld threads (%lld stopped, longest %lld us), %.1f ms\n", number(result, "pid"), command,
-		       text(result, "patch"), number(result, "functions"), number(result, "threads"), number(result, "threads_stopped"),
-		       number(result, "longest_stop_us"), (double)number(result, "elapsed_us") / 1000);
+		printf("%lld: %s %s: %lld functions, %lld threads (%lld stopped, longest %lld us), %.1f ms\n",
+		       number(result, "pid"), command, text(result, "patch"), number(result, "functions"),
+		       number(result, "threads"), number(result, "threads_stopped"), number(result, "longest_stop_us"),
+		       (double)number(result, "elapsed_us") / 1000);
 		if (number(result, "pinned"))
 			printf("  its code stays in memory (pinned): addresses of it may have escaped\n");
 		else if (number(result, "threads_in_memory"))
-			printf("  its memory stays until %lld threads have been seen outside of it; the next klpctl gives it back\n",
+			printf("  its memory stays until %lld threads have been seen outside of it; the next klpctl "
+			       "gives it back\n",
 			       number(result, "threads_in_memory"));
 	} else if (!strcmp(word, "skipped")) {
-		printf("%lld: %s %s: skipped, it is so already\n", number(result, "pid"), command, text(result, "patch"));
+		printf("%lld: %s %s: skipped, it is so already\n", number(result, "pid"), command,
+		       text(result, "patch"));
 	} else {
-		fprintf(stderr, "klpctl: %lld: %s %s %s: %s: %s\n", number(result, "pid"), command, text(result, "patch"), word,
-			text(result, "reason"), text(result, "message"));
+		fprintf(stderr, "klpctl: %lld: %s %s %s: %s: %s\n", number(result, "pid"), command,
+			text(result, "patch"), word, text(result, "reason"), text(result, "message"));
 	}
 	print_pending(result);
 }
@@ -71,18 +75,20 @@ void klpctl_print_status(const json_t *result)
 	size_t i, k;
 
 	if (json_array_size(json_object_get(result, "patches")) == 0)
-		printf("%lld: no patch%s\n", number(result, "pid"), json_is_true(json_object_get(result, "runtime")) ? " (runtime present)" : "");
-	json_array_foreach (json_object_get(result, "patches"), i, p) {
+		printf("%lld: no patch%s\n", number(result, "pid"),
+		       json_is_true(json_object_get(result, "runtime")) ? " (runtime present)" : "");
+	json_array_foreach(json_object_get(result, "patches"), i, p)
+	{
 		const json_t *t = json_object_get(p, "transition");
 
-		printf("%lld: %lld. %s: %s%s%s\n", number(result, "pid"), number(p, "stack_order"), text(p, "name"), text(p, "state"),
-		       json_is_true(json_object_get(p, "replace")) ? ", replaced the others" : "",
+		printf("%lld: %lld. %s: %s%s%s\n", number(result, "pid"), number(p, "stack_order"), text(p, "name"),
+		       text(p, "state"), json_is_true(json_object_get(p, "replace")) ? ", replaced the others" : "",
 		       json_is_true(json_object_get(p, "forced")) ? ", forced" : "");
 		if (json_is_object(t))
 			printf("  in transition (%s) for %lld ms\n", text(t, "direction"), number(t, "since_ms"));
-		json_array_foreach (json_object_get(p, "functions"), k, f)
-			printf("  %s %s: 0x%llx -> 0x%llx (%s)\n", text(f, "object"), text(f, "name"), number(f, "old_address"),
-			       number(f, "new_address"), text(f, "site"));
+		json_array_foreach(json_object_get(p, "functions"), k, f)
+		    printf("  %s %s: 0x%llx -> 0x%llx (%s)\n", text(f, "object"), text(f, "name"),
+			   number(f, "old_address"), number(f, "new_address"), text(f, "site"));
 	}
 }
 
@@ -91,12 +97,13 @@ void klpctl_print_stack(const json_t *result)
 	const json_t *t, *f;
 	size_t i, k;
 
-	json_array_foreach (json_object_get(result, "threads"), i, t) {
+	json_array_foreach(json_object_get(result, "threads"), i, t)
+	{
 		printf("%lld (%s): %s\n", number(t, "tid"), text(t, "name"),
 		       json_is_true(json_object_get(t, "reliable")) ? "reliable" : text(t, "reason"));
-		json_array_foreach (json_object_get(t, "frames"), k, f)
-			printf("  #%zu 0x%016llx %s+0x%llx%s\n", k, number(f, "pc"), text(f, "object"), number(f, "offset"),
-			       json_is_true(json_object_get(f, "signal")) ? " (signal)" : "");
+		json_array_foreach(json_object_get(t, "frames"), k, f)
+		    printf("  #%zu 0x%016llx %s+0x%llx%s\n", k, number(f, "pc"), text(f, "object"), number(f, "offset"),
+			   json_is_true(json_object_get(f, "signal")) ? " (signal)" : "");
 	}
 }
 
@@ -105,11 +112,12 @@ void klpctl_print_sites(const json_t *result)
 	const json_t *f;
 	size_t i;
 
-	json_array_foreach (json_object_get(result, "functions"), i, f)
-		printf("%016llx %-40s %s%s\n", number(f, "address"), text(f, "name"),
-		       json_is_true(json_object_get(f, "patchable")) ? text(f, "layout") : text(f, "reason"),
-		       json_is_true(json_object_get(f, "weak_to_uprobe")) ? " (a uprobe at the symbol bypasses it)" : "");
-	printf("%lld of %zu functions are patchable\n", number(result, "patchable"), json_array_size(json_object_get(result, "functions")));
+	json_array_foreach(json_object_get(result, "functions"), i, f)
+	    printf("%016llx %-40s %s%s\n", number(f, "address"), text(f, "name"),
+		   json_is_true(json_object_get(f, "patchable")) ? text(f, "layout") : text(f, "reason"),
+		   json_is_true(json_object_get(f, "weak_to_uprobe")) ? " (a uprobe at the symbol bypasses it)" : "");
+	printf("%lld of %zu functions are patchable\n", number(result, "patchable"),
+	       json_array_size(json_object_get(result, "functions")));
 }
 
 void klpctl_print_info(const json_t *result)
@@ -121,11 +129,13 @@ void klpctl_print_info(const json_t *result)
 	if (text(result, "description")[0])
 		printf("description: %s\n", text(result, "description"));
 	printf("arch:        %s\n", text(result, "arch"));
-	json_array_foreach (json_object_get(result, "objects"), i, o) {
+	json_array_foreach(json_object_get(result, "objects"), i, o)
+	{
 		printf("object:      %s, build-id %s\n", text(o, "name"), text(o, "build_id"));
-		json_array_foreach (json_object_get(o, "functions"), k, f)
-			printf("  replaces   %s at 0x%llx, %lld bytes\n", text(f, "name"), number(f, "address"), number(f, "size"));
+		json_array_foreach(json_object_get(o, "functions"), k, f)
+		    printf("  replaces   %s at 0x%llx, %lld bytes\n", text(f, "name"), number(f, "address"),
+			   number(f, "size"));
 	}
-	json_array_foreach (json_object_get(result, "escapes"), i, f)
-		printf("pins:        %s\n", json_string_value(f) ? json_string_value(f) : "");
+	json_array_foreach(json_object_get(result, "escapes"), i, f)
+	    printf("pins:        %s\n", json_string_value(f) ? json_string_value(f) : "");
 }

@@ -2,10 +2,10 @@
 /*
  * libklp: live patching of running programs, from outside. klpctl is a thin command line over this header.
  *
- * Every call works on one process, is synchronous, and leaves the target correct whatever happens to the caller, kill -9 included:
- * the state of an operation lives in the target and the next call, from any process, resumes or reverses it.
- * Results are JSON objects (jansson) as printed by `klpctl --json`; the caller owns them.
- * Thread safety: one thread per call; calls on different processes from different threads are independent.
+ * Every call works on one process, is synchronous, and leaves the target correct whatever happens to the caller, kill
+ * -9 included: the state of an operation lives in the target and the next call, from any process, resumes or reverses
+ * it. Results are JSON objects (jansson) as printed by `klpctl --json`; the caller owns them. Thread safety: one thread
+ * per call; calls on different processes from different threads are independent.
  */
 #ifndef KLP_KLP_H
 #define KLP_KLP_H
@@ -21,28 +21,31 @@ extern "C" {
 
 #define KLP_VERSION "0.1.0"
 
-/* Progress and events in the kernel's wording ("'fix': starting patching transition"); may be NULL. level 0 event, 1 warning, 2 progress. */
+/* Progress and events in the kernel's wording ("'fix': starting patching transition"); may be NULL. level 0 event, 1
+ * warning, 2 progress. */
 typedef void (*klp_log_fn)(void *ctx, int level, const char *text);
 
 struct klp_options {
-	unsigned timeout_ms;   /* how long to wait for a transition; 0 = 10 s for a load or unload */
-	bool replace;          /* atomic replace of all patches */
-	bool immediate;        /* --consistency=immediate */
+	unsigned timeout_ms; /* how long to wait for a transition; 0 = 10 s for a load or unload */
+	bool replace;        /* atomic replace of all patches */
+	bool immediate;      /* --consistency=immediate */
 	klp_log_fn log;
 	void *log_ctx;
 };
 
 struct klp_module;
 
-/* Reads a module file; the reasons are KLP_BAD_MODULE, KLP_WRONG_ARCH, KLP_IO, KLP_LIMIT. Free with klp_module_close. */
+/* Reads a module file; the reasons are KLP_BAD_MODULE, KLP_WRONG_ARCH, KLP_IO, KLP_LIMIT. Free with klp_module_close.
+ */
 int klp_module_open(const char *path, struct klp_module **m, struct klp_error *e);
 void klp_module_close(struct klp_module *m);
 /* `klpctl info --json`. */
 json_t *klp_module_info(const struct klp_module *m);
 
 /*
- * load: 0 done, 1 already loaded ("skipped"), -EAGAIN/KLP_PENDING transition still pending at the timeout (kept, resumable), other -errno:
- * nothing changed. *result is an element of section "processes" of klpctl's JSON; set on success and on failure.
+ * load: 0 done, 1 already loaded ("skipped"), -EAGAIN/KLP_PENDING transition still pending at the timeout (kept,
+ * resumable), other -errno: nothing changed. *result is an element of section "processes" of klpctl's JSON; set on
+ * success and on failure.
  */
 int klp_load(pid_t pid, const struct klp_module *m, const struct klp_options *o, json_t **result, struct klp_error *e);
 /* unload: the same; 1 = not loaded. During a load of that patch in flight it reverses it. */
@@ -51,7 +54,8 @@ int klp_unload(pid_t pid, const char *name, const struct klp_options *o, json_t 
 int klp_status(pid_t pid, json_t **result, struct klp_error *e);
 /* Dry run: would it apply, who would block now. Does not touch the target. */
 int klp_check(pid_t pid, const struct klp_module *m, json_t **result, struct klp_error *e);
-/* Ends a pending transition by declaring every thread moved. May crash for coupled patches; the patch is never unmapped. */
+/* Ends a pending transition by declaring every thread moved. May crash for coupled patches; the patch is never
+ * unmapped. */
 int klp_force(pid_t pid, const char *name, const struct klp_options *o, json_t **result, struct klp_error *e);
 /* Reliable stack traces of all blocked threads with verdicts; stops nobody. */
 int klp_stack(pid_t pid, json_t **result, struct klp_error *e);
