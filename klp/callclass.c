@@ -8,6 +8,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#define KLP_PIDFD_THREAD 0200u /* PIDFD_THREAD, which is O_EXCL */
 #define KLP_MSG_WAITALL 0x100u
 
 static struct klp_call klp_timeout(uint64_t ms, unsigned arg)
@@ -25,7 +26,8 @@ static bool klp_descriptor_times_out(const struct klp_process *p, int fd)
 {
 	struct timeval t = {0, 0};
 	socklen_t len = sizeof(t);
-	int proc = (int)syscall(SYS_pidfd_open, p->pid, 0), copy;
+	/* A main thread that has exited has no descriptors any more: through a thread that lives (Linux 6.9). */
+	int proc = (int)syscall(SYS_pidfd_open, p->live_tid == p->pid ? p->pid : p->live_tid, p->live_tid == p->pid ? 0 : KLP_PIDFD_THREAD), copy;
 	bool timed;
 
 	if (proc < 0)

@@ -697,7 +697,13 @@ int klp_remote_start(struct klp_remote *r, unsigned wait_ms, struct klp_error *e
 		if (rc)
 			return rc;
 	}
-	return klp_helper_start(r, wait_ms, e);
+	rc = klp_helper_start(r, wait_ms, e);
+	if (rc && fresh && r->image) { /* a limit, for example: what was just made for it goes again */
+		struct klp_error ignored = KLP_ERROR_INIT;
+
+		klp_remote_remove(r, wait_ms, &ignored);
+	}
+	return rc;
 }
 
 /* ---- requests ---- */
