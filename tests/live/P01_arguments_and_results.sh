@@ -30,7 +30,7 @@ ask varargs
 [ "$REPLY" = 39 ] || [ "$REPLY" = 40 ] || die "through the trampoline: varargs answered $REPLY"
 ask vector
 [ "$REPLY" = 4.75 ] || [ "$REPLY" = 5.75 ] || die "through the trampoline: vector answered $REPLY"
-for q in 5 6 7; do
+for _ in 5 6 7; do
 	ask varargs
 done
 expect_status patching '.patches[0].transition.direction'

@@ -6,7 +6,7 @@ begin
 start
 ask pairs 2 1
 n=${KLP_KILLS:-$(full 60 1000)}
-lost=0 killed=0
+killed=0
 for ((i = 0; i < n; i++)); do
 	if ((RANDOM % 2)); then
 		"$klpctl" load -p "$(p)" "$(module pair)" >/dev/null 2>&1 &
@@ -25,6 +25,7 @@ for ((i = 0; i < n; i++)); do
 		load pair
 		expect_status 1 '[.patches[] | select(.state == "enabled")] | length'
 		ask mixes
+		# shellcheck disable=SC2034 # used where wait_for evaluates it
 		read -r _ _ _ before <<<"$REPLY"
 		wait_for 5 eval 'ask mixes; read -r _ _ _ now <<<"$REPLY"; [ "$now" -gt "$before" ]' || die "after kill $i and a load nobody calls the new code"
 		unload pair

@@ -7,4 +7,4 @@ set -euo pipefail
 {
 	tracked '*.sh'
 	printf '%s\0' scripts/* .ci/run
-} | xargs -0 "$2" -x -S warning
+} | xargs -0 "$2" -x -P .:SCRIPTDIR -S warning
