@@ -30,6 +30,7 @@ for ((i = 0; i < n; i++)); do
 		wait_for 5 eval 'ask mixes; read -r _ _ _ now <<<"$REPLY"; [ "$now" -gt "$before" ]' || die "after kill $i and a load nobody calls the new code"
 		unload pair
 		ask mixes
+		# shellcheck disable=SC2034 # used where wait_for evaluates it
 		read -r _ _ before _ <<<"$REPLY"
 		wait_for 5 eval 'ask mixes; read -r _ _ now _ <<<"$REPLY"; [ "$now" -gt "$before" ]' || die "after kill $i and an unload nobody calls the old code"
 	fi
