@@ -12,26 +12,30 @@
 #include "klp/frame.h"
 #include "klp/seccomp.h"
 
-#define KLP_RED_ZONE        128u
-#define KLP_STACK_ROOM      (16u << 10) /* A3: more than the frames below the stack pointer, inside its mapping */
-#define KLP_PICK_PAUSE_NS   200000ull
-#define KLP_TIMED_AFTER     40u         /* passes without an exact call before timed ones are watched */
-#define KLP_GADGET_LEN      3u          /* syscall; ret */
-#define KLP_RESTORER_LEN    10u         /* mov $15, %eax; syscall, and the address behind it */
-#define KLP_WATCH_GAP_NS    2000000ull  /* a thread not looked at for longer may have waited for as long */
-#define KLP_USER_AFTER      20u         /* passes before a running thread is tried */
+#define KLP_RED_ZONE 128u
+#define KLP_STACK_ROOM (16u << 10) /* A3: more than the frames below the stack pointer, inside its mapping */
+#define KLP_PICK_PAUSE_NS 200000ull
+#define KLP_TIMED_AFTER 40u         /* passes without an exact call before timed ones are watched */
+#define KLP_GADGET_LEN 3u           /* syscall; ret */
+#define KLP_RESTORER_LEN 10u        /* mov $15, %eax; syscall, and the address behind it */
+#define KLP_WATCH_GAP_NS 2000000ull /* a thread not looked at for longer may have waited for as long */
+#define KLP_USER_AFTER 20u          /* passes before a running thread is tried */
 
-struct klp_watched { pid_t tid; uint64_t switches; uint64_t seen_ns; };
+struct klp_watched {
+	pid_t tid;
+	uint64_t switches;
+	uint64_t seen_ns;
+};
 
 struct klp_picker {
 	struct klp_remote *r;
-	uint64_t gadget, restorer;       /* of the target's own text; 0: through the image */
+	uint64_t gadget, restorer; /* of the target's own text; 0: through the image */
 	const struct klp_borrow_call *call;
 	size_t call_count;
 	struct klp_watched *watched;
 	size_t watched_count;
-	struct klp_stop_chain chain;     /* where the borrowed one is until it is home */
-	enum klp_reason why;             /* why the last one could not be taken */
+	struct klp_stop_chain chain; /* where the borrowed one is until it is home */
+	enum klp_reason why;         /* why the last one could not be taken */
 	const char *what;
 };
 
@@ -58,8 +62,8 @@ static bool klp_stack_has_room(const struct klp_process *p, uint64_t sp, uint64_
 }
 
 /* The registers that the thread goes home with. late_ms: how much of a relative timeout has passed. */
-static void klp_home_registers(const struct klp_stop *st, const struct klp_call *call, uint64_t late_ms, struct user_regs_struct *restart,
-			       struct user_regs_struct *eintr)
+static void klp_home_registers(const struct klp_stop *st, const struct klp_call *call, uint64_t late_ms,
+			       struct user_regs_struct *restart, struct user_regs_struct *eintr)
 {
 	*restart = *eintr = st->regs;
 	if (!st->in_call)
@@ -75,7 +79,8 @@ static void klp_home_registers(const struct klp_stop *st, const struct klp_call 
 	eintr->rax = (unsigned long long)-EINTR;
 }
 
-static int klp_borrow_by_gadget(struct klp_picker *k, struct klp_stop *st, const struct user_regs_struct *home, struct klp_error *e)
+static int klp_borrow_by_gadget(struct klp_picker *k, struct klp_stop *st, const struct user_regs_struct *home,
+				struct klp_error *e)
 {
 	struct klp_process *p = k->r->p;
 	size_t home_len = klp_frame_size(st->tid), call_len = klp_frame_bare_size();
@@ -95,12 +100,14 @@ static int klp_borrow_by_gadget(struct klp_picker *k, struct klp_stop *st, const
 	if (!buf)
 		return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for a signal frame");
 	/*
-	 * The chain, from low to high: for each further call a frame that makes it, then the frame that goes home. Each `ret` of the gadget finds the
-	 * restorer, each rt_sigreturn the frame behind it: [restorer][frame of call 1][restorer][home].
+	 * The chain, from low to high: for each further call a frame that makes it, then the frame that goes home. Each
+	 * `ret` of the gadget finds the restorer, each rt_sigreturn the frame behind it: [restorer][frame of call
+	 * 1][restorer][home].
 	 */
 	home_at = base + (k->call_count - 1) * call_len;
 	home_at = (home_at + 63) & ~63ull;
-	rc = klp_frame_build(st->tid, home, st->mask, k->restorer, home_at, buf + (home_at - base), need - (size_t)(home_at - base));
+	rc = klp_frame_build(st->tid, home, st->mask, k->restorer, home_at, buf + (home_at - base),
+			     need - (size_t)(home_at - base));
 	for (size_t i = k->call_count; !rc && i-- > 1;) {
 		uint64_t at = base + (i - 1) * call_len;
 
@@ -119,8 +126,11 @@ static int klp_borrow_by_gadget(struct klp_picker *k, struct klp_stop *st, const
 	regs = st->regs;
 	klp_call_registers(&regs, k->call[0].nr, k->call[0].arg, k->gadget);
 	regs.rsp = k->call_count > 1 ? base : home_at;
-	k->chain = (struct klp_stop_chain){{{k->gadget, k->gadget + KLP_GADGET_LEN}, {k->restorer, k->restorer + KLP_RESTORER_LEN}}, {base, base + need}};
-	/* Registers first, then the mask: a tool killed in between must not leave signals blocked for ever; the frame holds the mask. */
+	k->chain = (struct klp_stop_chain){
+	    {{k->gadget, k->gadget + KLP_GADGET_LEN}, {k->restorer, k->restorer + KLP_RESTORER_LEN}},
+	    {base, base + need}};
+	/* Registers first, then the mask: a tool killed in between must not leave signals blocked for ever; the frame
+	 * holds the mask. */
 	if (ptrace(PTRACE_SETREGS, st->tid, NULL, &regs))
 		return 0;
 	regs.r15 = ~0ull;
@@ -128,24 +138,26 @@ static int klp_borrow_by_gadget(struct klp_picker *k, struct klp_stop *st, const
 	return 1;
 }
 
-static int klp_borrow_by_image(struct klp_picker *k, struct klp_stop *st, pid_t ns_tid, const struct user_regs_struct *restart,
-			       const struct user_regs_struct *eintr, struct klp_error *e)
+static int klp_borrow_by_image(struct klp_picker *k, struct klp_stop *st, pid_t ns_tid,
+			       const struct user_regs_struct *restart, const struct user_regs_struct *eintr,
+			       struct klp_error *e)
 {
 	struct klp_remote *r = k->r;
-	uint64_t frame[2] = {r->cb + offsetof(struct klp_rt_cb, frame[0]), r->cb + offsetof(struct klp_rt_cb, frame[1])};
+	uint64_t frame[2] = {r->cb + offsetof(struct klp_rt_cb, frame[0]),
+			     r->cb + offsetof(struct klp_rt_cb, frame[1])};
 	size_t len = klp_frame_size(st->tid);
 	struct user_regs_struct regs = st->regs;
 	struct klp_rt_borrow b = {
-		.cb = r->cb,
-		.reserved = {(uint64_t)ns_tid},
-		.frame_restart = frame[0] + 8,
-		.frame_eintr = frame[1] + 8,
-		.old_mask = st->mask,
-		.eintr_always = (long)st->regs.rax == -514 || st->eintr,
-		.has_call = st->in_call,
-		.stack_top = r->cb + offsetof(struct klp_rt_cb, stack) + KLP_RT_STACK_SIZE,
-		.result = r->cb + offsetof(struct klp_rt_cb, borrow_result),
-		.scratch = r->cb + offsetof(struct klp_rt_cb, borrow_scratch),
+	    .cb = r->cb,
+	    .reserved = {(uint64_t)ns_tid},
+	    .frame_restart = frame[0] + 8,
+	    .frame_eintr = frame[1] + 8,
+	    .old_mask = st->mask,
+	    .eintr_always = (long)st->regs.rax == -514 || st->eintr,
+	    .has_call = st->in_call,
+	    .stack_top = r->cb + offsetof(struct klp_rt_cb, stack) + KLP_RT_STACK_SIZE,
+	    .result = r->cb + offsetof(struct klp_rt_cb, borrow_result),
+	    .scratch = r->cb + offsetof(struct klp_rt_cb, borrow_scratch),
 	};
 	uint64_t all = ~0ull;
 	uint8_t *buf;
@@ -183,8 +195,9 @@ static int klp_borrow_by_image(struct klp_picker *k, struct klp_stop *st, pid_t 
 }
 
 /* Stops this thread and borrows it if the stop still finds it fit. 1: borrowed; 0: not this one. */
-static int klp_borrow_thread(struct klp_picker *k, pid_t tid, const struct klp_task_info *info, const struct klp_call *call, uint64_t since_ns,
-			     struct klp_borrowed *who, struct klp_error *e)
+static int klp_borrow_thread(struct klp_picker *k, pid_t tid, const struct klp_task_info *info,
+			     const struct klp_call *call, uint64_t since_ns, struct klp_borrowed *who,
+			     struct klp_error *e)
 {
 	struct user_regs_struct restart, eintr;
 	struct klp_call now = {KLP_CALL_NEVER, 0};
@@ -198,12 +211,17 @@ static int klp_borrow_thread(struct klp_picker *k, pid_t tid, const struct klp_t
 	rc = 0;
 	late = since_ns ? (klp_pick_now() - since_ns) / 1000000 : 0;
 	if ((long)st.regs.orig_rax >= 0) {
-		const struct klp_task_syscall s = {false, (long)st.regs.orig_rax,
-						   {st.regs.rdi, st.regs.rsi, st.regs.rdx, st.regs.r10, st.regs.r8, st.regs.r9}, st.regs.rsp, st.regs.rip};
+		const struct klp_task_syscall s = {
+		    false,
+		    (long)st.regs.orig_rax,
+		    {st.regs.rdi, st.regs.rsi, st.regs.rdx, st.regs.r10, st.regs.r8, st.regs.r9},
+		    st.regs.rsp,
+		    st.regs.rip};
 
 		now = klp_call_classify(k->r->p, &s);
 	}
-	if (st.in_call && (now.cls == KLP_CALL_NEVER || (now.cls == KLP_CALL_TIMED_REG && (!call || call->cls != KLP_CALL_TIMED_REG)))) {
+	if (st.in_call && (now.cls == KLP_CALL_NEVER ||
+			   (now.cls == KLP_CALL_TIMED_REG && (!call || call->cls != KLP_CALL_TIMED_REG)))) {
 		k->why = KLP_NO_BORROW;
 		k->what = "it is in a call that cannot be issued again without harm";
 	} else if (k->r->image && st.regs.rip >= k->r->image && st.regs.rip < k->r->image + KLP_RT_TEXT_SIZE) {
@@ -220,7 +238,8 @@ static int klp_borrow_thread(struct klp_picker *k, pid_t tid, const struct klp_t
 		return -e->err;
 	} else {
 		klp_home_registers(&st, &now, late, &restart, &eintr);
-		rc = k->gadget ? klp_borrow_by_gadget(k, &st, &restart, e) : klp_borrow_by_image(k, &st, info->ns_tid, &restart, &eintr, e);
+		rc = k->gadget ? klp_borrow_by_gadget(k, &st, &restart, e)
+			       : klp_borrow_by_image(k, &st, info->ns_tid, &restart, &eintr, e);
 		who->tid = tid;
 		who->thread_pointer = st.regs.fs_base;
 	}
@@ -236,8 +255,9 @@ static int klp_borrow_thread(struct klp_picker *k, pid_t tid, const struct klp_t
 }
 
 /*
- * Looks at a thread in a call with a relative timeout. Not 0 if its waiting has just begun: a moment that is not before the beginning and hardly
- * behind it, so that a timeout reduced by the time since then is neither early nor noticeably late.
+ * Looks at a thread in a call with a relative timeout. Not 0 if its waiting has just begun: a moment that is not before
+ * the beginning and hardly behind it, so that a timeout reduced by the time since then is neither early nor noticeably
+ * late.
  */
 static uint64_t klp_watch(struct klp_picker *k, pid_t tid, uint64_t switches, bool waits, uint64_t now)
 {
@@ -276,22 +296,25 @@ static int klp_pick_pass(struct klp_picker *k, unsigned pass, struct klp_borrowe
 		uint64_t since = 0;
 		bool fit;
 
-		if (klp_task_info(p, tid[i], &info, &ignored) || klp_task_syscall(p, tid[i], &s, &ignored) || klp_task_is_kernel_made(&info) ||
-		    info.shadow_stack || info.tracer || (info.state != 'S' && info.state != 'R') || tid[i] == k->r->helper)
+		if (klp_task_info(p, tid[i], &info, &ignored) || klp_task_syscall(p, tid[i], &s, &ignored) ||
+		    klp_task_is_kernel_made(&info) || info.shadow_stack || info.tracer ||
+		    (info.state != 'S' && info.state != 'R') || tid[i] == k->r->helper)
 			continue;
 		if ((info.sig_pending | info.shd_pending) & ~info.sig_blocked)
 			continue;
 		if (s.running) {
 			fit = pass >= KLP_USER_AFTER && pass % 8 == 0;
 			if (pass >= KLP_TIMED_AFTER)
-				klp_watch(k, tid[i], info.switches_voluntary + info.switches_involuntary, false, klp_pick_now());
+				klp_watch(k, tid[i], info.switches_voluntary + info.switches_involuntary, false,
+					  klp_pick_now());
 		} else {
 			if (s.nr < 0)
 				continue;
 			call = klp_call_classify(p, &s);
 			fit = call.cls == KLP_CALL_EXACT;
 			if (call.cls == KLP_CALL_TIMED_REG && pass >= KLP_TIMED_AFTER) {
-				since = klp_watch(k, tid[i], info.switches_voluntary + info.switches_involuntary, true, klp_pick_now());
+				since = klp_watch(k, tid[i], info.switches_voluntary + info.switches_involuntary, true,
+						  klp_pick_now());
 				fit = since != 0;
 			}
 		}
@@ -312,7 +335,9 @@ static int klp_pick(struct klp_picker *k, unsigned wait_ms, struct klp_borrowed 
 	for (unsigned pass = 0; rc == 0; pass++) {
 		rc = klp_pick_pass(k, pass, who, e);
 		if (rc == 0 && klp_pick_now() > deadline)
-			rc = klp_fail(e, EAGAIN, KLP_NO_BORROW, "no thread of process %d could be borrowed in %u ms: %s", k->r->p->pid, wait_ms, k->what);
+			rc =
+			    klp_fail(e, EAGAIN, KLP_NO_BORROW, "no thread of process %d could be borrowed in %u ms: %s",
+				     k->r->p->pid, wait_ms, k->what);
 		if (rc == 0) {
 			struct timespec t = {0, KLP_PICK_PAUSE_NS};
 
@@ -323,8 +348,8 @@ static int klp_pick(struct klp_picker *k, unsigned wait_ms, struct klp_borrowed 
 	return rc < 0 ? rc : 0;
 }
 
-int klp_borrow_calls(struct klp_remote *r, const struct klp_borrow_call *call, size_t count, unsigned wait_ms, struct klp_borrowed *who,
-		     struct klp_error *e)
+int klp_borrow_calls(struct klp_remote *r, const struct klp_borrow_call *call, size_t count, unsigned wait_ms,
+		     struct klp_borrowed *who, struct klp_error *e)
 {
 	struct klp_picker k = {.r = r, .call = call, .call_count = count};
 	int rc = klp_frame_gadgets(r->p, &k.gadget, &k.restorer, e);

@@ -1,22 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Borrowing a thread (section 7): it is stopped, told to run one or two system calls, and goes home by itself through a signal frame
- * that is complete before it is redirected.
+ * Borrowing a thread (section 7): it is stopped, told to run one or two system calls, and goes home by itself through a
+ * signal frame that is complete before it is redirected.
  */
 #ifndef KLP_BORROW_H
 #define KLP_BORROW_H
 
 #include "klp/stop.h"
 
-struct klp_borrow_call { long nr; uint64_t arg[6]; };
+struct klp_borrow_call {
+	long nr;
+	uint64_t arg[6];
+};
 
 /* What the borrowed thread taught about threads of this process. */
-struct klp_borrowed { pid_t tid; uint64_t thread_pointer; };
+struct klp_borrowed {
+	pid_t tid;
+	uint64_t thread_pointer;
+};
 
-/* Chooses a thread, waiting up to wait_ms for one that can be borrowed without harm, and has it make the calls (at most 2) by gadgets in the target's own
- * text, frames on its own stack. It does not wait for the calls: the caller sees their effect. */
-int klp_borrow_calls(struct klp_remote *r, const struct klp_borrow_call *call, size_t count, unsigned wait_ms, struct klp_borrowed *who,
-		     struct klp_error *e);
+/* Chooses a thread, waiting up to wait_ms for one that can be borrowed without harm, and has it make the calls (at most
+ * 2) by gadgets in the target's own text, frames on its own stack. It does not wait for the calls: the caller sees
+ * their effect. */
+int klp_borrow_calls(struct klp_remote *r, const struct klp_borrow_call *call, size_t count, unsigned wait_ms,
+		     struct klp_borrowed *who, struct klp_error *e);
 /* Has one run klp_rt_borrow of the image, frames in the control block. */
 int klp_borrow_helper(struct klp_remote *r, unsigned wait_ms, struct klp_borrowed *who, struct klp_error *e);
 

@@ -15,19 +15,23 @@ static struct klp_call klp_timeout(uint64_t ms, unsigned arg)
 {
 	int32_t t = (int32_t)ms;
 
-	return t < 0 ? (struct klp_call){KLP_CALL_EXACT, 0} : t == 0 ? (struct klp_call){KLP_CALL_NEVER, 0} : (struct klp_call){KLP_CALL_TIMED_REG, arg};
+	return t < 0    ? (struct klp_call){KLP_CALL_EXACT, 0}
+	       : t == 0 ? (struct klp_call){KLP_CALL_NEVER, 0}
+			: (struct klp_call){KLP_CALL_TIMED_REG, arg};
 }
 
 /*
- * A socket's SO_RCVTIMEO is a relative timeout that no register shows, and a call issued again waits for all of it. true unless the descriptor is
- * known to have none. Anything but a socket has none.
+ * A socket's SO_RCVTIMEO is a relative timeout that no register shows, and a call issued again waits for all of it.
+ * true unless the descriptor is known to have none. Anything but a socket has none.
  */
 static bool klp_descriptor_times_out(const struct klp_process *p, int fd)
 {
 	struct timeval t = {0, 0};
 	socklen_t len = sizeof(t);
 	/* A main thread that has exited has no descriptors any more: through a thread that lives (Linux 6.9). */
-	int proc = (int)syscall(SYS_pidfd_open, p->live_tid == p->pid ? p->pid : p->live_tid, p->live_tid == p->pid ? 0 : KLP_PIDFD_THREAD), copy;
+	int proc = (int)syscall(SYS_pidfd_open, p->live_tid == p->pid ? p->pid : p->live_tid,
+				p->live_tid == p->pid ? 0 : KLP_PIDFD_THREAD),
+	    copy;
 	bool timed;
 
 	if (proc < 0)
@@ -51,7 +55,7 @@ struct klp_call klp_call_classify(const struct klp_process *p, const struct klp_
 		switch (a[1] & ~(uint64_t)(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME)) {
 		case FUTEX_WAIT:
 			return a[3] ? never : exact; /* with a timeout it is relative */
-		case FUTEX_WAIT_BITSET:      /* its timeout is absolute */
+		case FUTEX_WAIT_BITSET:              /* its timeout is absolute */
 		case FUTEX_LOCK_PI:
 			return exact;
 		default:

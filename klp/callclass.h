@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What an interrupted system call can bear (invariant P2, hazards A5 and A6). Sources: signal(7), "Interruption of system calls and library functions
- * by signal handlers"; the kernel's ERESTART codes (include/linux/errno.h).
+ * What an interrupted system call can bear (invariant P2, hazards A5 and A6). Sources: signal(7), "Interruption of
+ * system calls and library functions by signal handlers"; the kernel's ERESTART codes (include/linux/errno.h).
  */
 #ifndef KLP_CALLCLASS_H
 #define KLP_CALLCLASS_H
@@ -14,7 +14,10 @@ enum klp_call_class {
 	KLP_CALL_TIMED_REG /* the same but for a relative timeout in milliseconds in a register */
 };
 
-struct klp_call { enum klp_call_class cls; unsigned timeout_arg; };
+struct klp_call {
+	enum klp_call_class cls;
+	unsigned timeout_arg;
+};
 
 struct klp_call klp_call_classify(const struct klp_process *p, const struct klp_task_syscall *s);
 /* Calls that fail with EINTR after any interruption, and that may be issued again: the whitelist of P2. */

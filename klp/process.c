@@ -19,7 +19,7 @@
 #include "klp/objects.h"
 
 #define KLP_LOCK_POLL_US 10000u
-#define KLP_AUXV_MAX     128u
+#define KLP_AUXV_MAX 128u
 
 static int klp_read_small(const char *path, char *buf, size_t len)
 {
@@ -39,7 +39,8 @@ static int klp_read_small(const char *path, char *buf, size_t len)
 }
 
 /* Fields of /proc/PID/stat behind the command: [0] is the state (field 3). */
-static int klp_stat(const struct klp_process *p, pid_t tid, char *state, uint64_t *flags, uint64_t *start_time, uint64_t *start_stack)
+static int klp_stat(const struct klp_process *p, pid_t tid, char *state, uint64_t *flags, uint64_t *start_time,
+		    uint64_t *start_stack)
 {
 	char path[80], text[2048], *at;
 	int rc;
@@ -49,8 +50,10 @@ static int klp_stat(const struct klp_process *p, pid_t tid, char *state, uint64_
 	if (rc < 0)
 		return rc;
 	at = strrchr(text, ')');
-	if (!at || sscanf(at + 1, " %c %*d %*d %*d %*d %*d %" SCNu64 " %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %" SCNu64
-				  " %*u %*d %*u %*u %*u %" SCNu64, state, flags, start_time, start_stack) != 4)
+	if (!at || sscanf(at + 1,
+			  " %c %*d %*d %*d %*d %*d %" SCNu64 " %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %" SCNu64
+			  " %*u %*d %*u %*u %*u %" SCNu64,
+			  state, flags, start_time, start_stack) != 4)
 		return -EINVAL;
 	return 0;
 }
@@ -64,7 +67,8 @@ static int klp_process_auxv(const struct klp_process *p, uint64_t type, uint64_t
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/auxv", p->pid, p->live_tid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return klp_fail(e, errno, errno == EACCES || errno == EPERM ? KLP_PERMISSION : KLP_NO_PROCESS, "%s: %s", path, strerror(errno));
+		return klp_fail(e, errno, errno == EACCES || errno == EPERM ? KLP_PERMISSION : KLP_NO_PROCESS, "%s: %s",
+				path, strerror(errno));
 	*value = 0;
 	for (unsigned i = 0; i < KLP_AUXV_MAX && read(fd, pair, sizeof(pair)) == sizeof(pair) && pair[0]; i++)
 		if (pair[0] == type)
@@ -83,8 +87,8 @@ static void klp_process_break(struct klp_process *p)
 			p->brk_start = p->map[i].start;
 		p->brk_end = p->map[i].end;
 	}
-	/* No heap yet: it will begin somewhere behind the executable (randomised by at most 32 MiB, 1 GiB for compat); the end of its
-	 * data stands for both, so that the room above it is not taken. */
+	/* No heap yet: it will begin somewhere behind the executable (randomised by at most 32 MiB, 1 GiB for compat);
+	 * the end of its data stands for both, so that the room above it is not taken. */
 	for (size_t i = 0; !p->brk_start && i < p->object_count; i++)
 		if (p->object[i].main)
 			p->brk_start = p->brk_end = p->object[i].end;
@@ -181,7 +185,8 @@ int klp_process_open(pid_t pid, struct klp_process *p, struct klp_error *e)
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/mem", pid, p->live_tid);
 	p->mem_fd = open(path, O_RDWR | O_CLOEXEC);
 	if (p->mem_fd < 0)
-		return klp_fail(e, errno, errno == EACCES || errno == EPERM ? KLP_PERMISSION : KLP_NO_PROCESS, "the memory of process %d: %s", pid, strerror(errno));
+		return klp_fail(e, errno, errno == EACCES || errno == EPERM ? KLP_PERMISSION : KLP_NO_PROCESS,
+				"the memory of process %d: %s", pid, strerror(errno));
 	p->same_ns = klp_process_same_namespace(pid);
 	p->stack_limit = 8u << 20;
 	snprintf(path, sizeof(path), "/proc/%d/limits", pid);
@@ -192,7 +197,8 @@ int klp_process_open(pid_t pid, struct klp_process *p, struct klp_error *e)
 	}
 	rc = klp_process_refresh(p, e);
 	if (!rc && p->machine != KLP_HOST_MACHINE)
-		rc = klp_fail(e, EINVAL, KLP_WRONG_ARCH, "process %d runs code for machine %u, this klpctl is for machine %u", pid, p->machine,
+		rc = klp_fail(e, EINVAL, KLP_WRONG_ARCH,
+			      "process %d runs code for machine %u, this klpctl is for machine %u", pid, p->machine,
 			      KLP_HOST_MACHINE);
 	if (rc)
 		klp_process_close(p);
@@ -223,11 +229,14 @@ int klp_process_check(struct klp_process *p, struct klp_error *e)
 		if (klp_task_status(p, tid[i], &info, &ignored))
 			continue;
 		if (info.tracer)
-			rc = klp_fail(e, EBUSY, KLP_TRACED, "thread %d of process %d is traced by %d", tid[i], p->pid, info.tracer);
+			rc = klp_fail(e, EBUSY, KLP_TRACED, "thread %d of process %d is traced by %d", tid[i], p->pid,
+				      info.tracer);
 		else if (info.state == 'T')
-			rc = klp_fail(e, EBUSY, KLP_STOPPED, "process %d is stopped by job control (SIGSTOP): continue it first", p->pid);
+			rc = klp_fail(e, EBUSY, KLP_STOPPED,
+				      "process %d is stopped by job control (SIGSTOP): continue it first", p->pid);
 		else if (info.shadow_stack)
-			rc = klp_fail(e, ENOTSUP, KLP_SHADOW_STACK, "process %d runs with a hardware shadow stack", p->pid);
+			rc = klp_fail(e, ENOTSUP, KLP_SHADOW_STACK, "process %d runs with a hardware shadow stack",
+				      p->pid);
 	}
 	free(tid);
 	return rc;
@@ -254,18 +263,23 @@ int klp_process_lock(struct klp_process *p, unsigned wait_ms, struct klp_error *
 	return klp_fail(e, EBUSY, KLP_BUSY, "another klpctl works on process %d", p->pid);
 }
 
-static int klp_memory_fail(const struct klp_process *p, struct klp_error *e, int err, const char *what, uint64_t addr, size_t len)
+static int klp_memory_fail(const struct klp_process *p, struct klp_error *e, int err, const char *what, uint64_t addr,
+			   size_t len)
 {
-	enum klp_reason reason = err == ESRCH ? KLP_NO_PROCESS : err == EPERM || err == EACCES ? KLP_PERMISSION : KLP_TARGET_MEMORY;
+	enum klp_reason reason = err == ESRCH                    ? KLP_NO_PROCESS
+				 : err == EPERM || err == EACCES ? KLP_PERMISSION
+								 : KLP_TARGET_MEMORY;
 
-	return klp_fail(e, err, reason, "%s %zu bytes at 0x%" PRIx64 " of process %d: %s", what, len, addr, p->pid, strerror(err));
+	return klp_fail(e, err, reason, "%s %zu bytes at 0x%" PRIx64 " of process %d: %s", what, len, addr, p->pid,
+			strerror(err));
 }
 
 /* One call takes at most 2 GiB less a page, and a partial transfer is an error to us. */
 static int klp_memory_move(const struct klp_process *p, bool write, uint64_t addr, void *buf, size_t len)
 {
 	struct iovec mine = {buf, len}, theirs = {(void *)(uintptr_t)addr, len};
-	ssize_t n = write ? process_vm_writev(p->live_tid, &mine, 1, &theirs, 1, 0) : process_vm_readv(p->live_tid, &mine, 1, &theirs, 1, 0);
+	ssize_t n = write ? process_vm_writev(p->live_tid, &mine, 1, &theirs, 1, 0)
+			  : process_vm_readv(p->live_tid, &mine, 1, &theirs, 1, 0);
 
 	return n < 0 ? -errno : (size_t)n == len ? 0 : -EFAULT;
 }

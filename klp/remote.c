@@ -3,6 +3,7 @@
 #include "klp/remote.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,20 +23,20 @@
 #include "klp/stop.h"
 #include "plt/plt.h"
 
-#define KLP_CB_SIZE       ((sizeof(struct klp_rt_cb) + 4095u) & ~4095ull)
-#define KLP_CORE_SIZE     (KLP_RT_TEXT_SIZE + KLP_CB_SIZE)
-#define KLP_NEAR_REACH    ((2ull << 30) - (16ull << 20))
-#define KLP_MAP_APPEAR_NS 300000000ull  /* the borrowed thread's mmap; it runs at the target's own priority */
-#define KLP_HELPER_NS     1000000000ull /* the helper's first sign of life */
-#define KLP_REQUEST_NS    10000000000ull
-#define KLP_POLL_NS       20000ull
-#define KLP_SETTLE_NS     3000000000ull /* a helper that hears nothing leaves after 2 s */
-#define KLP_CHAIN_NS      500000000ull
-#define KLP_SETTLE_START_NS 50000000ull /* a borrowed thread's first instructions */
-#define KLP_SETTLE_QUIET_NS 100000000ull /* a thread between two stores of its tracer that was killed */
-#define KLP_ALL_BLOCKED   0xfffffffffffbfeffull /* but SIGKILL and SIGSTOP */
-#define KLP_SYNC_CORE_REGISTER 64u /* MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE */
-#define KLP_SPIN          200u
+#define KLP_CB_SIZE ((sizeof(struct klp_rt_cb) + 4095u) & ~4095ull)
+#define KLP_CORE_SIZE (KLP_RT_TEXT_SIZE + KLP_CB_SIZE)
+#define KLP_NEAR_REACH ((2ull << 30) - (16ull << 20))
+#define KLP_MAP_APPEAR_NS 300000000ull /* the borrowed thread's mmap; it runs at the target's own priority */
+#define KLP_HELPER_NS 1000000000ull    /* the helper's first sign of life */
+#define KLP_REQUEST_NS 10000000000ull
+#define KLP_POLL_NS 20000ull
+#define KLP_SETTLE_NS 3000000000ull /* a helper that hears nothing leaves after 2 s */
+#define KLP_CHAIN_NS 500000000ull
+#define KLP_SETTLE_START_NS 50000000ull       /* a borrowed thread's first instructions */
+#define KLP_SETTLE_QUIET_NS 100000000ull      /* a thread between two stores of its tracer that was killed */
+#define KLP_ALL_BLOCKED 0xfffffffffffbfeffull /* but SIGKILL and SIGSTOP */
+#define KLP_SYNC_CORE_REGISTER 64u            /* MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE */
+#define KLP_SPIN 200u
 
 static uint64_t klp_remote_now(void)
 {
@@ -63,8 +64,9 @@ static bool klp_is_core(const struct klp_process *p, size_t i)
 {
 	const struct klp_mapping *m = &p->map[i];
 
-	return m->prot == (PROT_READ | PROT_EXEC) && !m->shared && !m->inode && !*m->path && m->end - m->start == KLP_RT_TEXT_SIZE &&
-	       i + 1 < p->map_count && p->map[i + 1].start == m->end && p->map[i + 1].end - p->map[i + 1].start == KLP_CB_SIZE &&
+	return m->prot == (PROT_READ | PROT_EXEC) && !m->shared && !m->inode && !*m->path &&
+	       m->end - m->start == KLP_RT_TEXT_SIZE && i + 1 < p->map_count && p->map[i + 1].start == m->end &&
+	       p->map[i + 1].end - p->map[i + 1].start == KLP_CB_SIZE &&
 	       p->map[i + 1].prot == (PROT_READ | PROT_WRITE) && !p->map[i + 1].inode;
 }
 
@@ -79,7 +81,8 @@ static pid_t klp_outer_tid(const struct klp_process *p, uint32_t ns_tid)
 	for (size_t i = 0; i < n && !found; i++) {
 		struct klp_task_info info;
 
-		if (!klp_task_info(p, tid[i], &info, &ignored) && info.ns_tid == (pid_t)ns_tid && !strcmp(info.comm, "klp-helper"))
+		if (!klp_task_info(p, tid[i], &info, &ignored) && info.ns_tid == (pid_t)ns_tid &&
+		    !strcmp(info.comm, "klp-helper"))
 			found = tid[i];
 	}
 	free(tid);
@@ -96,16 +99,18 @@ static pid_t klp_thread_by_ns_tid(const struct klp_process *p, uint64_t ns_tid, 
 	if (!ns_tid || klp_process_tids(p, &tid, &n, &ignored))
 		return 0;
 	for (size_t i = 0; i < n && !found; i++)
-		if (!klp_task_info(p, tid[i], info, &ignored) && (uint64_t)info->ns_tid == ns_tid && info->state != 'Z' && info->state != 'X')
+		if (!klp_task_info(p, tid[i], info, &ignored) && (uint64_t)info->ns_tid == ns_tid &&
+		    info->state != 'Z' && info->state != 'X')
 			found = tid[i];
 	free(tid);
 	return found;
 }
 
 /*
- * A killed tool may have left a thread on its way home, which reads the borrow frames, and a helper that does not show its tid yet or any more, on the
- * helper's stack. Waits until neither is there, so that frames, stack and code may be used anew or unmapped. Every signal is blocked as long as
- * they are in klp's code: the kernel's own word for it. A helper that shows its tid is adopted.
+ * A killed tool may have left a thread on its way home, which reads the borrow frames, and a helper that does not show
+ * its tid yet or any more, on the helper's stack. Waits until neither is there, so that frames, stack and code may be
+ * used anew or unmapped. Every signal is blocked as long as they are in klp's code: the kernel's own word for it. A
+ * helper that shows its tid is adopted.
  */
 static int klp_remote_settle(struct klp_remote *r, struct klp_error *e)
 {
@@ -122,9 +127,11 @@ static int klp_remote_settle(struct klp_remote *r, struct klp_error *e)
 
 		rc = klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, borrow)), &b, sizeof(b), e);
 		if (!rc)
-			rc = klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, borrow_result)), &result, 4, e);
+			rc = klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, borrow_result)), &result, 4,
+					      e);
 		if (!rc)
-			rc = klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, helper_tid)), &helper, 4, e);
+			rc =
+			    klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, helper_tid)), &helper, 4, e);
 		if (rc)
 			return rc;
 		if (helper && (r->helper = klp_outer_tid(r->p, helper)))
@@ -132,16 +139,19 @@ static int klp_remote_settle(struct klp_remote *r, struct klp_error *e)
 		passed = klp_remote_now() - began;
 		busy = false;
 		tid = klp_thread_by_ns_tid(r->p, b.reserved[0], &info);
-		if (tid && ((info.sig_blocked == KLP_ALL_BLOCKED && (b.old_mask & KLP_ALL_BLOCKED) != KLP_ALL_BLOCKED) ||
-			    (!result && passed < KLP_SETTLE_START_NS)))
+		if (tid &&
+		    ((info.sig_blocked == KLP_ALL_BLOCKED && (b.old_mask & KLP_ALL_BLOCKED) != KLP_ALL_BLOCKED) ||
+		     (!result && passed < KLP_SETTLE_START_NS)))
 			busy = true;
 		tid = result > 0 ? klp_thread_by_ns_tid(r->p, (uint64_t)result, &info) : 0;
-		if (tid && info.sig_blocked == KLP_ALL_BLOCKED && (!strcmp(info.comm, "klp-helper") || passed < KLP_HELPER_NS))
+		if (tid && info.sig_blocked == KLP_ALL_BLOCKED &&
+		    (!strcmp(info.comm, "klp-helper") || passed < KLP_HELPER_NS))
 			busy = true;
 		if (!busy)
 			return 0;
 		if (passed > KLP_SETTLE_NS)
-			return klp_fail(e, ETIMEDOUT, KLP_HELPER, "a thread of process %d does not leave klp's code", r->p->pid);
+			return klp_fail(e, ETIMEDOUT, KLP_HELPER, "a thread of process %d does not leave klp's code",
+					r->p->pid);
 		klp_remote_pause(KLP_POLL_NS);
 	}
 }
@@ -149,13 +159,14 @@ static int klp_remote_settle(struct klp_remote *r, struct klp_error *e)
 /* What a borrowed thread may be at on its way. */
 static bool klp_is_chain_call(const struct klp_task_syscall *s)
 {
-	return s->running || s->nr < 0 || s->nr == SYS_mmap || s->nr == SYS_munmap || s->nr == SYS_membarrier || s->nr == SYS_clone ||
-	       s->nr == SYS_rt_sigreturn;
+	return s->running || s->nr < 0 || s->nr == SYS_mmap || s->nr == SYS_munmap || s->nr == SYS_membarrier ||
+	       s->nr == SYS_clone || s->nr == SYS_rt_sigreturn;
 }
 
 /*
- * A thread that a killed tool sent to map or unmap a core may not have come that far yet: waits for it, so that nothing is built on what it is about to
- * change. It has every signal blocked; a thread of the program that has too and never waits costs KLP_CHAIN_NS. 1: somebody was waited for.
+ * A thread that a killed tool sent to map or unmap a core may not have come that far yet: waits for it, so that nothing
+ * is built on what it is about to change. It has every signal blocked; a thread of the program that has too and never
+ * waits costs KLP_CHAIN_NS. 1: somebody was waited for.
  */
 static int klp_chains_settle(struct klp_process *p, struct klp_error *e)
 {
@@ -178,7 +189,8 @@ static int klp_chains_settle(struct klp_process *p, struct klp_error *e)
 
 			busy = !klp_task_status(p, tid[i], &info, &ignored) && info.sig_blocked == KLP_ALL_BLOCKED &&
 			       !klp_task_info(p, tid[i], &info, &ignored) && info.state != 'Z' && info.state != 'X' &&
-			       !klp_task_is_kernel_made(&info) && strcmp(info.comm, "klp-helper") && !klp_task_syscall(p, tid[i], &s, &ignored) && klp_is_chain_call(&s);
+			       !klp_task_is_kernel_made(&info) && strcmp(info.comm, "klp-helper") &&
+			       !klp_task_syscall(p, tid[i], &s, &ignored) && klp_is_chain_call(&s);
 		}
 		free(tid);
 		if (busy) {
@@ -206,10 +218,14 @@ static int klp_core_check(struct klp_process *p, struct klp_remote *r, struct kl
 		rc = klp_process_read(p, r->cb, &head, sizeof(head), e);
 	if (rc)
 		return rc;
-	if (memcmp(r->hdr.magic, KLP_RT_MAGIC, sizeof(r->hdr.magic)) || memcmp(head.magic, KLP_CB_MAGIC, sizeof(head.magic)))
+	if (memcmp(r->hdr.magic, KLP_RT_MAGIC, sizeof(r->hdr.magic)) ||
+	    memcmp(head.magic, KLP_CB_MAGIC, sizeof(head.magic)))
 		return 1; /* left behind unfinished */
 	if (r->hdr.build != own->build || head.size != sizeof(struct klp_rt_cb))
-		return klp_fail(e, EBUSY, KLP_FOREIGN_RUNTIME, "process %d holds the runtime of another version of klp: unload its patches with that version", p->pid);
+		return klp_fail(
+		    e, EBUSY, KLP_FOREIGN_RUNTIME,
+		    "process %d holds the runtime of another version of klp: unload its patches with that version",
+		    p->pid);
 	if (head.self != r->cb || head.image != r->image)
 		return klp_fail(e, EINVAL, KLP_TARGET_MEMORY, "the control block of process %d makes no sense", p->pid);
 	r->adopted = head.pid != (uint32_t)p->ns_pid || head.start_time != p->start_time;
@@ -217,12 +233,14 @@ static int klp_core_check(struct klp_process *p, struct klp_remote *r, struct kl
 	if (!rc)
 		r->helper = klp_outer_tid(p, helper);
 	if (!rc)
-		rc = klp_process_read(p, klp_cb_at(r, offsetof(struct klp_rt_cb, removing)), &removing, sizeof(removing), e);
+		rc = klp_process_read(p, klp_cb_at(r, offsetof(struct klp_rt_cb, removing)), &removing,
+				      sizeof(removing), e);
 	r->removing = removing != 0;
 	return rc;
 }
 
-/* A thread that is in klp's code, or on a chain of klp's frames: nobody else blocks the C library's own signals for long. */
+/* A thread that is in klp's code, or on a chain of klp's frames: nobody else blocks the C library's own signals for
+ * long. */
 static bool klp_somebody_borrowed(const struct klp_process *p)
 {
 	struct klp_error ignored = KLP_ERROR_INIT;
@@ -234,14 +252,15 @@ static bool klp_somebody_borrowed(const struct klp_process *p)
 	if (klp_process_tids(p, &tid, &n, &ignored))
 		return false;
 	for (size_t i = 0; i < n && !found; i++)
-		found = !klp_task_status(p, tid[i], &info, &ignored) && info.sig_blocked == KLP_ALL_BLOCKED && strcmp(info.comm, "klp-helper");
+		found = !klp_task_status(p, tid[i], &info, &ignored) && info.sig_blocked == KLP_ALL_BLOCKED &&
+			strcmp(info.comm, "klp-helper");
 	free(tid);
 	return found;
 }
 
 /*
- * A tool was killed while it took the core out: the thread that it borrowed for the munmap may be under way. Waits until the core is gone (1) or
- * until nobody has been under way for a while (0), so that the core may be used again.
+ * A tool was killed while it took the core out: the thread that it borrowed for the munmap may be under way. Waits
+ * until the core is gone (1) or until nobody has been under way for a while (0), so that the core may be used again.
  */
 static int klp_core_leaving(struct klp_process *p, const struct klp_remote *r)
 {
@@ -299,7 +318,8 @@ int klp_remote_find(struct klp_process *p, struct klp_remote *r, struct klp_erro
 	return 0;
 }
 
-/* A core that a killed tool mapped and did not finish: right shape, all zero or klp's magic in the image, no control block yet. */
+/* A core that a killed tool mapped and did not finish: right shape, all zero or klp's magic in the image, no control
+ * block yet. */
 static uint64_t klp_core_unfinished(struct klp_process *p)
 {
 	static const char zero[16];
@@ -323,9 +343,15 @@ static uint64_t klp_core_place(struct klp_process *p, struct klp_error *e)
 	const struct klp_object *o = NULL;
 	struct klp_gap_map *map;
 	struct klp_gap_query q = {
-		.count = p->map_count, .brk_start = p->brk_start, .brk_end = p->brk_end, .size = KLP_CORE_SIZE, .reach = KLP_NEAR_REACH,
-		.page = 4096, .min_addr = 65536, .max_addr = 0x7ffffffff000ull,
-		.stack_guard = p->stack_limit == UINT64_MAX ? 1ull << 30 : p->stack_limit + (1ull << 20),
+	    .count = p->map_count,
+	    .brk_start = p->brk_start,
+	    .brk_end = p->brk_end,
+	    .size = KLP_CORE_SIZE,
+	    .reach = KLP_NEAR_REACH,
+	    .page = 4096,
+	    .min_addr = 65536,
+	    .max_addr = 0x7ffffffff000ull,
+	    .stack_guard = p->stack_limit == UINT64_MAX ? 1ull << 30 : p->stack_limit + (1ull << 20),
 	};
 	uint64_t at;
 
@@ -365,7 +391,8 @@ static const char *klp_core_limit(const struct klp_process *p)
 			pages = 0;
 		fclose(f);
 	}
-	if (!prlimit(p->pid, RLIMIT_AS, NULL, &as) && as.rlim_cur != RLIM_INFINITY && pages * 4096 + KLP_CORE_SIZE + (1u << 20) > as.rlim_cur)
+	if (!prlimit(p->pid, RLIMIT_AS, NULL, &as) && as.rlim_cur != RLIM_INFINITY &&
+	    pages * 4096 + KLP_CORE_SIZE + (1u << 20) > as.rlim_cur)
 		return "its address space limit (RLIMIT_AS) leaves no room";
 	return NULL;
 }
@@ -378,18 +405,21 @@ static void klp_core_half_unmap(struct klp_remote *r, uint64_t at, unsigned wait
 	struct klp_error ignored = KLP_ERROR_INIT;
 	struct klp_borrowed who;
 
-	if (m && m->start == at && m->end == at + KLP_RT_TEXT_SIZE && m->prot == (PROT_READ | PROT_EXEC) && !m->inode && !*m->path)
+	if (m && m->start == at && m->end == at + KLP_RT_TEXT_SIZE && m->prot == (PROT_READ | PROT_EXEC) && !m->inode &&
+	    !*m->path)
 		klp_borrow_calls(r, &call, 1, wait_ms, &who, &ignored);
 }
 
-static int klp_core_map(struct klp_remote *r, uint64_t at, unsigned wait_ms, struct klp_borrowed *who, struct klp_error *e)
+static int klp_core_map(struct klp_remote *r, uint64_t at, unsigned wait_ms, struct klp_borrowed *who,
+			struct klp_error *e)
 {
 	const uint64_t flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
-	/* Alone in its process a thread registers for the core sync in microseconds; among others that takes a grace period, and is the helper's. */
+	/* Alone in its process a thread registers for the core sync in microseconds; among others that takes a grace
+	 * period, and is the helper's. */
 	const struct klp_borrow_call call[3] = {
-		{SYS_mmap, {at, KLP_RT_TEXT_SIZE, PROT_READ | PROT_EXEC, flags, ~0ull, 0}},
-		{SYS_mmap, {at + KLP_RT_TEXT_SIZE, KLP_CB_SIZE, PROT_READ | PROT_WRITE, flags, ~0ull, 0}},
-		{SYS_membarrier, {KLP_SYNC_CORE_REGISTER, 0}},
+	    {SYS_mmap, {at, KLP_RT_TEXT_SIZE, PROT_READ | PROT_EXEC, flags, ~0ull, 0}},
+	    {SYS_mmap, {at + KLP_RT_TEXT_SIZE, KLP_CB_SIZE, PROT_READ | PROT_WRITE, flags, ~0ull, 0}},
+	    {SYS_membarrier, {KLP_SYNC_CORE_REGISTER, 0}},
 	};
 	const char *limit = klp_core_limit(r->p);
 	pid_t *tid = NULL;
@@ -410,11 +440,13 @@ static int klp_core_map(struct klp_remote *r, uint64_t at, unsigned wait_ms, str
 		struct klp_error ignored = KLP_ERROR_INIT;
 		char probe[16];
 
-		if (!klp_process_read(r->p, at, probe, 16, &ignored) && !klp_process_read(r->p, at + KLP_RT_TEXT_SIZE, probe, 16, &ignored)) {
+		if (!klp_process_read(r->p, at, probe, 16, &ignored) &&
+		    !klp_process_read(r->p, at + KLP_RT_TEXT_SIZE, probe, 16, &ignored)) {
 			rc = klp_process_refresh(r->p, e);
 			/* Somebody else may have mapped there at the same moment. */
 			if (!rc && klp_core_unfinished(r->p) != at)
-				rc = klp_fail(e, EAGAIN, KLP_NO_ROOM, "process %d took the room that was meant for klp: try again", r->p->pid);
+				rc = klp_fail(e, EAGAIN, KLP_NO_ROOM,
+					      "process %d took the room that was meant for klp: try again", r->p->pid);
 			return rc;
 		}
 		klp_remote_pause(KLP_POLL_NS);
@@ -425,7 +457,8 @@ static int klp_core_map(struct klp_remote *r, uint64_t at, unsigned wait_ms, str
 		return rc;
 	klp_core_half_unmap(r, at, wait_ms);
 	return klp_fail(e, ENOMEM, KLP_NO_ROOM,
-			"mmap in process %d did not succeed: no memory (overcommit), a limit, or a security module that forbids anonymous executable memory",
+			"mmap in process %d did not succeed: no memory (overcommit), a limit, or a security module "
+			"that forbids anonymous executable memory",
 			r->p->pid);
 }
 
@@ -450,18 +483,18 @@ static int klp_image_write(struct klp_remote *r, struct klp_error *e)
 	r->hdr = *hdr;
 	rc = klp_process_write_text(r->p, r->image + 16, copy + 16, len - 16, e);
 	if (rc == -EIO || rc == -EPERM || rc == -EACCES) {
-		/* A hardened kernel demands a tracer: seize a thread for as long as this takes, without stopping it. */
-		pid_t tid = r->p->live_tid;
+		/*
+		 * A hardened kernel (proc_mem.force_override=ptrace) demands a tracer of the thread whose file is
+		 * written: that one is stopped for as long as this takes, and its call repaired like after any stop.
+		 */
+		struct klp_stop st;
+		int stopped = klp_stop_begin(r, r->p->live_tid, &st, e);
 
-		if (!ptrace(PTRACE_SEIZE, tid, NULL, NULL)) {
-			int status;
-
+		if (stopped > 0) {
 			rc = klp_process_write_text(r->p, r->image + 16, copy + 16, len - 16, e);
 			if (!rc)
 				rc = klp_process_write_text(r->p, r->image, copy, 16, e);
-			ptrace(PTRACE_INTERRUPT, tid, NULL, NULL);
-			waitpid(tid, &status, __WALL);
-			ptrace(PTRACE_DETACH, tid, NULL, NULL);
+			klp_stop_end(&st, false);
 		}
 	} else if (!rc) {
 		rc = klp_process_write_text(r->p, r->image, copy, 16, e); /* magic last */
@@ -471,8 +504,9 @@ static int klp_image_write(struct klp_remote *r, struct klp_error *e)
 }
 
 /*
- * Where the C library keeps a thread's tid in its control block, so that dispatch need not ask the kernel. glibc: 16 bytes before the robust
- * list's head, which the kernel tells of every thread; believed only if it holds for all threads that exist.
+ * Where the C library keeps a thread's tid in its control block, so that dispatch need not ask the kernel. glibc: 16
+ * bytes before the robust list's head, which the kernel tells of every thread; believed only if it holds for all
+ * threads that exist.
  */
 static int32_t klp_tid_offset(struct klp_remote *r, const struct klp_borrowed *who)
 {
@@ -515,7 +549,8 @@ static int32_t klp_tid_offset(struct klp_remote *r, const struct klp_borrowed *w
 static int klp_cb_init(struct klp_remote *r, const struct klp_borrowed *who, struct klp_error *e)
 {
 	size_t len = offsetof(struct klp_rt_cb, maps);
-	struct klp_rt_cb *cb = calloc(1, sizeof(*cb)); /* only its head is written: the rest is zero in a fresh mapping */
+	struct klp_rt_cb *cb =
+	    calloc(1, sizeof(*cb)); /* only its head is written: the rest is zero in a fresh mapping */
 	int rc;
 
 	if (!cb)
@@ -538,7 +573,9 @@ static int klp_cb_init(struct klp_remote *r, const struct klp_borrowed *who, str
 /* A fork's child: the block is a copy of its parent's. */
 static int klp_cb_adopt(struct klp_remote *r, struct klp_error *e)
 {
-	struct { uint32_t pid; } self = {(uint32_t)r->p->ns_pid};
+	struct {
+		uint32_t pid;
+	} self = {(uint32_t)r->p->ns_pid};
 	const struct klp_rt_borrow nobody = {0};
 	uint32_t none = 0;
 	uint64_t start = r->p->start_time, unregistered = 0;
@@ -546,15 +583,18 @@ static int klp_cb_adopt(struct klp_remote *r, struct klp_error *e)
 	int rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, helper_tid)), &none, sizeof(none), e);
 
 	if (!rc)
-		rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, borrow_result)), &none, sizeof(none), e);
+		rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, borrow_result)), &none,
+				       sizeof(none), e);
 	if (!rc)
-		rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, borrow)), &nobody, sizeof(nobody), e);
+		rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, borrow)), &nobody, sizeof(nobody),
+				       e);
 	if (!rc)
 		rc = klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, done)), &same, 1, e);
 	if (!rc)
 		rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, request)), &same, 1, e);
 	if (!rc)
-		rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, sync_registered)), &unregistered, 8, e);
+		rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, sync_registered)), &unregistered,
+				       8, e);
 	if (!rc)
 		rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, pid)), &self, sizeof(self), e);
 	if (!rc)
@@ -563,8 +603,9 @@ static int klp_cb_adopt(struct klp_remote *r, struct klp_error *e)
 }
 
 /*
- * The signal that wakes the helper. It waits for it, so it would take one away that is sent to the whole process: it must be one that the program
- * ignores by default, neither catches nor blocks. 0: there is none, and the helper looks for requests every millisecond.
+ * The signal that wakes the helper. It waits for it, so it would take one away that is sent to the whole process: it
+ * must be one that the program ignores by default, neither catches nor blocks. 0: there is none, and the helper looks
+ * for requests every millisecond.
  */
 static uint32_t klp_wake_signal(const struct klp_remote *r)
 {
@@ -615,23 +656,28 @@ static int klp_helper_start(struct klp_remote *r, unsigned wait_ms, struct klp_e
 	for (;;) {
 		rc = klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, borrow_result)), &result, 4, e);
 		if (!rc)
-			rc = klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, helper_tid)), &helper, 4, e);
+			rc =
+			    klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, helper_tid)), &helper, 4, e);
 		if (rc)
 			return rc;
 		if (result < 0)
-			return klp_fail(e, -result, KLP_NO_ROOM, "clone in process %d failed: %s (RLIMIT_NPROC, pids cgroup?)", r->p->pid, strerror(-result));
+			return klp_fail(e, -result, KLP_NO_ROOM,
+					"clone in process %d failed: %s (RLIMIT_NPROC, pids cgroup?)", r->p->pid,
+					strerror(-result));
 		r->helper = helper ? klp_outer_tid(r->p, helper) : 0;
 		if (r->helper)
 			return 0;
 		if (klp_remote_now() > until)
-			return klp_fail(e, ETIMEDOUT, KLP_HELPER, "the helper in process %d does not answer", r->p->pid);
+			return klp_fail(e, ETIMEDOUT, KLP_HELPER, "the helper in process %d does not answer",
+					r->p->pid);
 		klp_remote_pause(KLP_POLL_NS);
 	}
 }
 
 static int klp_removing_set(struct klp_remote *r, uint32_t removing, struct klp_error *e)
 {
-	int rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, removing)), &removing, sizeof(removing), e);
+	int rc =
+	    klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, removing)), &removing, sizeof(removing), e);
 
 	if (!rc)
 		r->removing = removing != 0;
@@ -645,8 +691,8 @@ int klp_remote_start(struct klp_remote *r, unsigned wait_ms, struct klp_error *e
 	int rc;
 
 	prctl(PR_SET_TIMERSLACK, 1000); /* short waits are short */
-	mlockall(MCL_CURRENT); /* stop windows take no page fault; not permitted to everybody */
-	if (r->image && r->removing) { /* nobody is under way any more (klp_remote_find) */
+	mlockall(MCL_CURRENT);          /* stop windows take no page fault; not permitted to everybody */
+	if (r->image && r->removing) {  /* nobody is under way any more (klp_remote_find) */
 		rc = klp_removing_set(r, 0, e);
 		if (rc)
 			return rc;
@@ -731,7 +777,8 @@ static int klp_request_wait(struct klp_remote *r, uint8_t request, struct klp_er
 			}
 		}
 		if (klp_remote_now() > until)
-			return klp_fail(e, ETIMEDOUT, KLP_HELPER, "the helper in process %d does not answer", r->p->pid);
+			return klp_fail(e, ETIMEDOUT, KLP_HELPER, "the helper in process %d does not answer",
+					r->p->pid);
 	}
 }
 
@@ -740,7 +787,9 @@ static void klp_helper_wake(const struct klp_remote *r)
 	struct klp_error ignored = KLP_ERROR_INIT;
 	uint32_t wake = 0;
 
-	if (!klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, reserved[0])), &wake, sizeof(wake), &ignored) && wake && wake < 64)
+	if (!klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, reserved[0])), &wake, sizeof(wake),
+			      &ignored) &&
+	    wake && wake < 64)
 		syscall(SYS_tgkill, r->p->pid, r->helper, (int)wake);
 }
 
@@ -777,14 +826,17 @@ int klp_remote_run(struct klp_remote *r, struct klp_rt_op *ops, size_t count, st
 	for (size_t i = 0; i < count; i++)
 		ops[i].result = 0;
 	if (!rc)
-		rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, ops)), ops, count * sizeof(*ops), e);
+		rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, ops)), ops, count * sizeof(*ops),
+				       e);
 	if (!rc)
 		rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, op_count)), &n, sizeof(n), e);
 	if (!rc)
 		rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, request)), &request, 1, e);
-	/* Behind the request: a helper that leaves looks for one after it has taken its tid away (pairs with klp/runtime/helper.c). */
+	/* Behind the request: a helper that leaves looks for one after it has taken its tid away (pairs with
+	 * klp/runtime/helper.c). */
 	if (!rc)
-		rc = klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, helper_tid)), &helper, sizeof(helper), e);
+		rc = klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, helper_tid)), &helper,
+				      sizeof(helper), e);
 	if (rc)
 		return rc;
 	if (!helper || !r->helper) {
@@ -800,8 +852,9 @@ int klp_remote_run(struct klp_remote *r, struct klp_rt_op *ops, size_t count, st
 	rc = klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, ops)), ops, count * sizeof(*ops), e);
 	for (size_t i = 0; i < count && !rc; i++)
 		if (ops[i].result < 0 && ops[i].code != KLP_OP_SYSCALL && ops[i].code != KLP_OP_INSERT)
-			rc = klp_fail(e, (int)-ops[i].result, ops[i].code == KLP_OP_MAP ? KLP_NO_ROOM : KLP_HELPER, "operation %u in process %d: %s", ops[i].code,
-				      r->p->pid, strerror((int)-ops[i].result));
+			rc = klp_fail(e, (int)-ops[i].result, ops[i].code == KLP_OP_MAP ? KLP_NO_ROOM : KLP_HELPER,
+				      "operation %u in process %d: %s", ops[i].code, r->p->pid,
+				      strerror((int)-ops[i].result));
 	return rc;
 }
 
@@ -819,7 +872,8 @@ int klp_remote_sync(struct klp_remote *r, struct klp_error *e)
 	return klp_remote_run(r, &op, 1, e);
 }
 
-int klp_remote_map(struct klp_remote *r, uint64_t addr, uint64_t size, uint32_t prot, uint32_t owner, struct klp_error *e)
+int klp_remote_map(struct klp_remote *r, uint64_t addr, uint64_t size, uint32_t prot, uint32_t owner,
+		   struct klp_error *e)
 {
 	struct klp_rt_map maps[KLP_MAX_MAPS];
 	struct klp_rt_op op = {.code = KLP_OP_MAP, .a = {addr, size, prot, 0, owner}};
@@ -851,13 +905,16 @@ static void klp_helper_release(struct klp_remote *r)
 	if (!r->helper_seized)
 		return;
 	r->helper_seized = false;
-	if (!ptrace(PTRACE_INTERRUPT, r->helper, NULL, NULL) && waitpid(r->helper, &status, __WALL) == r->helper && WIFSTOPPED(status))
+	if (!ptrace(PTRACE_INTERRUPT, r->helper, NULL, NULL) && waitpid(r->helper, &status, __WALL) == r->helper &&
+	    WIFSTOPPED(status))
 		ptrace(PTRACE_DETACH, r->helper, NULL, NULL);
 }
 
 int klp_remote_write_text(struct klp_remote *r, uint64_t addr, const void *buf, size_t len, struct klp_error *e)
 {
-	int rc = klp_process_write_text(r->p, addr, buf, len, e);
+	int rc = klp_process_write_text(r->p, addr, buf, len, e), fd;
+	char path[64];
+	ssize_t n;
 
 	if (rc != -EIO && rc != -EPERM && rc != -EACCES)
 		return rc;
@@ -865,7 +922,17 @@ int klp_remote_write_text(struct klp_remote *r, uint64_t addr, const void *buf, 
 	if (!r->helper || ptrace(PTRACE_SEIZE, r->helper, NULL, NULL))
 		return rc;
 	r->helper_seized = true;
-	rc = klp_process_write_text(r->p, addr, buf, len, e);
+	/* The file of the thread that is seized: the kernel asks whose it is. */
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/mem", r->p->pid, r->helper);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd >= 0) {
+		n = pwrite(fd, buf, len, (off_t)addr);
+		rc = n >= 0 && (size_t)n == len ? 0
+						: klp_fail(e, n < 0 ? errno : EFAULT, KLP_PERMISSION,
+							   "writing %zu bytes of text in process %d: %s", len,
+							   r->p->pid, strerror(n < 0 ? errno : EFAULT));
+		close(fd);
+	}
 	klp_helper_release(r);
 	return rc;
 }

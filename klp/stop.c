@@ -12,14 +12,14 @@
 
 #include "klp/callclass.h"
 
-#define KLP_STOP_WAIT_NS   20000000ull /* a thread that does not stop by then (D state, vfork) is let go */
-#define KLP_ERESTARTSYS    512
+#define KLP_STOP_WAIT_NS 20000000ull /* a thread that does not stop by then (D state, vfork) is let go */
+#define KLP_ERESTARTSYS 512
 #define KLP_ERESTARTNOHAND 514
 #define KLP_ERESTART_RESTARTBLOCK 516
-#define KLP_STOP_EVENT     128 /* PTRACE_EVENT_STOP */
-#define KLP_HOME_NS        1000000000ull /* a borrowed thread that is not at home by then is let go where it is */
-#define KLP_HOME_LOOK_NS   2000000ull    /* between two looks at a thread that does not wait in its call again */
-#define KLP_SCHED_DEADLINE 6   /* SCHED_DEADLINE */
+#define KLP_STOP_EVENT 128          /* PTRACE_EVENT_STOP */
+#define KLP_HOME_NS 1000000000ull   /* a borrowed thread that is not at home by then is let go where it is */
+#define KLP_HOME_LOOK_NS 2000000ull /* between two looks at a thread that does not wait in its call again */
+#define KLP_SCHED_DEADLINE 6        /* SCHED_DEADLINE */
 
 static uint64_t klp_stop_now(void)
 {
@@ -60,7 +60,8 @@ static void klp_stop_hurry(struct klp_stop *st, bool on)
 		param.sched_priority = 1;
 		/* A tool that has real time already keeps its own. */
 		if (st->old_policy >= 0 && (st->old_policy & ~SCHED_RESET_ON_FORK) != SCHED_FIFO &&
-		    (st->old_policy & ~SCHED_RESET_ON_FORK) != SCHED_RR && (st->old_policy & ~SCHED_RESET_ON_FORK) != KLP_SCHED_DEADLINE &&
+		    (st->old_policy & ~SCHED_RESET_ON_FORK) != SCHED_RR &&
+		    (st->old_policy & ~SCHED_RESET_ON_FORK) != KLP_SCHED_DEADLINE &&
 		    !sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &param))
 			return;
 		st->old_policy = -1; /* nothing to put back */
@@ -73,7 +74,8 @@ static void klp_stop_hurry(struct klp_stop *st, bool on)
 	klp_stop_signals(st, false);
 }
 
-/* Waits for the stop, at most KLP_STOP_WAIT_NS. Returns the wait status, 0 if it has none yet, -1 if the thread is gone. */
+/* Waits for the stop, at most KLP_STOP_WAIT_NS. Returns the wait status, 0 if it has none yet, -1 if the thread is
+ * gone. */
 static int klp_stop_wait(pid_t tid, uint64_t until)
 {
 	int status = 0;
@@ -98,8 +100,8 @@ static int klp_stop_wait(pid_t tid, uint64_t until)
 }
 
 /*
- * It stops some day (uninterruptible sleep, vfork, a contended mmap): the answer must come at once then, so we stay with it. Meanwhile the tool can be
- * interrupted: if that ends it, the thread was never stopped.
+ * It stops some day (uninterruptible sleep, vfork, a contended mmap): the answer must come at once then, so we stay
+ * with it. Meanwhile the tool can be interrupted: if that ends it, the thread was never stopped.
  */
 static int klp_stop_wait_long(struct klp_stop *st)
 {
@@ -136,7 +138,8 @@ int klp_stop_begin(struct klp_remote *r, pid_t tid, struct klp_stop *st, struct 
 	if (ptrace(PTRACE_SEIZE, tid, NULL, NULL)) {
 		if (errno == ESRCH)
 			return 0;
-		return klp_fail(e, errno, errno == EPERM ? KLP_TRACED : KLP_PERMISSION, "thread %d cannot be seized: %s", tid, strerror(errno));
+		return klp_fail(e, errno, errno == EPERM ? KLP_TRACED : KLP_PERMISSION,
+				"thread %d cannot be seized: %s", tid, strerror(errno));
 	}
 	klp_stop_hurry(st, true);
 	st->began_ns = klp_stop_now();
@@ -151,7 +154,8 @@ int klp_stop_begin(struct klp_remote *r, pid_t tid, struct klp_stop *st, struct 
 		goto gone;
 	}
 	if ((long)st->regs.orig_rax >= 0) {
-		const uint64_t arg[6] = {st->regs.rdi, st->regs.rsi, st->regs.rdx, st->regs.r10, st->regs.r8, st->regs.r9};
+		const uint64_t arg[6] = {st->regs.rdi, st->regs.rsi, st->regs.rdx,
+					 st->regs.r10, st->regs.r8,  st->regs.r9};
 		long result = (long)st->regs.rax;
 
 		st->eintr = result == -EINTR && klp_call_eintr_restarts((long)st->regs.orig_rax, arg);
@@ -159,8 +163,8 @@ int klp_stop_begin(struct klp_remote *r, pid_t tid, struct klp_stop *st, struct 
 	}
 	if (status >> 16 != KLP_STOP_EVENT || WSTOPSIG(status) != SIGTRAP) {
 		/*
-		 * A signal on its way goes on; a group stop is armed again by the detach. A signal that would be ignored wakes a traced
-		 * thread too, and so may have ended its call: that is repaired like any other.
+		 * A signal on its way goes on; a group stop is armed again by the detach. A signal that would be
+		 * ignored wakes a traced thread too, and so may have ended its call: that is repaired like any other.
 		 */
 		klp_stop_repair(st);
 		ptrace(PTRACE_DETACH, tid, NULL, (void *)(long)(status >> 16 ? 0 : WSTOPSIG(status)));
@@ -193,8 +197,9 @@ void klp_stop_end(struct klp_stop *st, bool regs_changed)
 
 static bool klp_stop_in_chain(const struct klp_stop_chain *c, const struct user_regs_struct *r)
 {
-	return r->rsp >= c->stack[0] && r->rsp < c->stack[1] && ((r->rip >= c->code[0][0] && r->rip < c->code[0][1]) ||
-								(r->rip >= c->code[1][0] && r->rip < c->code[1][1]));
+	return r->rsp >= c->stack[0] && r->rsp < c->stack[1] &&
+	       ((r->rip >= c->code[0][0] && r->rip < c->code[0][1]) ||
+		(r->rip >= c->code[1][0] && r->rip < c->code[1][1]));
 }
 
 /* At home, about to issue its call again: the kernel did not restart it, so it would not end it for a signal either. */
@@ -203,8 +208,10 @@ static bool klp_stop_before_call(const struct klp_stop *st, const struct user_re
 	return now->rsp == st->regs.rsp && now->rip == st->regs.rip - 2 && (long)now->orig_rax < 0;
 }
 
-/* The borrowed thread has stopped, at a signal or because it was asked to. true: it is at home and was let go; false: it is still on its way. */
-static bool klp_stop_at_home(struct klp_stop *st, int status, const struct user_regs_struct *resume, const struct klp_stop_chain *chain)
+/* The borrowed thread has stopped, at a signal or because it was asked to. true: it is at home and was let go; false:
+ * it is still on its way. */
+static bool klp_stop_at_home(struct klp_stop *st, int status, const struct user_regs_struct *resume,
+			     const struct klp_stop_chain *chain)
 {
 	struct user_regs_struct now;
 	bool event = status >> 16 != 0;
@@ -217,7 +224,8 @@ static bool klp_stop_at_home(struct klp_stop *st, int status, const struct user_
 	}
 	if (klp_stop_before_call(st, &now)) {
 		now = *resume;
-		/* rt_sigreturn took away what -ERESTART_RESTARTBLOCK needs; the call is issued again with what is left of its timeout. */
+		/* rt_sigreturn took away what -ERESTART_RESTARTBLOCK needs; the call is issued again with what is left
+		 * of its timeout. */
 		if (st->eintr || (long)now.rax == -KLP_ERESTART_RESTARTBLOCK)
 			now.rax = (unsigned long long)-KLP_ERESTARTNOHAND;
 		ptrace(PTRACE_SETREGS, st->tid, NULL, &now);
@@ -239,10 +247,12 @@ static bool klp_stop_waits_again(const struct klp_stop *st)
 	struct klp_error ignored = KLP_ERROR_INIT;
 	struct klp_task_syscall s;
 
-	return !klp_task_syscall(st->r->p, st->tid, &s, &ignored) && !s.running && s.nr >= 0 && s.sp == st->regs.rsp && s.pc == st->regs.rip;
+	return !klp_task_syscall(st->r->p, st->tid, &s, &ignored) && !s.running && s.nr >= 0 && s.sp == st->regs.rsp &&
+	       s.pc == st->regs.rip;
 }
 
-void klp_stop_end_at_home(struct klp_stop *st, const struct user_regs_struct *resume, const struct klp_stop_chain *chain)
+void klp_stop_end_at_home(struct klp_stop *st, const struct user_regs_struct *resume,
+			  const struct klp_stop_chain *chain)
 {
 	uint64_t until, look;
 	bool home = false;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One thread stopped for the shortest time (invariant P3). Between klp_stop_begin and klp_stop_end the engine does no I/O, cannot be stopped by job control
- * and runs SCHED_FIFO where permitted.
+ * One thread stopped for the shortest time (invariant P3). Between klp_stop_begin and klp_stop_end the engine does no
+ * I/O, cannot be stopped by job control and runs SCHED_FIFO where permitted.
  */
 #ifndef KLP_STOP_H
 #define KLP_STOP_H
@@ -16,28 +16,32 @@ struct klp_stop {
 	pid_t tid;
 	uint64_t began_ns;
 	struct user_regs_struct regs;
-	bool in_call;           /* the stop interrupted a system call that would be restarted, or fails with EINTR */
-	bool eintr;             /* its result is -EINTR of the whitelist: to be repaired */
-	uint64_t mask;          /* signal mask */
+	bool in_call;  /* the stop interrupted a system call that would be restarted, or fails with EINTR */
+	bool eintr;    /* its result is -EINTR of the whitelist: to be repaired */
+	uint64_t mask; /* signal mask */
 	uint64_t old_signals;
 	int old_policy, old_priority; /* of the tool itself */
 };
 
-/* 1: stopped; 0: it could not be stopped now, nothing has changed (a signal is being delivered, a group stop, it does not answer); -errno. */
+/* 1: stopped; 0: it could not be stopped now, nothing has changed (a signal is being delivered, a group stop, it does
+ * not answer); -errno. */
 int klp_stop_begin(struct klp_remote *r, pid_t tid, struct klp_stop *st, struct klp_error *e);
-/* Lets it go on. regs_changed: the caller has set its registers; else the restart of an interrupted call is repaired. */
+/* Lets it go on. regs_changed: the caller has set its registers; else the restart of an interrupted call is repaired.
+ */
 void klp_stop_end(struct klp_stop *st, bool regs_changed);
 /* Where a borrowed thread is as long as it is not at home. */
 struct klp_stop_chain {
-	uint64_t code[2][2];   /* ranges of the program counter */
-	uint64_t stack[2];     /* and of the stack pointer */
+	uint64_t code[2][2]; /* ranges of the program counter */
+	uint64_t stack[2];   /* and of the stack pointer */
 };
 /*
- * The same for a borrowed thread, whose registers the caller has set. The tool stays its tracer until it is home. If a signal came meanwhile, the call
- * that the stop interrupted is handed back to the kernel with the registers `resume`, so that the signal ends it as it would have (hazard A2); else the
- * thread waits in its call again, and is let go. No system call stops: a tracer's death in one of those kills (SIGTRAP). A tool that dies here leaves
- * a thread that goes home by itself.
+ * The same for a borrowed thread, whose registers the caller has set. The tool stays its tracer until it is home. If a
+ * signal came meanwhile, the call that the stop interrupted is handed back to the kernel with the registers `resume`,
+ * so that the signal ends it as it would have (hazard A2); else the thread waits in its call again, and is let go. No
+ * system call stops: a tracer's death in one of those kills (SIGTRAP). A tool that dies here leaves a thread that goes
+ * home by itself.
  */
-void klp_stop_end_at_home(struct klp_stop *st, const struct user_regs_struct *resume, const struct klp_stop_chain *chain);
+void klp_stop_end_at_home(struct klp_stop *st, const struct user_regs_struct *resume,
+			  const struct klp_stop_chain *chain);
 
 #endif

@@ -13,9 +13,9 @@
 
 #include "klp/process.h"
 
-#define PF_IO_WORKER_   0x00000010u /* include/linux/sched.h; in stat since Linux 5.12 */
+#define PF_IO_WORKER_ 0x00000010u /* include/linux/sched.h; in stat since Linux 5.12 */
 #define PF_USER_WORKER_ 0x00004000u
-#define PF_KTHREAD_     0x00200000u
+#define PF_KTHREAD_ 0x00200000u
 
 static int klp_task_file(const struct klp_process *p, pid_t tid, const char *name, char *buf, size_t len)
 {
@@ -39,7 +39,9 @@ static int klp_task_file(const struct klp_process *p, pid_t tid, const char *nam
 
 static int klp_task_fail(struct klp_error *e, int rc, const struct klp_process *p, pid_t tid, const char *name)
 {
-	enum klp_reason reason = rc == -ENOENT || rc == -ESRCH ? KLP_NO_PROCESS : rc == -EACCES || rc == -EPERM ? KLP_PERMISSION : KLP_IO;
+	enum klp_reason reason = rc == -ENOENT || rc == -ESRCH   ? KLP_NO_PROCESS
+				 : rc == -EACCES || rc == -EPERM ? KLP_PERMISSION
+								 : KLP_IO;
 
 	return klp_fail(e, -rc, reason, "/proc/%d/task/%d/%s: %s", p->pid, tid, name, strerror(-rc));
 }
@@ -95,7 +97,8 @@ int klp_task_status(const struct klp_process *p, pid_t tid, struct klp_task_info
 	if ((at = klp_status_field(text, "\nnonvoluntary_ctxt_switches:")))
 		i->switches_involuntary = strtoull(at, NULL, 10);
 	if ((at = klp_status_field(text, "\nx86_Thread_features:")))
-		i->shadow_stack = strncmp(at, "\tshstk", 6) == 0 || (strchr(at, '\n') && memmem(at, (size_t)(strchr(at, '\n') - at), "shstk", 5));
+		i->shadow_stack = strncmp(at, "\tshstk", 6) == 0 ||
+				  (strchr(at, '\n') && memmem(at, (size_t)(strchr(at, '\n') - at), "shstk", 5));
 	return 0;
 }
 
@@ -138,7 +141,9 @@ static int klp_syscall_parse(const char *text, struct klp_task_syscall *s)
 		s->nr = -1;
 		return 0;
 	}
-	n = sscanf(text, "%ld 0x%" SCNx64 " 0x%" SCNx64 " 0x%" SCNx64 " 0x%" SCNx64 " 0x%" SCNx64 " 0x%" SCNx64 " 0x%" SCNx64 " 0x%" SCNx64,
+	n = sscanf(text,
+		   "%ld 0x%" SCNx64 " 0x%" SCNx64 " 0x%" SCNx64 " 0x%" SCNx64 " 0x%" SCNx64 " 0x%" SCNx64 " 0x%" SCNx64
+		   " 0x%" SCNx64,
 		   &s->nr, &s->arg[0], &s->arg[1], &s->arg[2], &s->arg[3], &s->arg[4], &s->arg[5], &s->sp, &s->pc);
 	if (n == 9)
 		return 0;
@@ -235,7 +240,8 @@ int klp_process_tids(const struct klp_process *p, pid_t **tids, size_t *count, s
 	size_t n;
 	int rc = klp_tids_once(p, tids, count, e);
 
-	/* A directory of threads that are born and die may skip one: two passes must agree. Bounded, for a process that never rests. */
+	/* A directory of threads that are born and die may skip one: two passes must agree. Bounded, for a process that
+	 * never rests. */
 	for (unsigned pass = 0; !rc && pass < 100; pass++) {
 		bool same;
 

@@ -1,23 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The transient helper: a thread of klp's own in the target, with all signals blocked, its own stack, no TLS and raw system calls. It executes
- * requests of the engine in order and to their end, whatever happens to the engine meanwhile, and leaves when it hears nothing for a while.
+ * The transient helper: a thread of klp's own in the target, with all signals blocked, its own stack, no TLS and raw
+ * system calls. It executes requests of the engine in order and to their end, whatever happens to the engine meanwhile,
+ * and leaves when it hears nothing for a while.
  */
 #include "klp/runtime/rt.h"
 #include "syscall.h"
 
 #pragma GCC poison malloc calloc realloc free printf fprintf memcpy memset errno
 
-#define NR_prctl          157
-#define PR_SET_NAME       15
+#define NR_prctl 157
+#define PR_SET_NAME 15
 #define MAP_PRIVATE_ANON_NOREPLACE 0x104022ull /* MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE */
-#define SYNC_CORE          32u /* MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE */
+#define SYNC_CORE 32u                          /* MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE */
 #define SYNC_CORE_REGISTER 64u
-#define EPERM_  1
+#define EPERM_ 1
 #define EINVAL_ 22
 #define ENOSPC_ 28
-#define WAIT_NS   100000000ull
-#define LOOK_NS   1000000ull
+#define WAIT_NS 100000000ull
+#define LOOK_NS 1000000ull
 #define IDLE_WAITS 20u /* of WAIT_NS without a request: 2 s */
 
 void klp_rt_helper(struct klp_rt_cb *cb);
@@ -81,7 +82,8 @@ static int64_t insert(struct klp_rt_cb *cb, uint32_t tid, uint32_t state)
 		uint64_t found = 0;
 
 		/* By one store: the thread may look for its entry at this moment. */
-		if (__atomic_compare_exchange_n((uint64_t *)e, &found, KLP_THREAD_CLAIM(tid, state), 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		if (__atomic_compare_exchange_n((uint64_t *)e, &found, KLP_THREAD_CLAIM(tid, state), 0,
+						__ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
 			return i;
 		if ((uint32_t)found == tid)
 			return i;
@@ -140,7 +142,8 @@ static void leave(struct klp_rt_cb *cb)
 static int run(struct klp_rt_cb *cb)
 {
 	uint32_t count = __atomic_load_n(&cb->op_count, __ATOMIC_RELAXED), i;
-	uint8_t request = __atomic_load_n(&cb->request, __ATOMIC_ACQUIRE); /* pairs with the engine's order: ops, count, request */
+	uint8_t request =
+	    __atomic_load_n(&cb->request, __ATOMIC_ACQUIRE); /* pairs with the engine's order: ops, count, request */
 	int last = 0;
 
 	if (count > KLP_MAX_OPS)
@@ -186,8 +189,8 @@ __attribute__((noreturn)) void klp_rt_helper(struct klp_rt_cb *cb)
 		}
 		if (idle++ == idle_max) {
 			leave(cb);
-			/* A request that came before the engine could see the 0 is still ours (its pair: the engine looks at helper_tid
-			 * behind its store of `request`). */
+			/* A request that came before the engine could see the 0 is still ours (its pair: the engine
+			 * looks at helper_tid behind its store of `request`). */
 			if (__atomic_load_n(&cb->request, __ATOMIC_SEQ_CST) == cb->done)
 				break;
 			__atomic_store_n(&cb->helper_tid, (uint32_t)klp_syscall0(KLP_NR_gettid), __ATOMIC_SEQ_CST);

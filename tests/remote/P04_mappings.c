@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * P04, P06 and W^X: during cycles no mapping is ever writable and executable, all others keep their protection, and the parent, which waits for stops and
- * continues too, sees none of its child. P37: threads that only sleep are left alone or borrowed between two sleeps.
+ * P04, P06 and W^X: during cycles no mapping is ever writable and executable, all others keep their protection, and the
+ * parent, which waits for stops and continues too, sees none of its child. P37: threads that only sleep are left alone
+ * or borrowed between two sleeps.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -82,7 +83,8 @@ static void watched(struct tool_result *r)
 	info.si_pid = 0;
 	if (!waitid(P_PID, (id_t)pid, &info, WSTOPPED | WCONTINUED | WEXITED | WNOHANG) && info.si_pid)
 		seen++;
-	check(!r->rc && r->cycles == count, "cycle %u: %s %s", r->cycles, klp_reason_name(r->error.reason), r->error.text);
+	check(!r->rc && r->cycles == count, "cycle %u: %s %s", r->cycles, klp_reason_name(r->error.reason),
+	      r->error.text);
 	check(!wx, "%u lines of %u looks were writable and executable", wx, reads);
 	check(!seen, "the parent saw %u changes of its child", seen);
 	check(child_signals == 1, "%d SIGCHLD, of which the tool's end is one", (int)child_signals);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * P05, P37: a thread blocked in each call. First all of them in one process, then each alone in a process whose only thread it is, so that
- * the tool must borrow that one or refuse. Untimed calls must not return before they are released; timed ones are neither early nor later
- * than in a control run without a tool.
+ * P05, P37: a thread blocked in each call. First all of them in one process, then each alone in a process whose only
+ * thread it is, so that the tool must borrow that one or refuse. Untimed calls must not return before they are
+ * released; timed ones are neither early nor later than in a control run without a tool.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -30,10 +30,10 @@
 
 #include "common.h"
 
-#define TIMED_MS   300u
-#define LATE_NS    100000000ull /* a timeout that began anew would be late by up to TIMED_MS */
-#define EARLY_NS   1000000ull   /* select, poll and epoll_wait count milliseconds */
-#define CALLS_MAX  40u
+#define TIMED_MS 300u
+#define LATE_NS 100000000ull /* a timeout that began anew would be late by up to TIMED_MS */
+#define EARLY_NS 1000000ull  /* select, poll and epoll_wait count milliseconds */
+#define CALLS_MAX 40u
 
 struct slot {
 	atomic_uint rounds, wrong, eintr, early;
@@ -105,7 +105,10 @@ static void by_semop(struct slot *s)
 
 static void by_msg(struct slot *s)
 {
-	struct { long type; char text[4]; } m = {1, "abc"};
+	struct {
+		long type;
+		char text[4];
+	} m = {1, "abc"};
 
 	check(!msgsnd(s->sysv, &m, 4, 0), "msgsnd: %s", strerror(errno));
 }
@@ -233,7 +236,10 @@ static int call_semop(struct slot *s)
 
 static int call_msgrcv(struct slot *s)
 {
-	struct { long type; char text[8]; } m;
+	struct {
+		long type;
+		char text[8];
+	} m;
 
 	return msgrcv(s->sysv, &m, 8, 0, 0) == 4 && !memcmp(m.text, "abc", 4) ? 0 : -1;
 }
@@ -422,36 +428,36 @@ static int timed_accept(struct slot *s)
 }
 
 static const struct call calls[] = {
-	{"read", false, call_read, by_pipe, 0},
-	{"recv", false, call_recv, by_pair, 0},
-	{"recvmsg", false, call_recvmsg, by_pair, 0},
-	{"accept", false, call_accept, by_connect, 0},
-	{"epoll_wait", false, call_epoll, by_pipe, 0},
-	{"poll", false, call_poll, by_pipe, 0},
-	{"ppoll", false, call_ppoll, by_pipe, 0},
-	{"select", false, call_select, by_pipe, 0},
-	{"futex", false, call_futex, by_futex, 0},
-	{"pthread_cond_wait", false, call_cond, by_cond, 0},
-	{"sem_wait", false, call_sem, by_sem, 0},
-	{"semop", false, call_semop, by_semop, 0},
-	{"msgrcv", false, call_msgrcv, by_msg, 0},
-	{"wait4", false, call_wait4, by_kill, 0},
-	{"io_uring_enter", false, call_uring, by_pipe, 0},
-	{"epoll_wait timed", true, timed_epoll, by_nothing, 1},
-	{"poll timed", true, timed_poll, by_nothing, 1},
-	{"ppoll timed", true, timed_ppoll, by_nothing, 0},
-	{"select timed", true, timed_select, by_nothing, 0},
-	{"nanosleep", true, timed_nanosleep, by_nothing, 0},
-	{"clock_nanosleep relative", true, timed_clock_rel, by_nothing, 0},
-	{"clock_nanosleep absolute", true, timed_clock_abs, by_nothing, 0},
-	{"futex timed", true, timed_futex, by_nothing, 0},
-	{"pthread_cond_timedwait", true, timed_cond, by_nothing, 0},
-	{"sem_timedwait", true, timed_sem, by_nothing, 0},
-	{"sigtimedwait", true, timed_sigtimedwait, by_nothing, 0},
-	{"semtimedop", true, timed_semtimedop, by_nothing, 0},
-	{"recv SO_RCVTIMEO", true, timed_recv, by_nothing, 0},
-	{"read SO_RCVTIMEO", true, timed_socket_read, by_nothing, 0},
-	{"accept SO_RCVTIMEO", true, timed_accept, by_nothing, 0},
+    {"read", false, call_read, by_pipe, 0},
+    {"recv", false, call_recv, by_pair, 0},
+    {"recvmsg", false, call_recvmsg, by_pair, 0},
+    {"accept", false, call_accept, by_connect, 0},
+    {"epoll_wait", false, call_epoll, by_pipe, 0},
+    {"poll", false, call_poll, by_pipe, 0},
+    {"ppoll", false, call_ppoll, by_pipe, 0},
+    {"select", false, call_select, by_pipe, 0},
+    {"futex", false, call_futex, by_futex, 0},
+    {"pthread_cond_wait", false, call_cond, by_cond, 0},
+    {"sem_wait", false, call_sem, by_sem, 0},
+    {"semop", false, call_semop, by_semop, 0},
+    {"msgrcv", false, call_msgrcv, by_msg, 0},
+    {"wait4", false, call_wait4, by_kill, 0},
+    {"io_uring_enter", false, call_uring, by_pipe, 0},
+    {"epoll_wait timed", true, timed_epoll, by_nothing, 1},
+    {"poll timed", true, timed_poll, by_nothing, 1},
+    {"ppoll timed", true, timed_ppoll, by_nothing, 0},
+    {"select timed", true, timed_select, by_nothing, 0},
+    {"nanosleep", true, timed_nanosleep, by_nothing, 0},
+    {"clock_nanosleep relative", true, timed_clock_rel, by_nothing, 0},
+    {"clock_nanosleep absolute", true, timed_clock_abs, by_nothing, 0},
+    {"futex timed", true, timed_futex, by_nothing, 0},
+    {"pthread_cond_timedwait", true, timed_cond, by_nothing, 0},
+    {"sem_timedwait", true, timed_sem, by_nothing, 0},
+    {"sigtimedwait", true, timed_sigtimedwait, by_nothing, 0},
+    {"semtimedop", true, timed_semtimedop, by_nothing, 0},
+    {"recv SO_RCVTIMEO", true, timed_recv, by_nothing, 0},
+    {"read SO_RCVTIMEO", true, timed_socket_read, by_nothing, 0},
+    {"accept SO_RCVTIMEO", true, timed_accept, by_nothing, 0},
 };
 #define CALLS (sizeof(calls) / sizeof(calls[0]))
 _Static_assert(CALLS <= CALLS_MAX, "a slot for each");
@@ -580,8 +586,8 @@ static void target_end(pid_t pid, size_t first, size_t count)
 		got = waitpid(pid, &status, WNOHANG);
 		sleep_ms(5);
 	}
-	check(got == pid && WIFEXITED(status) && !WEXITSTATUS(status), "the target with %s: %s, status %x", calls[first].name,
-	      got ? "ended" : "did not end", (unsigned)status);
+	check(got == pid && WIFEXITED(status) && !WEXITSTATUS(status), "the target with %s: %s, status %x",
+	      calls[first].name, got ? "ended" : "did not end", (unsigned)status);
 	if (!got)
 		finish(pid);
 	for (size_t i = first; i < first + count; i++)
@@ -592,10 +598,11 @@ static void verdict(size_t i, const char *how, uint64_t control_late)
 {
 	const struct slot *s = &slots[i];
 
-	check(!s->eintr && !s->wrong && !s->early, "%s %s: %u EINTR, %u wrong (%ld, errno %d), %u early of %u", calls[i].name, how,
-	      s->eintr, s->wrong, s->last_result, s->last_errno, s->early, s->rounds);
-	check(!calls[i].timed || s->late_ns <= control_late + LATE_NS, "%s %s: late by %lu us, the control run by %lu us",
-	      calls[i].name, how, s->late_ns / 1000, control_late / 1000);
+	check(!s->eintr && !s->wrong && !s->early, "%s %s: %u EINTR, %u wrong (%ld, errno %d), %u early of %u",
+	      calls[i].name, how, s->eintr, s->wrong, s->last_result, s->last_errno, s->early, s->rounds);
+	check(!calls[i].timed || s->late_ns <= control_late + LATE_NS,
+	      "%s %s: late by %lu us, the control run by %lu us", calls[i].name, how, s->late_ns / 1000,
+	      control_late / 1000);
 	check(s->rounds, "%s %s: never returned", calls[i].name, how);
 }
 
@@ -619,12 +626,13 @@ int main(int argc, char **argv)
 		}
 		pid = target_start(0, CALLS);
 		tool_cycles(pid, together, 5000, false, r);
-		check(!r->rc && r->cycles == together, "all calls: cycle %u: %s %s", r->cycles, klp_reason_name(r->error.reason), r->error.text);
+		check(!r->rc && r->cycles == together, "all calls: cycle %u: %s %s", r->cycles,
+		      klp_reason_name(r->error.reason), r->error.text);
 		target_end(pid, 0, CALLS);
 		for (size_t i = 0; i < CALLS; i++)
 			verdict(i, "together", late[i]);
-		printf("together: %u cycles, %u stops, longest %lu us, %lu early returns\n", r->cycles, r->stops, r->longest_stop_ns / 1000,
-		       r->early_returns);
+		printf("together: %u cycles, %u stops, longest %lu us, %lu early returns\n", r->cycles, r->stops,
+		       r->longest_stop_ns / 1000, r->early_returns);
 	}
 	for (size_t i = 0; i < CALLS; i++) {
 		if (only && strcmp(only, calls[i].name))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Targets that must be refused with a reason, or be changed without harm: P08 seccomp, P13 traced, P14 exited main thread, P17 zombie, P18 no permission,
- * P38 small stacks, P43 stopped, P46 limits, kernel threads, no such process.
+ * Targets that must be refused with a reason, or be changed without harm: P08 seccomp, P13 traced, P14 exited main
+ * thread, P17 zombie, P18 no permission, P38 small stacks, P43 stopped, P46 limits, kernel threads, no such process.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -23,8 +23,8 @@
 #include "common.h"
 
 #define SMALL_STACK 16384u
-#define SMALL_ALT   4096u
-#define NOBODY      65534u
+#define SMALL_ALT 4096u
+#define NOBODY 65534u
 
 static int ask[2], answer[2];
 static atomic_uint *ready;
@@ -88,8 +88,8 @@ static void expect(const char *name, pid_t pid, enum klp_reason want, struct too
 
 	tool_cycles(pid, want ? 2 : 20, 300, false, r);
 	if (want)
-		check(r->rc && r->error.reason == want && *r->error.text, "%s: %d %s %s instead of %s", name, r->rc, klp_reason_name(r->error.reason),
-		      r->error.text, klp_reason_name(want));
+		check(r->rc && r->error.reason == want && *r->error.text, "%s: %d %s %s instead of %s", name, r->rc,
+		      klp_reason_name(r->error.reason), r->error.text, klp_reason_name(want));
 	else
 		check(!r->rc, "%s: cycle %u: %s %s", name, r->cycles, klp_reason_name(r->error.reason), r->error.text);
 	check(!waitpid(pid, &status, WNOHANG), "%s: the target ended with status %x", name, (unsigned)status);
@@ -199,7 +199,8 @@ static void *small(void *arg)
 	return NULL;
 }
 
-/* Every thread but the main one is on 16 KiB with a guard page, and a page of pattern on the other side; the main one sleeps. */
+/* Every thread but the main one is on 16 KiB with a guard page, and a page of pattern on the other side; the main one
+ * sleeps. */
 static void small_stacks(void)
 {
 	size_t stride = SMALL_STACK + 2 * 4096;
@@ -257,24 +258,29 @@ static void alternate(void)
 static void refused_open(const char *name, pid_t pid, enum klp_reason want, struct tool_result *r)
 {
 	tool_cycles(pid, 1, 300, false, r);
-	check(r->rc && r->error.reason == want, "%s: %d %s %s", name, r->rc, klp_reason_name(r->error.reason), r->error.text);
+	check(r->rc && r->error.reason == want, "%s: %d %s %s", name, r->rc, klp_reason_name(r->error.reason),
+	      r->error.text);
 	printf("%s: %s %s\n", name, klp_reason_name(r->error.reason), r->error.text);
 }
 
 int main(void)
 {
-	const struct { const char *name; void (*prepare)(void); enum klp_reason want; } simple[] = {
-		{"seccomp kills mmap", filter_mmap, KLP_SECCOMP},
-		{"seccomp kills clone", filter_clone, KLP_SECCOMP},
-		{"seccomp kills membarrier", filter_membarrier, KLP_SECCOMP},
-		{"seccomp errno for membarrier", filter_errno, KLP_SECCOMP},
-		{"seccomp kills rt_sigpending", filter_sigreturn, KLP_SECCOMP},
-		{"seccomp allows", filter_none, KLP_OK},
-		{"RLIMIT_AS", limit_as, KLP_NO_ROOM},
-		{"RLIMIT_NPROC", limit_nproc, KLP_NO_ROOM},
-		{"exited main thread", exit_main, KLP_OK},
-		{"16 KiB stacks", small_stacks, KLP_NO_BORROW},
-		{"alternate stack", alternate, KLP_NO_BORROW},
+	const struct {
+		const char *name;
+		void (*prepare)(void);
+		enum klp_reason want;
+	} simple[] = {
+	    {"seccomp kills mmap", filter_mmap, KLP_SECCOMP},
+	    {"seccomp kills clone", filter_clone, KLP_SECCOMP},
+	    {"seccomp kills membarrier", filter_membarrier, KLP_SECCOMP},
+	    {"seccomp errno for membarrier", filter_errno, KLP_SECCOMP},
+	    {"seccomp kills rt_sigpending", filter_sigreturn, KLP_SECCOMP},
+	    {"seccomp allows", filter_none, KLP_OK},
+	    {"RLIMIT_AS", limit_as, KLP_NO_ROOM},
+	    {"RLIMIT_NPROC", limit_nproc, KLP_NO_ROOM},
+	    {"exited main thread", exit_main, KLP_OK},
+	    {"16 KiB stacks", small_stacks, KLP_NO_BORROW},
+	    {"alternate stack", alternate, KLP_NO_BORROW},
 	};
 	struct tool_result *r = shared(sizeof(*r));
 	pid_t pid, other;
@@ -321,8 +327,8 @@ int main(void)
 		_exit(0);
 	}
 	waitpid(other, &status, 0);
-	check(WIFEXITED(status) && !WEXITSTATUS(status) && r->rc && r->error.reason == KLP_PERMISSION, "unprivileged: %d %s %s", r->rc,
-	      klp_reason_name(r->error.reason), r->error.text);
+	check(WIFEXITED(status) && !WEXITSTATUS(status) && r->rc && r->error.reason == KLP_PERMISSION,
+	      "unprivileged: %d %s %s", r->rc, klp_reason_name(r->error.reason), r->error.text);
 	printf("unprivileged: %s %s\n", klp_reason_name(r->error.reason), r->error.text);
 	check(answers(), "unprivileged: no answer");
 	target_end(pid);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* P11: kill -9 of the tool at any instant: the target lives, no thread keeps blocked signals, it answers, and the next tool leaves it as it was. */
+/* P11: kill -9 of the tool at any instant: the target lives, no thread keeps blocked signals, it answers, and the next
+ * tool leaves it as it was. */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -122,7 +123,8 @@ static void campaign(unsigned threads, unsigned count)
 		kill(tool, SIGKILL);
 		waitpid(tool, &status, 0);
 		finished += WIFEXITED(status);
-		check(!WIFEXITED(status) || !r->rc, "round %u: %s %s", i, klp_reason_name(r->error.reason), r->error.text);
+		check(!WIFEXITED(status) || !r->rc, "round %u: %s %s", i, klp_reason_name(r->error.reason),
+		      r->error.text);
 		if (waitpid(pid, &status, WNOHANG)) {
 			check(false, "round %u: the target ended with status %x", i, (unsigned)status);
 			return;
@@ -134,7 +136,8 @@ static void campaign(unsigned threads, unsigned count)
 		}
 		if (i % 10 == 9) {
 			tool_cycles(pid, 1, 5000, false, r);
-			check(!r->rc, "round %u, the next tool: %s %s", i, klp_reason_name(r->error.reason), r->error.text);
+			check(!r->rc, "round %u, the next tool: %s %s", i, klp_reason_name(r->error.reason),
+			      r->error.text);
 		}
 	}
 	tool_cycles(pid, 1, 5000, false, r);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * P35: signals at random moments of borrow cycles. A flag loop around epoll_wait(-1) always sees its EINTR, also with one thread only; a handler
- * with SA_RESTART and an ignored signal never cause one.
+ * P35: signals at random moments of borrow cycles. A flag loop around epoll_wait(-1) always sees its EINTR, also with
+ * one thread only; a handler with SA_RESTART and an ignored signal never cause one.
  */
 #include <errno.h>
 #include <signal.h>
@@ -21,9 +21,9 @@
 #define ANSWER_MS 2000u
 
 struct talk {
-	atomic_uint seen;     /* rounds of the loop that a signal ended */
-	atomic_uint handled;  /* handlers that ran */
-	atomic_uint wrong;    /* a call that returned what it may not */
+	atomic_uint seen;    /* rounds of the loop that a signal ended */
+	atomic_uint handled; /* handlers that ran */
+	atomic_uint wrong;   /* a call that returned what it may not */
 	atomic_int result;
 };
 
@@ -43,7 +43,8 @@ static void on_timer(int sig)
 	atomic_fetch_add(&talk->handled, 1);
 }
 
-/* while (!quit) epoll_wait(-1): the quit flag is set by a handler without SA_RESTART; it sleeps on for ever if its EINTR is lost. */
+/* while (!quit) epoll_wait(-1): the quit flag is set by a handler without SA_RESTART; it sleeps on for ever if its
+ * EINTR is lost. */
 static void flag_loop(void)
 {
 	struct sigaction sa = {.sa_handler = on_signal};
@@ -161,8 +162,8 @@ static void tool_end(pid_t tool, struct tool_result *r, atomic_int *stop)
 
 	atomic_store(stop, 1);
 	waitpid(tool, &status, 0);
-	check(WIFEXITED(status) && !WEXITSTATUS(status), "the tool: status %x, %s %s", (unsigned)status, klp_reason_name(r->error.reason),
-	      r->error.text);
+	check(WIFEXITED(status) && !WEXITSTATUS(status), "the tool: status %x, %s %s", (unsigned)status,
+	      klp_reason_name(r->error.reason), r->error.text);
 }
 
 static pid_t target(void (*loop)(void))
@@ -203,7 +204,8 @@ static void flags(const char *name, void (*loop)(void), unsigned count, struct t
 	}
 	tool_end(tool, r, stop);
 	check(!talk->wrong, "%s: %u calls ended without a signal (%d)", name, talk->wrong, talk->result);
-	printf("%s: %u signals, %u cycles, %u stops, longest %lu us\n", name, count, r->cycles, r->stops, r->longest_stop_ns / 1000);
+	printf("%s: %u signals, %u cycles, %u stops, longest %lu us\n", name, count, r->cycles, r->stops,
+	       r->longest_stop_ns / 1000);
 	finish(pid);
 }
 
@@ -213,8 +215,8 @@ static void restart_loop_(void)
 	restart_loop(quiet_fd);
 }
 
-static void quiet(const char *name, void (*loop)(void), const int *signals, bool handled, unsigned count, struct tool_result *r,
-		  atomic_int *stop)
+static void quiet(const char *name, void (*loop)(void), const int *signals, bool handled, unsigned count,
+		  struct tool_result *r, atomic_int *stop)
 {
 	pid_t pid = target(loop), tool = tool_forever(pid, r, stop);
 	unsigned sent = 0;
@@ -228,11 +230,13 @@ static void quiet(const char *name, void (*loop)(void), const int *signals, bool
 		sent++;
 		while (handled && atomic_load(&talk->handled) == before && now_ns() < until)
 			random_pause(200);
-		check(!handled || talk->handled == before + 1, "%s: signal %u: %u handlers ran", name, i, talk->handled - before);
+		check(!handled || talk->handled == before + 1, "%s: signal %u: %u handlers ran", name, i,
+		      talk->handled - before);
 	}
 	tool_end(tool, r, stop);
 	check(!talk->wrong, "%s: %u calls ended (%d)", name, talk->wrong, talk->result);
-	printf("%s: %u signals, %u cycles, %u stops, longest %lu us\n", name, sent, r->cycles, r->stops, r->longest_stop_ns / 1000);
+	printf("%s: %u signals, %u cycles, %u stops, longest %lu us\n", name, sent, r->cycles, r->stops,
+	       r->longest_stop_ns / 1000);
 	finish(pid);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What all tests of the way into a target share: a tool in a process of its own, targets that end with the test, checks. */
+/* What all tests of the way into a target share: a tool in a process of its own, targets that end with the test,
+ * checks. */
 #ifndef KLP_TESTS_REMOTE_COMMON_H
 #define KLP_TESTS_REMOTE_COMMON_H
 

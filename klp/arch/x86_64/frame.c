@@ -5,7 +5,8 @@
  *	  0	pretcode: the restorer
  *	  8	uc_flags  16 uc_link  24 uc_stack {sp, flags, size}  48 sigcontext  304 uc_sigmask
  *	312	siginfo (128 bytes, not read by rt_sigreturn)
- *	448	extended state, aligned to 64, as xsave writes it, with the FP_XSTATE magics that make the kernel restore all of it
+ *	448	extended state, aligned to 64, as xsave writes it, with the FP_XSTATE magics that make the kernel
+ *restore all of it
  *
  * uc_stack.ss_flags is invalid on purpose: the kernel then leaves the alternate stack alone.
  */
@@ -19,20 +20,20 @@
 #include <sys/ptrace.h>
 #include <sys/uio.h>
 
-#define FRAME_UC        8u
+#define FRAME_UC 8u
 #define FRAME_STACK_FLAGS 32u
-#define FRAME_CONTEXT   48u
-#define FRAME_MASK      304u
-#define FRAME_XSTATE    448u
+#define FRAME_CONTEXT 48u
+#define FRAME_MASK 304u
+#define FRAME_XSTATE 448u
 #define CONTEXT_FPSTATE 184u /* in sigcontext */
-#define XSTATE_SW       464u /* sw_reserved in the legacy area */
-#define XSTATE_MAX      12288u
-#define MAGIC1          0x46505853u
-#define MAGIC2          0x46505845u
-#define UC_FLAGS        7u   /* UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS */
+#define XSTATE_SW 464u       /* sw_reserved in the legacy area */
+#define XSTATE_MAX 12288u
+#define MAGIC1 0x46505853u
+#define MAGIC2 0x46505845u
+#define UC_FLAGS 7u /* UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS */
 #define BAD_STACK_FLAGS 0x40000000u
-#define TEXT_CHUNK      65536u
-#define RSEQ_CONFIG     0x420f /* PTRACE_GET_RSEQ_CONFIGURATION */
+#define TEXT_CHUNK 65536u
+#define RSEQ_CONFIG 0x420f /* PTRACE_GET_RSEQ_CONFIGURATION */
 
 static int xstate_get(pid_t tid, uint8_t *buf, size_t *len)
 {
@@ -62,9 +63,10 @@ static void put64(uint8_t *at, uint64_t v)
 	memcpy(at, &v, 8);
 }
 
-int klp_frame_build_bare(const struct user_regs_struct *r, uint64_t mask, uint64_t restorer, uint64_t at, uint8_t *out, size_t len)
+int klp_frame_build_bare(const struct user_regs_struct *r, uint64_t mask, uint64_t restorer, uint64_t at, uint8_t *out,
+			 size_t len)
 {
-	const uint64_t context[18] = {r->r8,  r->r9,  r->r10, r->r11, r->r12, r->r13, r->r14, r->r15,    r->rdi,
+	const uint64_t context[18] = {r->r8,  r->r9,  r->r10, r->r11, r->r12, r->r13, r->r14, r->r15, r->rdi,
 				      r->rsi, r->rbp, r->rbx, r->rdx, r->rax, r->rcx, r->rsp, r->rip, r->eflags};
 	uint16_t selectors[4] = {(uint16_t)r->cs, (uint16_t)r->gs, (uint16_t)r->fs, (uint16_t)r->ss};
 
@@ -81,7 +83,8 @@ int klp_frame_build_bare(const struct user_regs_struct *r, uint64_t mask, uint64
 	return 0;
 }
 
-int klp_frame_build(pid_t tid, const struct user_regs_struct *regs, uint64_t mask, uint64_t restorer, uint64_t at, uint8_t *out, size_t len)
+int klp_frame_build(pid_t tid, const struct user_regs_struct *regs, uint64_t mask, uint64_t restorer, uint64_t at,
+		    uint8_t *out, size_t len)
 {
 	uint32_t magic = MAGIC1, end = MAGIC2, size, extended;
 	uint8_t buf[XSTATE_MAX];
@@ -160,14 +163,18 @@ int klp_frame_gadgets(const struct klp_process *p, uint64_t *gadget, uint64_t *r
 	if (!*restorer)
 		*restorer = text_find(p, back_short, sizeof(back_short));
 	if (!*gadget || !*restorer)
-		return klp_fail(e, ENOTSUP, KLP_NO_BORROW, "process %d has no '%s' in its text, which a borrowed thread would need", p->pid,
+		return klp_fail(e, ENOTSUP, KLP_NO_BORROW,
+				"process %d has no '%s' in its text, which a borrowed thread would need", p->pid,
 				*gadget ? "rt_sigreturn" : "syscall; ret");
 	return 0;
 }
 
 bool klp_frame_in_rseq(pid_t tid, const struct klp_process *p)
 {
-	struct { uint64_t abi; uint32_t size, signature, flags, pad; } conf;
+	struct {
+		uint64_t abi;
+		uint32_t size, signature, flags, pad;
+	} conf;
 	struct klp_error ignored = KLP_ERROR_INIT;
 	uint64_t section = 1;
 
