@@ -55,8 +55,17 @@ static bool klp_stack_has_room(const struct klp_process *p, uint64_t sp, uint64_
 
 	if (!m || (m->prot & (PROT_READ | PROT_WRITE | PROT_EXEC)) != (PROT_READ | PROT_WRITE) || m->shared)
 		return false;
-	if (strcmp(m->path, "[stack]") && !(tp >= m->start && tp < m->end))
+	/*
+	 * Its own stack ends below its thread control block, the main thread's below the program's arguments. A thread
+	 * control block on the heap (the main thread of a static program) says nothing: an alternate stack or a
+	 * coroutine's may be there too.
+	 */
+	if (!strcmp(m->path, "[stack]")) {
+		if (p->start_stack && sp > p->start_stack)
+			return false;
+	} else if (!strcmp(m->path, "[heap]") || tp < m->start || tp >= m->end || sp >= tp) {
 		return false;
+	}
 	below = klp_process_mapping(p, sp - KLP_RED_ZONE - need - KLP_STACK_ROOM);
 	return below == m;
 }

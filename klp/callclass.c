@@ -130,3 +130,25 @@ bool klp_call_eintr_restarts(long nr, const uint64_t arg[6])
 		return false;
 	}
 }
+
+bool klp_call_ended_early(long nr, const uint64_t arg[6], long result)
+{
+	if (result == -EINTR)
+		return true;
+	switch (nr) {
+	case SYS_write:
+	case SYS_pwrite64:
+	case SYS_sendto:
+		return result > 0 && (uint64_t)result < arg[2];
+	case SYS_sendfile:
+		return result > 0 && (uint64_t)result < arg[3];
+	case SYS_splice:
+		return result > 0 && (uint64_t)result < arg[4];
+	case SYS_getrandom:
+		return result > 0 && (uint64_t)result < arg[1];
+	case SYS_recvfrom:
+		return (arg[3] & KLP_MSG_WAITALL) && result > 0 && (uint64_t)result < arg[2];
+	default:
+		return false;
+	}
+}

@@ -23,4 +23,8 @@ struct klp_call klp_call_classify(const struct klp_process *p, const struct klp_
 /* Calls that fail with EINTR after any interruption, and that may be issued again: the whitelist of P2. */
 bool klp_call_eintr_restarts(long nr, const uint64_t arg[6]);
 
+/* What a stop found in a thread's registers may be the work of the stop: EINTR of a call that is not repaired, a
+ * transfer cut short. */
+bool klp_call_ended_early(long nr, const uint64_t arg[6], long result);
+
 #endif

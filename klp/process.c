@@ -219,6 +219,9 @@ void klp_process_close(struct klp_process *p)
 int klp_process_check(struct klp_process *p, struct klp_error *e)
 {
 	pid_t *tid = NULL;
+	unsigned filters = 0;
+	bool first = true;
+	int seccomp = 0;
 	size_t n = 0;
 	int rc = klp_process_tids(p, &tid, &n, e);
 
@@ -228,7 +231,18 @@ int klp_process_check(struct klp_process *p, struct klp_error *e)
 
 		if (klp_task_status(p, tid[i], &info, &ignored))
 			continue;
-		if (info.tracer)
+		/* The one thread that is borrowed has its filters evaluated; dispatch makes system calls on all of
+		 * them. */
+		if (first) {
+			seccomp = info.seccomp;
+			filters = info.seccomp_filters;
+			first = false;
+		}
+		if (!klp_task_is_kernel_made(&info) && info.state != 'Z' &&
+		    (info.seccomp != seccomp || info.seccomp_filters != filters))
+			rc = klp_fail(e, EPERM, KLP_SECCOMP, "the threads of process %d have different seccomp filters",
+				      p->pid);
+		else if (info.tracer)
 			rc = klp_fail(e, EBUSY, KLP_TRACED, "thread %d of process %d is traced by %d", tid[i], p->pid,
 				      info.tracer);
 		else if (info.state == 'T')

@@ -102,7 +102,8 @@ struct klp_task_info {
 	uint64_t switches_voluntary, switches_involuntary;
 	pid_t tracer, ns_tid;
 	uint64_t sig_pending, shd_pending, sig_blocked, sig_caught;
-	int seccomp;       /* 0, 1, 2 */
+	int seccomp; /* 0, 1, 2 */
+	unsigned seccomp_filters;
 	bool shadow_stack; /* x86_Thread_features has shstk */
 };
 int klp_task_info(const struct klp_process *p, pid_t tid, struct klp_task_info *i, struct klp_error *e);

@@ -128,6 +128,19 @@ static void klp_stop_repair(struct klp_stop *st)
 	ptrace(PTRACE_SETREGS, st->tid, NULL, &st->regs);
 }
 
+/* Why a thread cannot be seized. One that is exiting answers EPERM as well: that is no failure, there is nothing to
+ * stop any more. */
+static int klp_stop_refused(const struct klp_process *p, pid_t tid, int err, struct klp_error *e)
+{
+	struct klp_error ignored = KLP_ERROR_INIT;
+	struct klp_task_info info;
+
+	if (klp_task_status(p, tid, &info, &ignored) || info.state == 'Z' || info.state == 'X')
+		return 0;
+	return klp_fail(e, err, err == EPERM && info.tracer ? KLP_TRACED : KLP_PERMISSION,
+			"thread %d cannot be seized: %s", tid, strerror(err));
+}
+
 int klp_stop_begin(struct klp_remote *r, pid_t tid, struct klp_stop *st, struct klp_error *e)
 {
 	int status;
@@ -138,8 +151,7 @@ int klp_stop_begin(struct klp_remote *r, pid_t tid, struct klp_stop *st, struct 
 	if (ptrace(PTRACE_SEIZE, tid, NULL, NULL)) {
 		if (errno == ESRCH)
 			return 0;
-		return klp_fail(e, errno, errno == EPERM ? KLP_TRACED : KLP_PERMISSION,
-				"thread %d cannot be seized: %s", tid, strerror(errno));
+		return klp_stop_refused(r->p, tid, errno, e);
 	}
 	klp_stop_hurry(st, true);
 	st->began_ns = klp_stop_now();
@@ -159,6 +171,8 @@ int klp_stop_begin(struct klp_remote *r, pid_t tid, struct klp_stop *st, struct 
 		long result = (long)st->regs.rax;
 
 		st->eintr = result == -EINTR && klp_call_eintr_restarts((long)st->regs.orig_rax, arg);
+		if (!st->eintr && klp_call_ended_early((long)st->regs.orig_rax, arg, result))
+			r->early_returns++; /* nothing can undo it: it is reported */
 		st->in_call = st->eintr || (result <= -KLP_ERESTARTSYS && result >= -KLP_ERESTART_RESTARTBLOCK);
 	}
 	if (status >> 16 != KLP_STOP_EVENT || WSTOPSIG(status) != SIGTRAP) {

@@ -90,6 +90,8 @@ int klp_task_status(const struct klp_process *p, pid_t tid, struct klp_task_info
 		i->sig_blocked = strtoull(at, NULL, 16);
 	if ((at = klp_status_field(text, "\nSigCgt:")))
 		i->sig_caught = strtoull(at, NULL, 16);
+	if ((at = klp_status_field(text, "\nSeccomp_filters:")))
+		i->seccomp_filters = (unsigned)strtoul(at, NULL, 10);
 	if ((at = klp_status_field(text, "\nSeccomp:")))
 		i->seccomp = (int)strtol(at, NULL, 10);
 	if ((at = klp_status_field(text, "\nvoluntary_ctxt_switches:")))

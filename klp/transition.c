@@ -12,29 +12,32 @@
 #include "klp/plan.h"
 #include "klp/proof.h"
 
-#define KLP_SWEEP_FIRST_NS   200000ull    /* pause before the second sweep; doubles */
-#define KLP_SWEEP_MAX_NS     20000000ull
-#define KLP_SWEEP_RUNNING_NS 6000000ull   /* the longest pause while a thread is sampled as running */
-#define KLP_RUNNING_SAMPLES  16u          /* P2: an interrupt only after so many "running" answers ... */
-#define KLP_RUNNING_SPAN_NS  100000000ull /* ... spread over this long, the last one immediately before */
-#define KLP_INTERRUPT_GAP_NS 1000000000ull/* A6: one thread is interrupted at most once a second */
+#define KLP_SWEEP_FIRST_NS 200000ull /* pause before the second sweep; doubles */
+#define KLP_SWEEP_MAX_NS 20000000ull
+#define KLP_SWEEP_RUNNING_NS 6000000ull    /* the longest pause while a thread is sampled as running */
+#define KLP_RUNNING_SAMPLES 16u            /* P2: an interrupt only after so many "running" answers ... */
+#define KLP_RUNNING_SPAN_NS 100000000ull   /* ... spread over this long, the last one immediately before */
+#define KLP_INTERRUPT_GAP_NS 1000000000ull /* A6: one thread is interrupted at most once a second */
 #define KLP_TRANSITION_MAX_SITES (KLP_MAX_OPS / 2 - 64)
 
 /* One thread of the target as this run of the tool sees it. */
 struct klp_mover {
 	pid_t tid;
 	uint32_t ns_tid;
-	uint32_t index;              /* its entry in the thread table */
+	uint32_t index; /* its entry in the thread table */
 	bool listed, moved, candidate;
-	unsigned running;            /* "running" answers in a row */
+	unsigned running; /* "running" answers in a row */
 	uint64_t running_since, interrupted_at, since;
-	uint64_t count;              /* entry count at the proof */
+	uint64_t count; /* entry count at the proof */
 	enum klp_reason reason;
 	uint64_t function;
 	char comm[64];
 };
 
-struct klp_mover_list { struct klp_mover *m; size_t count, room; };
+struct klp_mover_list {
+	struct klp_mover *m;
+	size_t count, room;
+};
 
 struct klp_run {
 	struct klp_session *s;
@@ -42,7 +45,7 @@ struct klp_run {
 	struct klp_mover_list list;
 	struct klp_proof *proof;
 	struct klp_rt_op *op;
-	struct klp_mover *looked;    /* proof 3: whom klp_transition_look looks at */
+	struct klp_mover *looked; /* proof 3: whom klp_transition_look looks at */
 };
 
 static uint64_t klp_cb_addr(const struct klp_session *s, size_t offset)
@@ -80,8 +83,8 @@ const char *klp_function_name(const struct klp_session *s, uint64_t addr, char *
 					return buf;
 				}
 			}
-			if (addr >= p->rec.text && addr - p->rec.text < p->rec.text_len && p->function[2 * k + 1] <= addr &&
-			    p->function[2 * k + 1] > best) {
+			if (addr >= p->rec.text && addr - p->rec.text < p->rec.text_len &&
+			    p->function[2 * k + 1] <= addr && p->function[2 * k + 1] > best) {
 				best = p->function[2 * k + 1];
 				snprintf(buf, len, "%s [%s]", fn->name, p->rec.name);
 			}
@@ -93,8 +96,8 @@ const char *klp_function_name(const struct klp_session *s, uint64_t addr, char *
 	return buf;
 }
 
-int klp_transition_ranges(struct klp_session *s, struct klp_patch *p, enum klp_transition_kind kind, unsigned leaving, struct klp_range **range,
-			  size_t *count, struct klp_error *e)
+int klp_transition_ranges(struct klp_session *s, struct klp_patch *p, enum klp_transition_kind kind, unsigned leaving,
+			  struct klp_range **range, size_t *count, struct klp_error *e)
 {
 	struct klp_plan plan;
 	int rc = klp_plan_make(s, p, kind, &plan, e);
@@ -118,8 +121,10 @@ int klp_transition_start(struct klp_session *s, struct klp_patch *p, enum klp_tr
 	size_t n = 0;
 	int rc = klp_plan_make(s, p, kind, &plan, e);
 
-	_Static_assert(offsetof(struct klp_rt_cb, next_generation) == offsetof(struct klp_rt_cb, next_id) + 4, "written together");
-	_Static_assert(offsetof(struct klp_rt_cb, transition_kind) == offsetof(struct klp_rt_cb, transition_patch) + 4, "written together");
+	_Static_assert(offsetof(struct klp_rt_cb, next_generation) == offsetof(struct klp_rt_cb, next_id) + 4,
+		       "written together");
+	_Static_assert(offsetof(struct klp_rt_cb, transition_kind) == offsetof(struct klp_rt_cb, transition_patch) + 4,
+		       "written together");
 	if (rc)
 		return rc;
 	if (plan.count > KLP_TRANSITION_MAX_SITES) {
@@ -135,7 +140,8 @@ int klp_transition_start(struct klp_session *s, struct klp_patch *p, enum klp_tr
 	next[1] = (generation & 0xffff) == 0xffff ? 1 : generation + 1;
 	rc = klp_session_write_cb(s, offsetof(struct klp_rt_cb, next_id), next, sizeof(next), e);
 	for (size_t i = 0; i < plan.count && !rc; i++)
-		rc = klp_process_write(&s->p, plan.site[i].armed.record + offsetof(struct klp_rt_site, pc) + (id & 1) * 16,
+		rc = klp_process_write(&s->p,
+				       plan.site[i].armed.record + offsetof(struct klp_rt_site, pc) + (id & 1) * 16,
 				       plan.site[i].pc, sizeof(plan.site[i].pc), e);
 	clock_gettime(CLOCK_REALTIME, &now);
 	since = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
@@ -152,7 +158,8 @@ int klp_transition_start(struct klp_session *s, struct klp_patch *p, enum klp_tr
 	klp_op_store(&op[n++], klp_cb_addr(s, offsetof(struct klp_rt_cb, transition)), word);
 	klp_op_sync(&op[n++]); /* S1: pairs with the re-load of the word behind the count in dispatch */
 	for (size_t i = 0; i < plan.count; i++)
-		klp_op_store(&op[n++], plan.site[i].armed.record + offsetof(struct klp_rt_site, slot), plan.site[i].armed.rt.stub);
+		klp_op_store(&op[n++], plan.site[i].armed.record + offsetof(struct klp_rt_site, slot),
+			     plan.site[i].armed.rt.stub);
 	klp_op_sync(&op[n++]); /* S2: no core goes through an old slot value any more */
 	rc = klp_remote_run(&s->r, op, n, e);
 	if (!rc) /* before the list is read again: p points into it */
@@ -183,7 +190,8 @@ int klp_transition_reverse(struct klp_session *s, struct klp_error *e)
 	if (KLP_TR_COMPLETING(word)) /* too late: it is completed first (klp_transition_run), and may be undone then */
 		return 0;
 	patching = (s->cb->transition_kind == KLP_TRANSITION_LOAD) == (target == 1);
-	klp_log(s, 0, "'%s': reversing transition from %s", p->rec.name, patching ? "unpatching to patching" : "patching to unpatching");
+	klp_log(s, 0, "'%s': reversing transition from %s", p->rec.name,
+		patching ? "unpatching to patching" : "patching to unpatching");
 	next = (s->cb->next_generation & 0xffff) == 0xffff ? 1 : s->cb->next_generation + 1;
 	word = KLP_TR(KLP_TR_ID(word), s->cb->next_generation, target, KLP_TR_SEALED(word));
 	rc = klp_session_write_cb(s, offsetof(struct klp_rt_cb, next_generation), &next, sizeof(next), e);
@@ -240,8 +248,8 @@ static int klp_mover_ns_tid(struct klp_run *run, struct klp_mover *m)
 }
 
 /*
- * A fork's child inherited the table of its parent: the thread that forked goes on in the universe that its entry, found by the
- * thread pointer, says (T2). A thread without an entry never dispatched in this transition.
+ * A fork's child inherited the table of its parent: the thread that forked goes on in the universe that its entry,
+ * found by the thread pointer, says (T2). A thread without an entry never dispatched in this transition.
  */
 static int klp_adopted_state(struct klp_session *s, pid_t tid, uint32_t *state, struct klp_error *e)
 {
@@ -348,7 +356,8 @@ static int klp_movers_list(struct klp_run *run, bool *added, struct klp_error *e
 			return rc;
 		for (size_t k = 0; k < ops; k++) {
 			if (run->op[k].result < 0 || run->op[k].result >= (int64_t)KLP_MAX_THREADS)
-				return klp_fail(e, ENOSPC, KLP_LIMIT, "the thread table of %u entries is full", KLP_MAX_THREADS);
+				return klp_fail(e, ENOSPC, KLP_LIMIT, "the thread table of %u entries is full",
+						KLP_MAX_THREADS);
 			batch[k]->index = (uint32_t)run->op[k].result;
 		}
 	}
@@ -367,7 +376,8 @@ static int klp_transition_seal(struct klp_run *run, struct klp_error *e)
 		rc = klp_movers_list(run, &added, e);
 	if (rc)
 		return rc;
-	klp_op_store(&op[0], klp_cb_addr(s, offsetof(struct klp_rt_cb, transition)), s->cb->transition | KLP_TR(0, 0, 0, 1));
+	klp_op_store(&op[0], klp_cb_addr(s, offsetof(struct klp_rt_cb, transition)),
+		     s->cb->transition | KLP_TR(0, 0, 0, 1));
 	klp_op_sync(&op[1]); /* S3 */
 	rc = klp_remote_run(&s->r, op, 2, e);
 	return rc ? rc : klp_session_read_cb(s, e);
@@ -378,8 +388,8 @@ static int klp_transition_seal(struct klp_run *run, struct klp_error *e)
 static int klp_entry_read(struct klp_run *run, const struct klp_mover *m, struct klp_rt_thread *t, struct klp_error *e)
 {
 	uint64_t at = klp_thread_addr(run->s, m->index), mark = 0;
-	/* The mark first: a dispatch that was told an older word stores the state and then takes its mark away, so a state that is read behind a mark
-	 * of 0 is final as far as that word goes. */
+	/* The mark first: a dispatch that was told an older word stores the state and then takes its mark away, so a
+	 * state that is read behind a mark of 0 is final as far as that word goes. */
 	int rc = klp_process_read(&run->s->p, at + offsetof(struct klp_rt_thread, in_sp), &mark, sizeof(mark), e);
 
 	if (!rc)
@@ -398,8 +408,8 @@ static bool klp_entry_arrived(const struct klp_session *s, const struct klp_rt_t
 	return universe == KLP_TR_TARGET(word);
 }
 
-/* Proof 3, while the thread is stopped: the verdict is stored here, for a thread that enters patched code all the time would outrun any
- * later store. */
+/* Proof 3, while the thread is stopped: the verdict is stored here, for a thread that enters patched code all the time
+ * would outrun any later store. */
 static void klp_transition_look(void *ctx, pid_t tid, const struct klp_unw_regs *regs, uint64_t thread_pointer)
 {
 	struct klp_run *run = ctx;
@@ -410,13 +420,15 @@ static void klp_transition_look(void *ctx, pid_t tid, const struct klp_unw_regs 
 	struct klp_rt_thread t;
 	uint64_t verdict;
 
-	klp_prove_registers(s, tid, regs, thread_pointer, run->plan.leave[leaving], run->plan.leave_count[leaving], run->proof);
+	klp_prove_registers(s, tid, regs, thread_pointer, run->plan.leave[leaving], run->plan.leave_count[leaving],
+			    run->proof);
 	m->reason = run->proof->verdict;
 	m->function = run->proof->function;
 	if (run->proof->verdict != KLP_OK || klp_entry_read(run, m, &t, &err))
 		return;
 	verdict = KLP_VERDICT(KLP_TR_GENERATION(s->cb->transition), t.count);
-	if (klp_process_write(&s->p, klp_thread_addr(s, m->index) + offsetof(struct klp_rt_thread, verdict), &verdict, sizeof(verdict), &err))
+	if (klp_process_write(&s->p, klp_thread_addr(s, m->index) + offsetof(struct klp_rt_thread, verdict), &verdict,
+			      sizeof(verdict), &err))
 		return;
 	m->count = t.count;
 	m->candidate = true;
@@ -486,7 +498,8 @@ static int klp_sweep_verify(struct klp_run *run, struct klp_error *e)
 			if (!m->candidate || m->moved)
 				continue;
 			batch[ops] = m;
-			klp_op_store(&run->op[ops++], klp_thread_addr(s, m->index) + offsetof(struct klp_rt_thread, verdict),
+			klp_op_store(&run->op[ops++],
+				     klp_thread_addr(s, m->index) + offsetof(struct klp_rt_thread, verdict),
 				     KLP_VERDICT(generation, m->count));
 		}
 		if (!ops)
@@ -522,7 +535,10 @@ static void klp_sweep_pending(struct klp_run *run)
 		o = json_object();
 		json_object_set_new(o, "tid", json_integer(m->tid));
 		json_object_set_new(o, "name", klp_json_text(m->comm));
-		json_object_set_new(o, "function", m->function ? klp_json_text(klp_function_name(run->s, m->function, name, sizeof(name))) : json_null());
+		json_object_set_new(o, "function",
+				    m->function
+					? klp_json_text(klp_function_name(run->s, m->function, name, sizeof(name)))
+					: json_null());
 		json_object_set_new(o, "reason", json_string(klp_reason_name(m->reason)));
 		json_object_set_new(o, "since_ms", json_integer((json_int_t)((klp_now_ns() - m->since) / 1000000)));
 		json_array_append_new(run->s->pending, o);
@@ -581,19 +597,24 @@ static int klp_transition_complete(struct klp_run *run, struct klp_error *e)
 	const char *verb = enabled ? "patching" : "unpatching";
 	uint64_t overflow;
 	size_t n = 0;
-	int rc = klp_process_read(&s->p, klp_cb_addr(s, offsetof(struct klp_rt_cb, overflow)), &overflow, sizeof(overflow), e);
+	int rc = klp_process_read(&s->p, klp_cb_addr(s, offsetof(struct klp_rt_cb, overflow)), &overflow,
+				  sizeof(overflow), e);
 
 	if (!rc && overflow)
-		return klp_fail(e, EAGAIN, KLP_PENDING, "a thread found the thread table full, so nothing can be proven: unload the patch");
+		return klp_fail(e, EAGAIN, KLP_PENDING,
+				"a thread found the thread table full, so nothing can be proven: unload the patch");
 	if (!rc)
 		rc = klp_transition_check_sites(run, e);
 	if (rc)
 		return rc;
 	klp_log(s, 0, "'%s': completing %s transition", run->plan.patch->rec.name, verb);
-	klp_op_store(&run->op[n++], klp_cb_addr(s, offsetof(struct klp_rt_cb, transition)), s->cb->transition | KLP_TR_COMPLETING_BIT);
-	klp_op_sync(&run->op[n++]); /* a child that is forked between the stores below finds the bit, and so the target universe */
+	klp_op_store(&run->op[n++], klp_cb_addr(s, offsetof(struct klp_rt_cb, transition)),
+		     s->cb->transition | KLP_TR_COMPLETING_BIT);
+	klp_op_sync(&run->op[n++]); /* a child that is forked between the stores below finds the bit, and so the target
+				       universe */
 	for (size_t i = 0; i < run->plan.count; i++)
-		klp_op_store(&run->op[n++], run->plan.site[i].armed.record + offsetof(struct klp_rt_site, slot), run->plan.site[i].pc[target]);
+		klp_op_store(&run->op[n++], run->plan.site[i].armed.record + offsetof(struct klp_rt_site, slot),
+			     run->plan.site[i].pc[target]);
 	klp_op_sync(&run->op[n++]); /* S5: nobody loads a stub from a slot any more when the word becomes 0 */
 	klp_patch_state_op(s, run->plan.patch, enabled ? KLP_PATCH_ENABLED : KLP_PATCH_DISABLED, &run->op[n++]);
 	for (size_t i = 0; run->plan.replace && enabled && i < s->patch_count; i++) {
@@ -645,7 +666,8 @@ int klp_transition_run(struct klp_session *s, struct klp_error *e)
 	bool running = false;
 	int rc = klp_run_open(&run, s, e);
 
-	/* A child that was forked while its parent's last slots were being stored: every thread of it belongs to the target already. */
+	/* A child that was forked while its parent's last slots were being stored: every thread of it belongs to the
+	 * target already. */
 	if (!rc && KLP_TR_COMPLETING(s->cb->transition)) {
 		rc = klp_transition_complete(&run, e);
 		klp_run_close(&run);
@@ -665,7 +687,8 @@ int klp_transition_run(struct klp_session *s, struct klp_error *e)
 		if (klp_now_ns() >= deadline) {
 			klp_sweep_pending(&run);
 			if (left)
-				rc = klp_fail(e, EAGAIN, KLP_PENDING, "%zu of %zu threads have not moved yet", left, run.list.count);
+				rc = klp_fail(e, EAGAIN, KLP_PENDING, "%zu of %zu threads have not moved yet", left,
+					      run.list.count);
 			break;
 		}
 		rc = 0;
@@ -686,8 +709,11 @@ int klp_transition_force(struct klp_session *s, struct klp_error *e)
 	uint32_t forced = 1;
 
 	if (!rc)
-		rc = klp_session_write_cb(s, offsetof(struct klp_rt_cb, patches) + run.plan.patch->index * sizeof(struct klp_rt_patch) +
-						     offsetof(struct klp_rt_patch, forced), &forced, sizeof(forced), e);
+		rc = klp_session_write_cb(s,
+					  offsetof(struct klp_rt_cb, patches) +
+					      run.plan.patch->index * sizeof(struct klp_rt_patch) +
+					      offsetof(struct klp_rt_patch, forced),
+					  &forced, sizeof(forced), e);
 	if (!rc)
 		rc = klp_transition_complete(&run, e);
 	klp_run_close(&run);

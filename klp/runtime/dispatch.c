@@ -10,7 +10,6 @@
 #include "klp/runtime/rt.h"
 #include "syscall.h"
 
-
 #pragma GCC poison malloc calloc realloc free printf fprintf memcpy memset errno
 
 #define DISPATCH_RETRIES 8 /* reads of {transition, slot} before the original body is taken */
@@ -85,9 +84,10 @@ static struct klp_rt_thread *find(const struct self *s)
 }
 
 /*
- * Makes an entry in the first free place, tid and state by one store: a signal handler of this thread, or the thread of an entry that the
- * helper inserts, must never find the one without the other. The helper inserts along the same probe sequence and nothing is removed while
- * a transition runs, so that both find the same place and one tid never has two entries.
+ * Makes an entry in the first free place, tid and state by one store: a signal handler of this thread, or the thread of
+ * an entry that the helper inserts, must never find the one without the other. The helper inserts along the same probe
+ * sequence and nothing is removed while a transition runs, so that both find the same place and one tid never has two
+ * entries.
  */
 static struct klp_rt_thread *claim(const struct self *s)
 {
@@ -97,8 +97,8 @@ static struct klp_rt_thread *claim(const struct self *s)
 		struct klp_rt_thread *e = &s->cb->threads[i];
 		uint64_t found = 0;
 
-		if (__atomic_compare_exchange_n((uint64_t *)e, &found, KLP_THREAD_CLAIM(s->tid, s->initial), 0, __ATOMIC_ACQ_REL,
-						__ATOMIC_ACQUIRE))
+		if (__atomic_compare_exchange_n((uint64_t *)e, &found, KLP_THREAD_CLAIM(s->tid, s->initial), 0,
+						__ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
 			return e;
 		if ((uint32_t)found == s->tid)
 			return e;
@@ -121,8 +121,8 @@ static __attribute__((noinline)) struct klp_rt_thread *enter(struct self *s, uin
 	uint32_t i;
 
 	/*
-	 * A new thread is clean: in a sealed transition it begins in the target universe. If a reversal makes that the wrong one in this moment, the
-	 * engine finds an entry that has not arrived, and proves it.
+	 * A new thread is clean: in a sealed transition it begins in the target universe. If a reversal makes that the
+	 * wrong one in this moment, the engine finds an entry that has not arrived, and proves it.
 	 */
 	s->initial = (KLP_TR_ID(tr) << 1) | (KLP_TR_SEALED(tr) ? KLP_TR_TARGET(tr) : 0);
 	if (pid == __atomic_load_n(&cb->pid, __ATOMIC_RELAXED))
@@ -181,15 +181,18 @@ static uint64_t pass(struct klp_rt_site *site, struct klp_rt_regs *regs, struct 
  *
  * The verdict says "when your entry count was n, no function being left was on your stack". The count is incremented
  * BEFORE the verdict is loaded (one locked instruction, a full barrier; its partner is the engine's membarrier between
- * the store of the verdict and its last look at the count): either the engine sees the new count, or this thread sees the verdict.
+ * the store of the verdict and its last look at the count): either the engine sees the new count, or this thread sees
+ * the verdict.
  *
- * Once the engine has seen the old count behind its barrier it takes this thread for moved, whatever enters first: this dispatch, or
- * that of a signal handler which interrupts it between its increment and its look at the verdict. `base` lets the handler's
- * dispatch apply the verdict for it: it is the count behind the outermost increment, and stays only as long as nothing but dispatch has
- * run since: a handler's dispatch that does not move the thread takes it away, because its function is then on the stack.
- * A handler's own count can never match a verdict that was given for the outer one.
+ * Once the engine has seen the old count behind its barrier it takes this thread for moved, whatever enters first: this
+ * dispatch, or that of a signal handler which interrupts it between its increment and its look at the verdict. `base`
+ * lets the handler's dispatch apply the verdict for it: it is the count behind the outermost increment, and stays only
+ * as long as nothing but dispatch has run since: a handler's dispatch that does not move the thread takes it away,
+ * because its function is then on the stack. A handler's own count can never match a verdict that was given for the
+ * outer one.
  *
- * prev: the mark of an outer dispatch, or of one that a longjmp left (then it lies below this frame, and there is none).
+ * prev: the mark of an outer dispatch, or of one that a longjmp left (then it lies below this frame, and there is
+ * none).
  *
  * Returns the transition word under which this was decided; not active: it is over.
  */
@@ -227,8 +230,8 @@ static uint64_t decide(const struct self *s, struct klp_rt_thread *e, const stru
 		/* Again: a handler may have moved the thread before base was taken away. */
 		state = __atomic_load_n(&e->state, __ATOMIC_ACQUIRE);
 		*universe = (state & ~1u) == id ? state & 1 : 0;
-		/* Every thread has been proven; a fork in the middle of the slots' last stores leaves a child that must not
-		 * fall back. */
+		/* Every thread has been proven; a fork in the middle of the slots' last stores leaves a child that must
+		 * not fall back. */
 		if (KLP_TR_COMPLETING(tr))
 			*universe = KLP_TR_TARGET(tr);
 	}

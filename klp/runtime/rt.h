@@ -8,7 +8,8 @@
  *
  *   core      [ image: r-x, KLP_RT_TEXT_SIZE ][ control block: rw-, sizeof(struct klp_rt_cb) rounded up ]
  *   arena     [ stubs: r-x ][ site records: rw- ]           one or more per patched object, near it
- *   module    [ text: r-x ][ read-only data: r-- ][ data: rw- ][ metadata (JSON): r-- ]   one per patch, near its object
+ *   module    [ text: r-x ][ read-only data: r-- ][ data: rw- ][ metadata (JSON): r-- ]   one per patch, near its
+ * object
  *
  * At least one unmapped page is kept on both sides of each, so that the kernel never merges them with others.
  *
@@ -22,19 +23,19 @@
 
 #include <stdint.h>
 
-#define KLP_RT_MAGIC      "klp-runtime-1\n\0" /* 16 bytes with its terminator, first bytes of the image; written LAST */
-#define KLP_CB_MAGIC      "klp-control-1\n\0" /* first bytes of the control block; written last */
-#define KLP_RT_TEXT_SIZE  0x4000u
+#define KLP_RT_MAGIC "klp-runtime-1\n\0" /* 16 bytes with its terminator, first bytes of the image; written LAST */
+#define KLP_CB_MAGIC "klp-control-1\n\0" /* first bytes of the control block; written last */
+#define KLP_RT_TEXT_SIZE 0x4000u
 #define KLP_RT_STACK_SIZE 0x4000u
-#define KLP_RT_FRAME_SIZE 0x4000u  /* room for one borrow frame: AMX needs ~11 KiB */
-#define KLP_MAX_THREADS   32768u   /* entries of the thread table; a power of two */
-#define KLP_MAX_PATCHES   64u
-#define KLP_MAX_ARENAS    64u
-#define KLP_MAX_MAPS      320u
-#define KLP_MAX_OPS       1024u    /* ops in one request */
-#define KLP_ARENA_SITES   256u     /* site records in one arena */
-#define KLP_STUB_SIZE     64u
-#define KLP_WAKE_SIGNAL   23       /* SIGURG; sent to the helper's tid only, which has it blocked and waits for it */
+#define KLP_RT_FRAME_SIZE 0x4000u /* room for one borrow frame: AMX needs ~11 KiB */
+#define KLP_MAX_THREADS 32768u    /* entries of the thread table; a power of two */
+#define KLP_MAX_PATCHES 64u
+#define KLP_MAX_ARENAS 64u
+#define KLP_MAX_MAPS 320u
+#define KLP_MAX_OPS 1024u    /* ops in one request */
+#define KLP_ARENA_SITES 256u /* site records in one arena */
+#define KLP_STUB_SIZE 64u
+#define KLP_WAKE_SIGNAL 23 /* SIGURG; sent to the helper's tid only, which has it blocked and waits for it */
 
 /*
  * First bytes of the image. Offsets are from the image's start. `build` identifies the layout and the code: the first
@@ -43,87 +44,88 @@
 struct klp_rt_image {
 	char magic[16];
 	uint64_t build;
-	uint32_t size;             /* bytes of the image in use */
-	uint32_t trampoline;       /* klp_rt_trampoline: stubs jump here, argument registers */
-	uint32_t trampoline_end;   /* first byte behind both trampolines and dispatch */
-	uint32_t trampoline_full;  /* the same, all registers recorded */
-	uint32_t borrow;           /* klp_rt_borrow: a borrowed thread runs this */
-	uint32_t helper;           /* klp_rt_helper: the helper's first instruction */
-	uint32_t ops_livepatch;    /* struct klp_rt_ops of the live patcher */
+	uint32_t size;            /* bytes of the image in use */
+	uint32_t trampoline;      /* klp_rt_trampoline: stubs jump here, argument registers */
+	uint32_t trampoline_end;  /* first byte behind both trampolines and dispatch */
+	uint32_t trampoline_full; /* the same, all registers recorded */
+	uint32_t borrow;          /* klp_rt_borrow: a borrowed thread runs this */
+	uint32_t helper;          /* klp_rt_helper: the helper's first instruction */
+	uint32_t ops_livepatch;   /* struct klp_rt_ops of the live patcher */
 	uint32_t reserved;
 };
 
-/* One borrow: written by E into the control block before the thread is redirected (never changed while it runs). The offsets are borrow.S's. */
+/* One borrow: written by E into the control block before the thread is redirected (never changed while it runs). The
+ * offsets are borrow.S's. */
 struct klp_rt_borrow {
-	uint64_t cb;             /* address of the control block */
+	uint64_t cb; /* address of the control block */
 	uint64_t reserved[2];
-	uint64_t frame_restart;  /* stack pointer for the rt_sigreturn that goes home as if nothing had happened */
-	uint64_t frame_eintr;    /* the same, but the interrupted call returns -EINTR (A2) */
-	uint64_t old_mask;       /* the thread's own signal mask */
-	uint64_t eintr_always;   /* 1: any handled signal makes it EINTR (calls of the -ERESTARTNOHAND class) */
-	uint64_t has_call;       /* 0: the thread was in user code; frame_restart is used whatever is pending */
-	uint64_t stack_top;      /* of the helper */
-	uint64_t result;         /* address of cb->borrow_result */
-	uint64_t scratch;        /* address of cb->borrow_scratch */
+	uint64_t frame_restart; /* stack pointer for the rt_sigreturn that goes home as if nothing had happened */
+	uint64_t frame_eintr;   /* the same, but the interrupted call returns -EINTR (A2) */
+	uint64_t old_mask;      /* the thread's own signal mask */
+	uint64_t eintr_always;  /* 1: any handled signal makes it EINTR (calls of the -ERESTARTNOHAND class) */
+	uint64_t has_call;      /* 0: the thread was in user code; frame_restart is used whatever is pending */
+	uint64_t stack_top;     /* of the helper */
+	uint64_t result;        /* address of cb->borrow_result */
+	uint64_t scratch;       /* address of cb->borrow_scratch */
 };
 
 /* The registers that the trampoline saved, as dispatch and ops see them. x86_64. */
 struct klp_rt_regs {
 	uint64_t rbp, rax, rcx, rdx, rsi, rdi, r8, r9, r10, r11;
-	uint64_t pc;       /* the saved PC: where the intercepted call goes on; dispatch rewrites it */
-	uint64_t ret;      /* the program's own return address: never changed */
+	uint64_t pc;  /* the saved PC: where the intercepted call goes on; dispatch rewrites it */
+	uint64_t ret; /* the program's own return address: never changed */
 };
 
 struct klp_rt_site;
 typedef void (*klp_rt_ops_fn)(struct klp_rt_site *site, struct klp_rt_regs *regs);
 struct klp_rt_ops {
-	uint64_t fn;       /* absolute address of a klp_rt_ops_fn; relocated by E when the image is written */
-	uint64_t flags;    /* KLP_RT_IPMODIFY */
+	uint64_t fn;    /* absolute address of a klp_rt_ops_fn; relocated by E when the image is written */
+	uint64_t flags; /* KLP_RT_IPMODIFY */
 };
 #define KLP_RT_IPMODIFY 1u
 
 /* One patched function. 128 bytes; the first word is what its prefix jumps through. */
 struct klp_rt_site {
-	uint64_t slot;         /* H  (E before the site is armed) */
-	uint64_t ops;          /* E  address of a struct klp_rt_ops, in the target */
-	uint64_t cb;           /* E  the control block */
-	uint64_t pc[4];        /* E  [(transition id & 1) * 2 + universe]; stable while that transition can still be read */
-	uint64_t entry;        /* E  address of the symbol */
-	uint64_t body;         /* E  first instruction behind the site: the original body */
-	uint64_t stub;         /* E  this site's stub */
-	uint64_t prefix;       /* E  first byte that the PLT entry occupies */
-	uint8_t used;          /* E  1 from the moment the record describes a site */
-	uint8_t layout;        /* E  enum klp_site_layout */
-	uint8_t prefix_len;    /* E  bytes of prefix_old in use */
+	uint64_t slot;   /* H  (E before the site is armed) */
+	uint64_t ops;    /* E  address of a struct klp_rt_ops, in the target */
+	uint64_t cb;     /* E  the control block */
+	uint64_t pc[4];  /* E  [(transition id & 1) * 2 + universe]; stable while that transition can still be read */
+	uint64_t entry;  /* E  address of the symbol */
+	uint64_t body;   /* E  first instruction behind the site: the original body */
+	uint64_t stub;   /* E  this site's stub */
+	uint64_t prefix; /* E  first byte that the PLT entry occupies */
+	uint8_t used;    /* E  1 from the moment the record describes a site */
+	uint8_t layout;  /* E  enum klp_site_layout */
+	uint8_t prefix_len; /* E  bytes of prefix_old in use */
 	uint8_t pad;
-	uint32_t entry_size;   /* E  the original function is [entry, entry + entry_size) */
-	uint8_t prefix_old[24];/* E  bytes of the prefix before it was written */
+	uint32_t entry_size;    /* E  the original function is [entry, entry + entry_size) */
+	uint8_t prefix_old[24]; /* E  bytes of the prefix before it was written */
 	uint64_t reserved;
 };
 _Static_assert(sizeof(struct klp_rt_site) == 128, "site record");
 
 /* First 128 bytes of an arena's rw part; the site records follow. */
 struct klp_rt_arena {
-	uint64_t stubs;        /* E */
-	uint64_t stubs_len;    /* E */
-	uint64_t trampoline;   /* E  absolute address; stubs jump through this word */
+	uint64_t stubs;      /* E */
+	uint64_t stubs_len;  /* E */
+	uint64_t trampoline; /* E  absolute address; stubs jump through this word */
 	uint64_t reserved[13];
 };
 _Static_assert(sizeof(struct klp_rt_arena) == 128, "arena header");
 
 /*
  * One thread during a transition (invariants T1, T2). An entry belongs to a tid; `tp` is bound at its first dispatch.
- * Entries are inserted by H (threads listed by the engine) or claimed by T (a thread that was born meanwhile), both with a
- * compare-and-swap of `tid` from 0; they are never moved while a transition runs.
+ * Entries are inserted by H (threads listed by the engine) or claimed by T (a thread that was born meanwhile), both
+ * with a compare-and-swap of `tid` from 0; they are never moved while a transition runs.
  */
 struct klp_rt_thread {
-	uint32_t tid;      /* T/H by CAS */
-	uint32_t state;    /* T/H  (transition id << 1) | universe; another id means universe 0 */
-	uint64_t tp;       /* T  */
-	uint64_t count;    /* T  entries into dispatch, ever; incremented before the verdict is loaded */
-	uint64_t in_sp;    /* T  not 0 while in dispatch: the frame's address; lets a longjmp out of it be recognised */
-	uint64_t verdict;  /* H, or E while the thread is stopped: see KLP_VERDICT */
-	uint64_t base;     /* T  see decide() in dispatch.c */
+	uint32_t tid;     /* T/H by CAS */
+	uint32_t state;   /* T/H  (transition id << 1) | universe; another id means universe 0 */
+	uint64_t tp;      /* T  */
+	uint64_t count;   /* T  entries into dispatch, ever; incremented before the verdict is loaded */
+	uint64_t in_sp;   /* T  not 0 while in dispatch: the frame's address; lets a longjmp out of it be recognised */
+	uint64_t verdict; /* H, or E while the thread is stopped: see KLP_VERDICT */
+	uint64_t base;    /* T  see decide() in dispatch.c */
 	uint64_t reserved[2];
 };
 _Static_assert(sizeof(struct klp_rt_thread) == 64, "thread entry");
@@ -131,111 +133,117 @@ _Static_assert(sizeof(struct klp_rt_thread) == 64, "thread entry");
 /* tid and state as the one word that claims an entry (little endian: tid first). */
 #define KLP_THREAD_CLAIM(tid, state) ((uint64_t)(uint32_t)(tid) | (uint64_t)(uint32_t)(state) << 32)
 
-/* "When your entry count was `count`, no function being left was on your stack": 16 bits generation, 48 bits count; 0 = none. */
-#define KLP_VERDICT(generation, count) (((uint64_t)(uint16_t)(generation) << 48) | ((uint64_t)(count) & 0xffffffffffffull))
+/* "When your entry count was `count`, no function being left was on your stack": 16 bits generation, 48 bits count; 0 =
+ * none. */
+#define KLP_VERDICT(generation, count) \
+	(((uint64_t)(uint16_t)(generation) << 48) | ((uint64_t)(count)&0xffffffffffffull))
 
 /*
  * The transition word (H): 0 when there is none. Universe 0 is "before", 1 is "after"; target is where threads move to
  * (a reversal flips it and takes a new generation). sealed: every thread that existed when the last site was armed has
  * an entry, so a thread without one is new and starts in the target universe.
  */
-#define KLP_TR(id, generation, target, sealed)                                                                         \
-	(((uint64_t)(uint32_t)(id) << 32) | ((uint64_t)(uint16_t)(generation) << 16) | ((uint64_t)(sealed) << 2) |     \
+#define KLP_TR(id, generation, target, sealed)                                                                     \
+	(((uint64_t)(uint32_t)(id) << 32) | ((uint64_t)(uint16_t)(generation) << 16) | ((uint64_t)(sealed) << 2) | \
 	 ((uint64_t)(target) << 1) | 1u)
-#define KLP_TR_ID(w)         ((uint32_t)((w) >> 32))
+#define KLP_TR_ID(w) ((uint32_t)((w) >> 32))
 #define KLP_TR_GENERATION(w) ((uint16_t)((w) >> 16))
-/* Every thread has been proven; the final slots are being stored. Whoever dispatches now belongs to the target universe. */
+/* Every thread has been proven; the final slots are being stored. Whoever dispatches now belongs to the target
+ * universe. */
 #define KLP_TR_COMPLETING_BIT 8u
 #define KLP_TR_COMPLETING(w) (((w) >> 3) & 1u)
-#define KLP_TR_SEALED(w)     (((w) >> 2) & 1u)
-#define KLP_TR_TARGET(w)     (((w) >> 1) & 1u)
-#define KLP_TR_ACTIVE(w)     ((w) & 1u)
+#define KLP_TR_SEALED(w) (((w) >> 2) & 1u)
+#define KLP_TR_TARGET(w) (((w) >> 1) & 1u)
+#define KLP_TR_ACTIVE(w) ((w)&1u)
 
 /* What the helper can do. A request is a list of ops, executed in order; it stops at the first that fails. */
 enum klp_rt_opcode {
 	KLP_OP_SYSCALL = 1, /* result = syscall(a[0]; a[1..6]); a negative result does not stop the request */
 	KLP_OP_STORE,       /* *(uint64_t *)a[0] = a[1], one aligned store with release order */
 	KLP_OP_SYNC,        /* membarrier(PRIVATE_EXPEDITED_SYNC_CORE); registers on first use */
-	KLP_OP_MAP,         /* mmap(a[0], a[1], a[2]=prot, PRIVATE|ANON|FIXED_NOREPLACE) and record it in maps[a[3]] with owner a[4] */
-	KLP_OP_UNMAP,       /* munmap what maps[a[0]] records and clear the record */
-	KLP_OP_CLEAR,       /* forget all thread entries (only between transitions, and when no thread can still be in dispatch) */
-	KLP_OP_INSERT,      /* insert tid a[0] with state a[1] unless it has an entry; result = index */
-	KLP_OP_EXIT         /* leave: helper_tid = 0, then exit */
+	KLP_OP_MAP, /* mmap(a[0], a[1], a[2]=prot, PRIVATE|ANON|FIXED_NOREPLACE) and record it in maps[a[3]] with owner
+		       a[4] */
+	KLP_OP_UNMAP,  /* munmap what maps[a[0]] records and clear the record */
+	KLP_OP_CLEAR,  /* forget all thread entries (only between transitions, and when no thread can still be in
+			  dispatch) */
+	KLP_OP_INSERT, /* insert tid a[0] with state a[1] unless it has an entry; result = index */
+	KLP_OP_EXIT    /* leave: helper_tid = 0, then exit */
 };
 struct klp_rt_op {
 	uint32_t code;
 	uint32_t pad;
 	uint64_t a[7];
-	int64_t result;     /* H */
+	int64_t result; /* H */
 };
 
 struct klp_rt_map {
 	uint64_t addr, len;
 	uint32_t prot;
-	uint32_t owner;     /* KLP_OWNER_CORE, KLP_OWNER_ARENA + index, KLP_OWNER_PATCH + index */
-	uint64_t live;      /* H */
+	uint32_t owner; /* KLP_OWNER_CORE, KLP_OWNER_ARENA + index, KLP_OWNER_PATCH + index */
+	uint64_t live;  /* H */
 };
-#define KLP_OWNER_CORE  1u
+#define KLP_OWNER_CORE 1u
 #define KLP_OWNER_ARENA 0x100u
 #define KLP_OWNER_PATCH 0x1000u
 
 /* A loaded patch. All E; what it means is in klp/patch.h. `meta` is the module's own JSON, in the target. */
 struct klp_rt_patch {
 	char name[64];
-	uint32_t state;      /* enum klp_patch_state, 0 = free record; written last */
-	uint32_t order;      /* position in the stack, from 1 */
+	uint32_t state; /* enum klp_patch_state, 0 = free record; written last */
+	uint32_t order; /* position in the stack, from 1 */
 	uint64_t meta, meta_len;
-	uint64_t text, text_len;   /* the module's executable range */
-	uint64_t base, len;        /* the whole module */
-	uint8_t digest[32];        /* SHA-256 of the module file */
-	uint64_t bias;             /* load bias of the patched object */
-	uint64_t object_start;     /* its lowest mapping */
-	uint64_t functions;        /* address of an array of uint64_t pairs {site record, new function}, in the module's mapping */
+	uint64_t text, text_len; /* the module's executable range */
+	uint64_t base, len;      /* the whole module */
+	uint8_t digest[32];      /* SHA-256 of the module file */
+	uint64_t bias;           /* load bias of the patched object */
+	uint64_t object_start;   /* its lowest mapping */
+	uint64_t
+	    functions; /* address of an array of uint64_t pairs {site record, new function}, in the module's mapping */
 	uint64_t function_count;
-	uint32_t replace;          /* loaded with --replace */
+	uint32_t replace; /* loaded with --replace */
 	uint32_t forced;
 	uint64_t reserved[4];
 };
 
 struct klp_rt_cb {
-	char magic[16];          /* E, last */
-	uint64_t self;           /* E  address of this block */
-	uint64_t image;          /* E  address of the image */
-	uint64_t size;           /* E  sizeof(struct klp_rt_cb) */
-	uint32_t pid;            /* E  as the target itself sees it (getpid); T changes it in a fork child */
-	int32_t tid_offset;      /* E  offset of the tid from the thread pointer; INT32_MIN: unknown, ask gettid */
-	uint64_t start_time;     /* E  field 22 of /proc/PID/stat of the process that the block was made in */
-	uint64_t transition;     /* H  the transition word */
-	uint32_t next_id;        /* E  id of the next transition */
-	uint32_t next_generation;/* E  never 0 */
-	uint32_t transition_patch; /* E  index of the patch it is about, +1; 0 none */
-	uint32_t transition_kind;  /* E  enum klp_transition_kind */
-	uint64_t transition_since; /* E  CLOCK_REALTIME in ms */
-	uint64_t overflow;       /* T  not 0: a thread found no free entry, so nothing may be proven */
-	uint64_t sync_registered;/* H */
-	uint32_t helper_tid;     /* H  as the target's pid namespace sees it; 0 none */
-	int32_t borrow_result;   /* the borrowed thread: result of its clone */
-	uint64_t borrow_scratch[4]; /* the borrowed thread: pending set, struct sigaction */
+	char magic[16];              /* E, last */
+	uint64_t self;               /* E  address of this block */
+	uint64_t image;              /* E  address of the image */
+	uint64_t size;               /* E  sizeof(struct klp_rt_cb) */
+	uint32_t pid;                /* E  as the target itself sees it (getpid); T changes it in a fork child */
+	int32_t tid_offset;          /* E  offset of the tid from the thread pointer; INT32_MIN: unknown, ask gettid */
+	uint64_t start_time;         /* E  field 22 of /proc/PID/stat of the process that the block was made in */
+	uint64_t transition;         /* H  the transition word */
+	uint32_t next_id;            /* E  id of the next transition */
+	uint32_t next_generation;    /* E  never 0 */
+	uint32_t transition_patch;   /* E  index of the patch it is about, +1; 0 none */
+	uint32_t transition_kind;    /* E  enum klp_transition_kind */
+	uint64_t transition_since;   /* E  CLOCK_REALTIME in ms */
+	uint64_t overflow;           /* T  not 0: a thread found no free entry, so nothing may be proven */
+	uint64_t sync_registered;    /* H */
+	uint32_t helper_tid;         /* H  as the target's pid namespace sees it; 0 none */
+	int32_t borrow_result;       /* the borrowed thread: result of its clone */
+	uint64_t borrow_scratch[4];  /* the borrowed thread: pending set, struct sigaction */
 	struct klp_rt_borrow borrow; /* E */
-	uint8_t request;         /* E  one byte: a new value is a new request */
-	uint8_t done;            /* H  equals request when it has been executed */
+	uint8_t request;             /* E  one byte: a new value is a new request */
+	uint8_t done;                /* H  equals request when it has been executed */
 	uint8_t pad[6];
-	uint32_t op_count;       /* E */
-	uint32_t op_done;        /* H  ops executed */
-	uint64_t early_returns;  /* E  system calls that ended early because of klp, ever (P2) */
-	uint32_t removing;       /* E  1: a thread may be on its way to unmap the core */
+	uint32_t op_count;      /* E */
+	uint32_t op_done;       /* H  ops executed */
+	uint64_t early_returns; /* E  system calls that ended early because of klp, ever (P2) */
+	uint32_t removing;      /* E  1: a thread may be on its way to unmap the core */
 	uint32_t reserved[15];
 	struct klp_rt_map maps[KLP_MAX_MAPS];
-	uint64_t arenas[KLP_MAX_ARENAS];      /* E  addresses of struct klp_rt_arena; 0 = free */
-	uint64_t arena_object[KLP_MAX_ARENAS];/* E  lowest mapping of the object it is near to */
+	uint64_t arenas[KLP_MAX_ARENAS];       /* E  addresses of struct klp_rt_arena; 0 = free */
+	uint64_t arena_object[KLP_MAX_ARENAS]; /* E  lowest mapping of the object it is near to */
 	struct klp_rt_patch patches[KLP_MAX_PATCHES];
-	struct klp_rt_op ops[KLP_MAX_OPS];    /* E, results H */
+	struct klp_rt_op ops[KLP_MAX_OPS];                                /* E, results H */
 	uint8_t frame[2][KLP_RT_FRAME_SIZE] __attribute__((aligned(64))); /* E  borrow frames: restart, eintr */
 	uint8_t stack[KLP_RT_STACK_SIZE] __attribute__((aligned(64)));    /* H */
 	struct klp_rt_thread threads[KLP_MAX_THREADS] __attribute__((aligned(64)));
 };
 
 /* Hash of a tid into the table; linear probing. */
-#define KLP_THREAD_HASH(tid) (((uint32_t)(tid) * 2654435761u) & (KLP_MAX_THREADS - 1))
+#define KLP_THREAD_HASH(tid) (((uint32_t)(tid)*2654435761u) & (KLP_MAX_THREADS - 1))
 
 #endif
