@@ -15,16 +15,19 @@
 #define KLP_RED_ZONE 128u
 #define KLP_STACK_ROOM (16u << 10) /* A3: more than the frames below the stack pointer, inside its mapping */
 #define KLP_PICK_PAUSE_NS 200000ull
-#define KLP_TIMED_AFTER 40u         /* passes without an exact call before timed ones are watched */
-#define KLP_GADGET_LEN 3u           /* syscall; ret */
-#define KLP_RESTORER_LEN 10u        /* mov $15, %eax; syscall, and the address behind it */
-#define KLP_WATCH_GAP_NS 2000000ull /* a thread not looked at for longer may have waited for as long */
-#define KLP_USER_AFTER 20u          /* passes before a running thread is tried */
+#define KLP_TIMED_AFTER 40u              /* passes without an exact call before timed ones are watched */
+#define KLP_GADGET_LEN 3u                /* syscall; ret */
+#define KLP_RESTORER_LEN 10u             /* mov $15, %eax; syscall, and the address behind it */
+#define KLP_WATCH_GAP_NS 2000000ull      /* a thread not looked at for longer may have waited for as long */
+#define KLP_RUNNING_SAMPLES 16u          /* P2: "running" answers in a row before a running thread is stopped */
+#define KLP_RUNNING_SPAN_NS 100000000ull /* spread over this long */
 
 struct klp_watched {
 	pid_t tid;
 	uint64_t switches;
 	uint64_t seen_ns;
+	unsigned running; /* "running" answers in a row */
+	uint64_t running_since;
 };
 
 struct klp_picker {
@@ -263,31 +266,51 @@ static int klp_borrow_thread(struct klp_picker *k, pid_t tid, const struct klp_t
 	return rc;
 }
 
-/*
- * Looks at a thread in a call with a relative timeout. Not 0 if its waiting has just begun: a moment that is not before
- * the beginning and hardly behind it, so that a timeout reduced by the time since then is neither early nor noticeably
- * late.
- */
-static uint64_t klp_watch(struct klp_picker *k, pid_t tid, uint64_t switches, bool waits, uint64_t now)
+static struct klp_watched *klp_watched(struct klp_picker *k, pid_t tid)
 {
-	struct klp_watched *w = NULL, *grown;
-	struct klp_watched before;
+	struct klp_watched *grown;
 
-	for (size_t i = 0; i < k->watched_count && !w; i++)
+	for (size_t i = 0; i < k->watched_count; i++)
 		if (k->watched[i].tid == tid)
-			w = &k->watched[i];
-	if (!w) {
-		grown = realloc(k->watched, (k->watched_count + 1) * sizeof(*grown));
-		if (!grown)
-			return 0;
-		k->watched = grown;
-		w = &grown[k->watched_count++];
-		*w = (struct klp_watched){tid, switches, now};
+			return &k->watched[i];
+	grown = realloc(k->watched, (k->watched_count + 1) * sizeof(*grown));
+	if (!grown)
+		return NULL;
+	k->watched = grown;
+	grown[k->watched_count] = (struct klp_watched){.tid = tid};
+	return &grown[k->watched_count++];
+}
+
+/*
+ * Looks at a thread in a call with a relative timeout. Not 0 if its waiting has just begun: it was seen a moment ago,
+ * and has been switched out since.
+ */
+static uint64_t klp_watch(struct klp_picker *k, pid_t tid, uint64_t switches, uint64_t now)
+{
+	struct klp_watched *w = klp_watched(k, tid), before;
+
+	if (!w)
 		return 0;
-	}
 	before = *w;
-	*w = (struct klp_watched){tid, switches, now};
-	return waits && before.switches != switches && now - before.seen_ns < KLP_WATCH_GAP_NS ? now : 0;
+	*w = (struct klp_watched){.tid = tid, .switches = switches, .seen_ns = now};
+	return before.seen_ns && before.switches != switches && now - before.seen_ns < KLP_WATCH_GAP_NS ? now : 0;
+}
+
+/*
+ * A thread that answered "running". true when it has done so often enough that a stop is most unlikely to find it in a
+ * call (hazard A5): a call whose relative timeout began anew would be late.
+ */
+static bool klp_watch_running(struct klp_picker *k, pid_t tid, uint64_t switches, uint64_t now)
+{
+	struct klp_watched *w = klp_watched(k, tid);
+
+	if (!w)
+		return false;
+	w->switches = switches;
+	w->seen_ns = now;
+	if (!w->running++)
+		w->running_since = now;
+	return w->running >= KLP_RUNNING_SAMPLES && now - w->running_since >= KLP_RUNNING_SPAN_NS;
 }
 
 static int klp_pick_pass(struct klp_picker *k, unsigned pass, struct klp_borrowed *who, struct klp_error *e)
@@ -312,17 +335,18 @@ static int klp_pick_pass(struct klp_picker *k, unsigned pass, struct klp_borrowe
 		if ((info.sig_pending | info.shd_pending) & ~info.sig_blocked)
 			continue;
 		if (s.running) {
-			fit = pass >= KLP_USER_AFTER && pass % 8 == 0;
-			if (pass >= KLP_TIMED_AFTER)
-				klp_watch(k, tid[i], info.switches_voluntary + info.switches_involuntary, false,
-					  klp_pick_now());
+			fit = klp_watch_running(k, tid[i], info.switches_voluntary + info.switches_involuntary,
+						klp_pick_now());
 		} else {
 			if (s.nr < 0)
 				continue;
+			for (size_t w = 0; w < k->watched_count; w++)
+				if (k->watched[w].tid == tid[i])
+					k->watched[w].running = 0;
 			call = klp_call_classify(p, &s);
 			fit = call.cls == KLP_CALL_EXACT;
 			if (call.cls == KLP_CALL_TIMED_REG && pass >= KLP_TIMED_AFTER) {
-				since = klp_watch(k, tid[i], info.switches_voluntary + info.switches_involuntary, true,
+				since = klp_watch(k, tid[i], info.switches_voluntary + info.switches_involuntary,
 						  klp_pick_now());
 				fit = since != 0;
 			}
