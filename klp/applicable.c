@@ -92,6 +92,8 @@ static int klp_function_check(struct klp_session *s, const struct klp_object *o,
 		return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for the code of %s", fn->name);
 	rc = klp_process_read(&s->p, entry, bytes, (size_t)fn->size, e);
 	if (!rc && fn->has_digest) {
+		/* A uprobe on the symbol is no change of the function: the site is behind it (S4). */
+		klp_site_hide_probe(s->p.machine, bytes, (size_t)fn->size, 0);
 		klp_bytes_dormant(s, sites, entry, bytes, (size_t)fn->size);
 		rc = klp_digest(bytes, (size_t)fn->size, digest, e);
 		if (!rc && memcmp(digest, fn->digest, sizeof(digest)))
@@ -108,8 +110,10 @@ static int klp_function_check(struct klp_session *s, const struct klp_object *o,
 			return 0; /* klp's own record: decoded when it was made */
 	from = recorded ? recorded : entry;
 	rc = klp_process_read(&s->p, from, code, (size_t)(entry - from) + 16, e);
-	return rc ? rc
-		  : klp_site_decode(s->p.machine, entry, recorded, code, from, (size_t)(entry - from) + 16, &site, e);
+	if (rc)
+		return rc;
+	klp_site_hide_probe(s->p.machine, code, (size_t)(entry - from) + 16, (size_t)(entry - from));
+	return klp_site_decode(s->p.machine, entry, recorded, code, from, (size_t)(entry - from) + 16, &site, e);
 }
 
 int klp_applicable_check(struct klp_session *s, const struct klp_module *m, const struct klp_object *o,

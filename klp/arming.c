@@ -225,6 +225,7 @@ int klp_site_get(struct klp_session *s, const struct klp_object *o, const struct
 	if (rc)
 		return rc;
 	memset(out, 0, sizeof(*out));
+	klp_site_hide_probe(s->p.machine, code, (size_t)(entry - from) + 16, (size_t)(entry - from));
 	rc = klp_site_decode(s->p.machine, entry, recorded, code, from, (size_t)(entry - from) + 16, &out->site, e);
 	if (rc)
 		return rc;

@@ -24,6 +24,8 @@ struct klp_site_arch {
 	size_t (*landing_pad)(const uint8_t *p, size_t len);
 	/* [p, p + len) is a sequence of whole no-operation instructions. */
 	bool (*all_nops)(const uint8_t *p, size_t len);
+	/* As klp_site_hide_probe. */
+	bool (*hide_probe)(uint8_t *p, size_t len);
 	/* Bytes that arming changes; the body begins behind them. */
 	unsigned site_len;
 	/* Relocation types: an absolute 64-bit address, and "load address + addend". */

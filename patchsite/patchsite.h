@@ -56,6 +56,13 @@ enum klp_site_state { KLP_STATE_DORMANT, KLP_STATE_PARTIAL, KLP_STATE_ARMED, KLP
 int klp_site_decode(unsigned arch, uint64_t entry, uint64_t recorded, const uint8_t *code, uint64_t code_addr,
 		    size_t code_len, struct klp_site *out, struct klp_error *e);
 
+/*
+ * Takes a breakpoint at the symbol's own instruction (a uprobe: S4) back in a copy of the code, where the instruction
+ * that it replaced can be told: the first NOP or the landing pad. entry: the symbol's offset in code. true if there was
+ * one.
+ */
+bool klp_site_hide_probe(unsigned arch, uint8_t *code, size_t len, size_t entry);
+
 /* The stores that arm a dormant site (in order), and those that disarm an armed one. Returns how many. */
 size_t klp_site_arm_stores(unsigned arch, const struct klp_site *s, struct klp_site_store out[KLP_SITE_MAX_STORES]);
 size_t klp_site_disarm_stores(unsigned arch, const struct klp_site *s, struct klp_site_store out[KLP_SITE_MAX_STORES]);

@@ -42,6 +42,13 @@ int klp_site_decode(unsigned arch, uint64_t entry, uint64_t recorded, const uint
 	return a->decode(entry, recorded, code, code_addr, code_len, out, e);
 }
 
+bool klp_site_hide_probe(unsigned arch, uint8_t *code, size_t len, size_t entry)
+{
+	const struct klp_site_arch *a = klp_site_arch_find(arch);
+
+	return a && entry < len && a->hide_probe(code + entry, len - entry);
+}
+
 size_t klp_site_arm_stores(unsigned arch, const struct klp_site *s, struct klp_site_store out[KLP_SITE_MAX_STORES])
 {
 	const struct klp_site_arch *a = klp_site_arch_find(arch);

@@ -1,43 +1,40 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# A uprobe on a patched function, before, during and after: the patch stays effective, or status says bypassed.
+# An ordinary uprobe on a patched function's symbol, before, during and after: the patch stays effective (default flags).
 . "$(dirname "$0")/lib.sh"
 begin
-trace=
-for d in /sys/kernel/tracing /sys/kernel/debug/tracing; do [ -w "$d/uprobe_events" ] && trace=$d && break; done
-[ -n "$trace" ] || skip "no tracefs with uprobe_events here"
 start
-offset=$(readelf -sW "$live/dynamic/target" | awk '$8 == "answer" {print $2; exit}')
-event=klp_live_$$
+target=$live/dynamic/target
+read -r offset < <(readelf -SW "$target" | awk -v a="$(readelf -sW "$target" | awk '$8 == "answer" {print $2; exit}')" '
+	function hex(s,  i, n) { n = 0; for (i = 1; i <= length(s); i++) n = n * 16 + index("0123456789abcdef", substr(s, i, 1)) - 1; return n }
+	{ sub(/^ *\[ *[0-9]+\] */, "") } $1 == ".text" { print hex(a) - hex($3) + hex($4) }')
 probe_on() {
-	echo "p:$event $live/dynamic/target:0x$offset" >>"$trace/uprobe_events" 2>/dev/null && echo 1 >"$trace/events/uprobes/$event/enable"
+	coproc PROBE { exec "$build/bin/live_uprobe" "$(p)" "$target" "$offset" 2>"$work/probe"; }
+	# shellcheck disable=SC2154 # coproc sets it
+	probe=$PROBE_PID
+	read -r -t 10 said <&"${PROBE[0]}" && [ "$said" = on ] || skip "$(cat "$work/probe")"
 }
 probe_off() {
-	echo 0 >"$trace/events/uprobes/$event/enable" 2>/dev/null
-	echo "-:$event" >>"$trace/uprobe_events" 2>/dev/null
+	eval "exec ${PROBE[1]}>&-"
+	wait "$probe" 2>/dev/null
 }
-trap 'probe_off; cleanup' EXIT
-effective() { # the new answer, or an honest status
+effective() {
 	ask call answer 4
-	[ "$REPLY" = 42 ] && return
-	[ "$REPLY" = 41 ] && [ "$(status '.patches[0].functions[0].site')" = bypassed ] && return
-	die "$1: the answer is $REPLY and status says $(status '.patches[0].functions[0].site')"
+	[ "$REPLY" = 42 ] || die "$1: the answer is $REPLY and status says $(status '.patches[0].functions[0].site')"
+	expect_status armed '.patches[0].functions[0].site'
 }
-probe_on || skip "the kernel does not take a uprobe on $live/dynamic/target"
+probe_on
 expect 41 call answer 4
-RC=0,4 load fix
-if [ "$(result .result)" = "done" ]; then
-	effective "a probe before the load"
-	probe_off
-	effective "that probe gone"
-else
-	expect_reason SITE_TAKEN
-	probe_off
-	load fix
-	effective "loaded when the probe had gone"
-fi
-probe_on || die "the second probe is refused"
+load fix
+effective "a probe before the load"
+probe_off
+effective "that probe gone"
+probe_on
 effective "a probe after the load"
+unload fix
+expect 41 call answer 4
+load fix
+effective "loaded under the probe again"
 probe_off
 effective "that probe gone too"
 unload fix

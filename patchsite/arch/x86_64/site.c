@@ -106,6 +106,14 @@ static bool is_pair(const uint8_t *p, bool *two_byte)
 	return (p[0] == NOP || p[0] == OPSIZE) && p[1] == NOP;
 }
 
+static bool hide_probe(uint8_t *p, size_t len)
+{
+	if (len < ENDBR_LEN || p[0] != INT3)
+		return false;
+	p[0] = memcmp(p + 1, endbr64 + 1, ENDBR_LEN - 1) ? NOP : endbr64[0];
+	return true;
+}
+
 static int too_small(uint32_t have, uint32_t want, struct klp_error *e)
 {
 	return klp_fail(e, EINVAL, KLP_PREFIX_TOO_SMALL,
@@ -238,6 +246,7 @@ const struct klp_site_arch klp_site_arch_x86_64 = {
     .state = state,
     .landing_pad = landing_pad,
     .all_nops = all_nops,
+    .hide_probe = hide_probe,
     .site_len = 2,
     .reloc_abs64 = R_X86_64_64,
     .reloc_relative = R_X86_64_RELATIVE,
