@@ -248,6 +248,8 @@ static void kb_build_child(const struct kb_run *r, const char *log)
 	setenv("LANG", "C", 1);
 	setenv("CCACHE_DISABLE", "1", 1);
 	setenv("SOURCE_DATE_EPOCH", "1", 0);
+	if (r->compilers)
+		setenv("KLP_BUILD_COMPILERS", r->compilers, 1);
 	if (r->indirect)
 		setenv("KLP_BUILD_INDIRECT", r->indirect, 1);
 	if (r->place == KB_PLACE_COPY) {
@@ -259,8 +261,18 @@ static void kb_build_child(const struct kb_run *r, const char *log)
 	_exit(127);
 }
 
+json_t *kb_other_compiler(const struct kb_run *r)
+{
+	char *path = kb_format("%s/other-compiler", r->log);
+	json_t *reason = json_load_file(path, 0, NULL);
+
+	free(path);
+	return reason;
+}
+
 int kb_build(struct kb_run *r, const char *what)
 {
+	json_t *other;
 	char *log = kb_format("%s/build.log", r->work), *text;
 	size_t size = 0;
 	int status;
@@ -272,13 +284,17 @@ int kb_build(struct kb_run *r, const char *what)
 	if (!pid)
 		kb_build_child(r, log);
 	status = pid < 0 ? -1 : kb_wait(pid);
-	if (status) {
+	other = kb_other_compiler(r);
+	if (other) {
+		status = status ? status : 1;
+	} else if (status) {
 		text = r->o->verbose ? NULL : kb_read(log, 1u << 30, &size);
 		if (text)
 			fputs(size > KB_LOG_TAIL ? text + size - KB_LOG_TAIL : text, stderr);
 		kb_error("%s failed: '%s' ended with status %d", what, r->o->build, status);
 		free(text);
 	}
+	json_decref(other);
 	free(log);
 	return status;
 }

@@ -287,6 +287,8 @@ void kb_parse_command(struct kb_command *c, int argc, char **argv, const char *r
 			c->lto = true;
 		else if (!strcmp(a, "-fno-lto"))
 			c->lto = false;
+		else if (!strncmp(a, "-fpatchable-function-entry", 26) || kb_ends_with(a, "ipa-ra"))
+			kb_ipa_ra_option(a, strlen(a), &c->patchable, &c->no_ipa_ra);
 		else if (!strcmp(a, "-x"))
 			c->lang = strcmp(next, "none") ? next : NULL;
 		else if (!strncmp(a, "-x", 2) && a[2])

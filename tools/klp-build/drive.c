@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <gelf.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,22 +19,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "drive.h"
 #include "klp/include/klp/klp.h"
 #include "objdiff/objdiff.h"
 
-struct kb_drive {
-	struct kb_run *run;
-	struct kb_records records;
-	long long original_seq; /* the last record of the original build */
-	json_t *report;
-	json_t *facts; /* report.build */
-	const json_t *original_link, *patched_link;
-	json_t *original_units, *patched_units;
-	json_t *added;  /* base names of files that the diffs create */
-	json_t *before; /* files of the tree before the diffs */
-};
-
-static const char *kb_str(const json_t *o, const char *key)
+const char *kb_str(const json_t *o, const char *key)
 {
 	const char *s = json_string_value(json_object_get(o, key));
 
@@ -45,13 +35,13 @@ static long long kb_seq(const json_t *o)
 	return json_integer_value(json_object_get(o, "seq"));
 }
 
-static const char *kb_relative(const struct kb_drive *d, const char *path)
+const char *kb_relative(const struct kb_drive *d, const char *path)
 {
 	return kb_is_below(path, d->run->root) && strlen(path) > strlen(d->run->root) ? path + strlen(d->run->root) + 1
 										      : path;
 }
 
-static void kb_refuse(struct kb_drive *d, const char *symbol, const char *file, const char *reason, const char *advice)
+void kb_refuse(struct kb_drive *d, const char *symbol, const char *file, const char *reason, const char *advice)
 {
 	json_t *list = json_object_get(d->report, "refused");
 
@@ -398,7 +388,7 @@ static int kb_build_patched(struct kb_drive *d)
 			free(target);
 		}
 		if (kb_build(d->run, "patched build"))
-			return KB_FAILED;
+			return kb_build_ended(d);
 		kb_records_load(&d->records, d->run->log);
 	}
 	return KB_BUILT;
@@ -458,34 +448,6 @@ static size_t kb_pair_units(const struct kb_drive *d, struct klp_unit **out)
 	}
 	*out = units;
 	return n;
-}
-
-/* What is shipped: --running, else what the user's own tree holds, else the rebuilt original. */
-static char *kb_running_file(const struct kb_drive *d)
-{
-	const struct kb_run *r = d->run;
-	char *own;
-
-	if (r->o->running)
-		return kb_format("%s", r->o->running);
-	own = kb_format("%s/%s", r->source, r->o->target);
-	if (kb_file_kind(own) != ET_EXEC && kb_file_kind(own) != ET_DYN) {
-		const char *slash = strrchr(own, '/');
-		char *libs = kb_format("%.*s/.libs/%s", (int)(slash - own), own, slash + 1);
-
-		free(own);
-		own = libs;
-	}
-	if (kb_file_kind(own) == ET_EXEC || kb_file_kind(own) == ET_DYN) {
-		json_array_append_new(
-		    r->notes,
-		    json_sprintf("no --running: the module is for %s as it is in the source tree", r->o->target));
-		return own;
-	}
-	free(own);
-	json_array_append_new(r->notes,
-			      json_string("no --running: the module is for the program as klp-build rebuilt it"));
-	return kb_format("%s", kb_str(d->original_link, "kept"));
 }
 
 static int kb_install(const char *from, const char *to)
@@ -626,7 +588,8 @@ static bool kb_build_indirect(struct kb_drive *d, const json_t *found)
 static int kb_compare(struct kb_drive *d)
 {
 	const struct kb_options *o = d->run->o;
-	char *module = kb_format("%s/module.klp", d->run->work), *running = kb_running_file(d);
+	char *module = kb_format("%s/module.klp", d->run->work);
+	const char *running = d->shipped ? d->shipped : kb_str(d->original_link, "kept");
 	char *debug = kb_debug_file(running, o->debug);
 	struct klp_error e = KLP_ERROR_INIT;
 	struct klp_unit *units;
@@ -676,6 +639,10 @@ static int kb_compare(struct kb_drive *d)
 		if (notes)
 			json_array_extend(d->run->notes, notes);
 		json_object_update(d->report, found);
+		if (result == KLP_OBJDIFF_BUILT && !kb_check_ipa_ra(d, found)) {
+			json_object_del(d->report, "metadata");
+			result = KLP_OBJDIFF_REFUSED;
+		}
 		json_decref(found);
 	}
 	if (result == KLP_OBJDIFF_FAILED) {
@@ -688,7 +655,6 @@ static int kb_compare(struct kb_drive *d)
 	free(units);
 out:
 	free(module);
-	free(running);
 	free(debug);
 	return result;
 }
@@ -749,7 +715,7 @@ static int kb_build_both(struct kb_drive *d)
 	for (int pass = 1; pass <= 2; pass++) {
 		if (kb_build(r, "original build")) {
 			if (pass == 1)
-				return KB_FAILED;
+				return kb_build_ended(d);
 			break; /* the first build's record says what is missing */
 		}
 		kb_records_load(&d->records, r->log);
@@ -772,7 +738,7 @@ static int kb_build_both(struct kb_drive *d)
 		free(path);
 		return KB_FAILED;
 	}
-	if (!kb_units_of(d, d->original_link, d->original_seq, &d->original_units))
+	if (!kb_units_of(d, d->original_link, d->original_seq, &d->original_units) || !kb_check_compilers(d))
 		return KB_REFUSED;
 	for (i = 0; i < r->o->diff_count; i++) {
 		kb_note_added(d, r->o->diffs[i]);
@@ -810,7 +776,11 @@ int kb_drive(struct kb_run *r)
 	d.added = json_object();
 	d.facts = json_pack("{s:s, s:s, s:s}", "source", r->source, "command", r->o->build, "target", r->o->target);
 	d.report = json_pack("{s:s, s:o}", "klp_version", KLP_VERSION, "build", d.facts);
-	rc = kb_prepare(r) ? kb_build_both(&d) : KB_FAILED;
+	rc = KB_FAILED;
+	if (kb_prepare(r)) {
+		kb_read_producers(&d);
+		rc = kb_build_both(&d);
+	}
 	clock_gettime(CLOCK_MONOTONIC, &end);
 	if (rc < 0 || rc > KB_REFUSED)
 		rc = KB_FAILED;

@@ -51,10 +51,11 @@ struct kb_run {
 	const struct kb_options *o;
 	char *source; /* canonical */
 	char *work, *tree, *log, *wrap, *real;
-	char *root;     /* the tree's path as the build sees it */
-	char *self;     /* this program */
-	char *path;     /* the build's PATH without wrap/ */
-	char *indirect; /* list of sources to compile without direct access to other objects' data, or NULL */
+	char *root;      /* the tree's path as the build sees it */
+	char *self;      /* this program */
+	char *path;      /* the build's PATH without wrap/ */
+	char *compilers; /* kb_producers of what runs, for the recorder */
+	char *indirect;  /* list of sources to compile without direct access to other objects' data, or NULL */
 	enum kb_place place;
 	json_t *notes;
 };
@@ -99,7 +100,8 @@ struct kb_command {
 	size_t input_count;
 	const char *depfile; /* the command's own -MF or -Wp,-MD, */
 	bool depends, depends_user, lto, tree_isystem;
-	const char *lang; /* -x */
+	bool patchable, no_ipa_ra; /* kb_ipa_ra_option */
+	const char *lang;          /* -x */
 };
 bool kb_is_tool(const char *base);
 bool kb_is_linker(const char *base);
@@ -114,7 +116,7 @@ int kb_record_command(int argc, char **argv);
 
 /* record.c: the records, as the driver reads them. */
 struct kb_records {
-	json_t *compiles; /* [{key, source, output, kept, sha, asm, lto, deps, seq}] in order of time */
+	json_t *compiles; /* [{key, source, output, kept, sha, asm, lto, ipa_ra, deps, seq}] in order of time */
 	json_t *links;    /* [{output, kept, sha, inputs, seq}] */
 	json_t *seen;     /* file name: true */
 	long long seq;
@@ -128,8 +130,11 @@ void kb_link_units(const struct kb_records *r, const json_t *link, long long bef
 		   json_t *missing);
 
 /* build.c */
-bool kb_prepare(struct kb_run *r);                            /* copy, wrap, place; says what failed */
-int kb_build(struct kb_run *r, const char *what);             /* 0, or says what failed */
+bool kb_prepare(struct kb_run *r); /* copy, wrap, place; says what failed */
+/* 0, or says what failed; nothing is said if the recorder stopped it, see kb_other_compiler. */
+int kb_build(struct kb_run *r, const char *what);
+/* What the recorder says of the first unit that another compiler made than the one of what runs; NULL: of none. */
+json_t *kb_other_compiler(const struct kb_run *r);
 char *kb_tree_path(const struct kb_run *r, const char *path); /* a path of the build, as the worker sees it */
 int kb_run_quiet(char *const argv[], const char *log);        /* exit status or -1 */
 
@@ -137,6 +142,27 @@ int kb_run_quiet(char *const argv[], const char *log);        /* exit status or 
  */
 char *kb_debug_file(const char *running, const char *where);
 bool kb_build_id(const char *path, char hex[130], char link[256]);
+
+/* producer.c */
+struct kb_compiler {
+	const char *family; /* "gcc" or "clang" */
+	unsigned long major;
+	char name[64]; /* for messages: "gcc 12.2.0" */
+};
+/* What a DW_AT_producer or a .comment says; false: neither gcc nor clang (an assembler). */
+bool kb_parse_compiler(const char *producer, struct kb_compiler *c);
+/* The same family and the same major version: what the code is like beyond that, the comparison of the code tells. */
+bool kb_same_compiler(const struct kb_compiler *a, const struct kb_compiler *b);
+/* [{path, producer}] of the units that a file's debug information describes. */
+json_t *kb_producers(const char *path);
+/* The producer of the source that is called `unit` within its tree, NULL: not known. */
+const char *kb_producer_find(const json_t *producers, const char *unit);
+/* The first string of .comment, or NULL. The caller frees. */
+char *kb_object_comment(const char *path);
+/* Does an option of a command line keep gcc's -fipa-ra on? It starts with both false. */
+void kb_ipa_ra_option(const char *word, size_t length, bool *patchable, bool *off);
+/* The options in a producer are known, and callers may rely on the registers that functions of the unit leave alone. */
+bool kb_producer_ipa_ra(const char *producer);
 
 /* layout.c: the named types of a linked program by unit; empty without debug information. */
 json_t *kb_layouts(const char *path);

@@ -5,14 +5,11 @@
  * shows it.
  */
 #include "klp-build.h"
+#include "dwarf-unit.h"
 
-#include <dwarf.h>
-#include <fcntl.h>
-#include <libdwarf.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define KB_MAX_TYPE_DEPTH 32
 
@@ -60,35 +57,6 @@ static Dwarf_Die kb_type_of(Dwarf_Debug dbg, Dwarf_Die die)
 	return type;
 }
 
-static char *kb_die_name(Dwarf_Debug dbg, Dwarf_Die die)
-{
-	Dwarf_Error error = NULL;
-	char *name = NULL;
-
-	if (dwarf_diename(die, &name, &error) != DW_DLV_OK)
-		name = NULL;
-	dwarf_dealloc_error(dbg, error);
-	return name;
-}
-
-static Dwarf_Die kb_next(Dwarf_Debug dbg, Dwarf_Die die, bool child)
-{
-	Dwarf_Error error = NULL;
-	Dwarf_Die next = NULL;
-	int rc = child ? dwarf_child(die, &next, &error) : dwarf_siblingof_b(dbg, die, 1, &next, &error);
-
-	dwarf_dealloc_error(dbg, error);
-	return rc == DW_DLV_OK ? next : NULL;
-}
-
-static Dwarf_Half kb_tag(Dwarf_Die die)
-{
-	Dwarf_Error error = NULL;
-	Dwarf_Half tag = 0;
-
-	return dwarf_tag(die, &tag, &error) == DW_DLV_OK ? tag : 0;
-}
-
 static bool kb_is_compound(Dwarf_Half tag)
 {
 	return tag == DW_TAG_structure_type || tag == DW_TAG_union_type || tag == DW_TAG_class_type;
@@ -99,10 +67,10 @@ static void kb_members(Dwarf_Debug dbg, Dwarf_Die type, const char *prefix, json
 {
 	size_t anonymous = 0;
 
-	for (Dwarf_Die m = kb_next(dbg, type, true), next; m; m = next) {
-		Dwarf_Half tag = kb_tag(m);
+	for (Dwarf_Die m = kb_dwarf_next(dbg, type, true), next; m; m = next) {
+		Dwarf_Half tag = kb_dwarf_tag(m);
 		long long at = 0, bits = 0, bit = -1, size = -1;
-		char *name = kb_die_name(dbg, m), *key;
+		char *name = kb_dwarf_name(dbg, m), *key;
 
 		if (tag == DW_TAG_enumerator && name) {
 			if (kb_unsigned(dbg, m, DW_AT_const_value, &at))
@@ -119,7 +87,8 @@ static void kb_members(Dwarf_Debug dbg, Dwarf_Die type, const char *prefix, json
 				kb_unsigned(dbg, of, DW_AT_byte_size, &size);
 			json_object_set_new_nocheck(
 			    out, key, json_sprintf("offset %lld, bit %lld of %lld, size %lld", at, bit, bits, size));
-			if (of && kb_is_compound(kb_tag(of)) && !kb_die_name(dbg, of) && depth < KB_MAX_TYPE_DEPTH) {
+			if (of && kb_is_compound(kb_dwarf_tag(of)) && !kb_dwarf_name(dbg, of) &&
+			    depth < KB_MAX_TYPE_DEPTH) {
 				char *below = kb_format("%s.", key);
 
 				kb_members(dbg, of, below, out, depth + 1);
@@ -129,7 +98,7 @@ static void kb_members(Dwarf_Debug dbg, Dwarf_Die type, const char *prefix, json
 			if (of)
 				dwarf_dealloc_die(of);
 		}
-		next = kb_next(dbg, m, false);
+		next = kb_dwarf_next(dbg, m, false);
 		dwarf_dealloc_die(m);
 	}
 }
@@ -151,11 +120,11 @@ static void kb_add_type(Dwarf_Debug dbg, Dwarf_Die type, const char *unit, const
 
 static void kb_unit_types(Dwarf_Debug dbg, Dwarf_Die cu, json_t *out)
 {
-	char *unit = kb_die_name(dbg, cu);
+	char *unit = kb_dwarf_name(dbg, cu);
 
-	for (Dwarf_Die d = kb_next(dbg, cu, true), next; d; d = next) {
-		Dwarf_Half tag = kb_tag(d);
-		char *name = kb_die_name(dbg, d), *full;
+	for (Dwarf_Die d = kb_dwarf_next(dbg, cu, true), next; d; d = next) {
+		Dwarf_Half tag = kb_dwarf_tag(d);
+		char *name = kb_dwarf_name(dbg, d), *full;
 
 		if (name && (kb_is_compound(tag) || tag == DW_TAG_enumeration_type)) {
 			full = kb_format("%s %s",
@@ -168,70 +137,27 @@ static void kb_unit_types(Dwarf_Debug dbg, Dwarf_Die cu, json_t *out)
 		} else if (name && tag == DW_TAG_typedef) {
 			Dwarf_Die of = kb_type_of(dbg, d);
 
-			if (of && (kb_is_compound(kb_tag(of)) || kb_tag(of) == DW_TAG_enumeration_type) &&
-			    !kb_die_name(dbg, of))
+			if (of && (kb_is_compound(kb_dwarf_tag(of)) || kb_dwarf_tag(of) == DW_TAG_enumeration_type) &&
+			    !kb_dwarf_name(dbg, of))
 				kb_add_type(dbg, of, unit ? unit : "", name, out);
 			if (of)
 				dwarf_dealloc_die(of);
 		}
-		next = kb_next(dbg, d, false);
+		next = kb_dwarf_next(dbg, d, false);
 		dwarf_dealloc_die(d);
 	}
 }
 
-/* Debian 12's libdwarf is from before its version 0.1, where these calls lost some parameters. */
-static Dwarf_Debug kb_open_dwarf(int fd)
+static void kb_add_unit(void *ctx, Dwarf_Debug dbg, Dwarf_Die cu)
 {
-	Dwarf_Error error = NULL;
-	Dwarf_Debug dbg = NULL;
-#ifdef DW_LIBDWARF_VERSION
-	int rc = dwarf_init_b(fd, DW_GROUPNUMBER_ANY, NULL, NULL, &dbg, &error);
-#else
-	int rc = dwarf_init(fd, DW_DLC_READ, NULL, NULL, &dbg, &error);
-#endif
-
-	if (rc == DW_DLV_OK)
-		return dbg;
-	dwarf_dealloc_error(NULL, error);
-	return NULL;
-}
-
-static void kb_close_dwarf(Dwarf_Debug dbg)
-{
-#ifdef DW_LIBDWARF_VERSION
-	dwarf_finish(dbg);
-#else
-	dwarf_finish(dbg, NULL);
-#endif
+	kb_unit_types(dbg, cu, ctx);
 }
 
 json_t *kb_layouts(const char *path)
 {
-	Dwarf_Unsigned length, type_offset, next_offset;
-	Dwarf_Half version, address, offset_size, extension, kind;
-	Dwarf_Off abbrev;
-	Dwarf_Sig8 signature;
-	Dwarf_Error error = NULL;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	Dwarf_Debug dbg = fd >= 0 ? kb_open_dwarf(fd) : NULL;
 	json_t *out = json_object();
 
-	if (!dbg)
-		goto out;
-	while (dwarf_next_cu_header_d(dbg, 1, &length, &version, &abbrev, &address, &offset_size, &extension,
-				      &signature, &type_offset, &next_offset, &kind, &error) == DW_DLV_OK) {
-		Dwarf_Die cu = kb_next(dbg, NULL, false);
-
-		if (cu) {
-			kb_unit_types(dbg, cu, out);
-			dwarf_dealloc_die(cu);
-		}
-	}
-	dwarf_dealloc_error(dbg, error);
-	kb_close_dwarf(dbg);
-out:
-	if (fd >= 0)
-		close(fd);
+	kb_dwarf_each_unit(path, kb_add_unit, out);
 	return out;
 }
 

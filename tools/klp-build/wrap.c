@@ -33,6 +33,7 @@ struct kb_recorder {
 	char *stem;           /* log/TIME-PID */
 	bool clang;
 	const char *extra; /* an option that the driver wants for these sources, or NULL */
+	bool other;        /* another compiler than the one that made the same unit of what runs */
 	const char *why;   /* why the private objects of a command that compiles and links are not usable */
 };
 
@@ -194,20 +195,55 @@ static json_t *kb_dependencies(const struct kb_recorder *w, const char *ours, co
 	return deps;
 }
 
-static json_t *kb_object(const struct kb_recorder *w, const char *source, const char *output, const char *kept,
+/*
+ * The compiler is compared as soon as it has compiled one unit that the running program has, too: the rest of a long
+ * build would be in vain. The driver finds the reason beside the records, and the build command fails.
+ */
+static void kb_check_compiler(struct kb_recorder *w, const char *source, const char *object)
+{
+	const char *list = getenv("KLP_BUILD_COMPILERS"),
+		   *unit = kb_is_below(source, w->root) ? source + strlen(w->root) + 1 : source;
+	json_t *known = list ? json_load_file(list, 0, NULL) : NULL, *reason;
+	const char *producer = kb_producer_find(known, unit);
+	char *comment = producer ? kb_object_comment(object) : NULL, *path, *temporary;
+	struct kb_compiler was, is;
+
+	if (comment && kb_parse_compiler(producer, &was) && kb_parse_compiler(comment, &is) &&
+	    !kb_same_compiler(&was, &is)) {
+		w->other = true;
+		path = kb_format("%s/other-compiler", w->log);
+		temporary = kb_format("%s.compiler", w->stem);
+		reason = json_pack("{s:o, s:s, s:s}", "file", json_stringn_nocheck(unit, strlen(unit)), "was", was.name,
+				   "is", is.name);
+		if (json_dump_file(reason, temporary, JSON_COMPACT) || rename(temporary, path))
+			fprintf(stderr, "klp-build: %s cannot be written\n", path);
+		fprintf(stderr, "klp-build: %s was compiled by %s, in the running program by %s\n", unit, is.name,
+			was.name);
+		json_decref(reason);
+		free(path);
+		free(temporary);
+	}
+	json_decref(known);
+	free(comment);
+}
+
+static json_t *kb_object(struct kb_recorder *w, const char *source, const char *output, const char *kept,
 			 const json_t *deps)
 {
 	char *from = kb_canonical(w->cwd, source), *to = kb_canonical(w->cwd, output), sha[KB_SHA];
 	json_t *own = NULL, *o = NULL;
 
+	kb_check_compiler(w, from, kept);
 	if (kb_digest_file(kept, sha)) {
 		if (deps && strcmp(source, "-")) {
 			own = json_deep_copy(deps);
 			kb_add_dependency(w, own, source);
 		}
-		o = json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:o}", "source", from, "output", to, "kept", kept, "sha",
-			      sha, "asm", kb_is_assembly(source) || (w->c.lang && !strncmp(w->c.lang, "assembler", 9)),
-			      "lto", w->c.lto, "deps", own ? own : json_null());
+		o = json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:o}", "source", from, "output", to, "kept", kept,
+			      "sha", sha, "asm",
+			      kb_is_assembly(source) || (w->c.lang && !strncmp(w->c.lang, "assembler", 9)), "lto",
+			      w->c.lto, "ipa_ra", !w->clang && !w->c.patchable && !w->c.no_ipa_ra, "deps",
+			      own ? own : json_null());
 	}
 	free(from);
 	free(to);
@@ -497,6 +533,8 @@ int kb_record_command(int argc, char **argv)
 		kb_record_compile(w, ours);
 	else if (!status)
 		kb_record_link(w);
+	if (w->other)
+		return 1;
 	if (status >= 0 && WIFSIGNALED(status)) {
 		signal(WTERMSIG(status), SIG_DFL);
 		raise(WTERMSIG(status));

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The state of a run, for the parts of the driver. */
+#ifndef KLP_BUILD_DRIVE_H
+#define KLP_BUILD_DRIVE_H
+
+#include "klp-build.h"
+
+struct kb_drive {
+	struct kb_run *run;
+	struct kb_records records;
+	long long original_seq; /* the last record of the original build */
+	json_t *report;
+	json_t *facts; /* report.build */
+	const json_t *original_link, *patched_link;
+	json_t *original_units, *patched_units;
+	json_t *added;   /* base names of files that the diffs create */
+	json_t *before;  /* files of the tree before the diffs */
+	char *shipped;   /* what runs, NULL: the rebuilt original */
+	json_t *running; /* kb_producers of it, or of its debug file */
+};
+
+/* drive.c */
+const char *kb_str(const json_t *o, const char *key); /* "" if there is none */
+const char *kb_relative(const struct kb_drive *d, const char *path);
+void kb_refuse(struct kb_drive *d, const char *symbol, const char *file, const char *reason, const char *advice);
+
+/* running.c */
+/* Before anything is built: finds what runs, and what its debug information says of its compilers. */
+void kb_read_producers(struct kb_drive *d);
+/* The result of a build that ended badly: KB_REFUSED if the recorder stopped it because of the compiler. */
+int kb_build_ended(struct kb_drive *d);
+/* Refuses units of the original build that another compiler made than the one of what runs. */
+bool kb_check_compilers(struct kb_drive *d);
+/* Refuses changed functions whose callers may rely on registers that they leave alone (hazard H6). */
+bool kb_check_ipa_ra(struct kb_drive *d, const json_t *found);
+
+#endif
