@@ -171,6 +171,36 @@ static const struct klp_site_list_entry *site_of(const struct klp_site_list *l, 
 	return NULL;
 }
 
+/*
+ * gcc writes one table of patch sites for a unit and links it to the unit's first function: if --gc-sections drops that
+ * function, the sites of all others go with it. NULL: the unit has no table for the function in the first place.
+ */
+static const char *dropped_table(struct rs *r, const struct od_sec *f)
+{
+	struct od_obj *o = f->obj;
+	const struct od_sec *first = NULL;
+	bool ours = false;
+
+	for (size_t i = 0; i < o->sec_count && !ours; i++) {
+		const struct od_sec *t = &o->sec[i];
+
+		if (strcmp(t->name, "__patchable_function_entries") || !t->rel_count)
+			continue;
+		for (size_t k = 0; k < t->rel_count && !ours; k++)
+			ours = o->sym[t->rel[k].sym].shndx == f->index;
+		if (ours && o->sym[t->rel[0].sym].shndx < o->sec_count)
+			first = &o->sec[o->sym[t->rel[0].sym].shndx];
+	}
+	if (!ours)
+		return NULL;
+	if (!first || !first->sym || lk_sym_of(&r->original, o, &o->sym[first->sym], 0))
+		return "the linker dropped the unit's table of sites (--gc-sections)";
+	return od_printf(&r->d->pool,
+			 "the unit's table of sites was dropped by --gc-sections together with the unit's first "
+			 "function, %s, which the program does not use",
+			 od_sec_label(first));
+}
+
 static void add_range(json_t *ranges, uint64_t from, uint64_t size)
 {
 	json_array_append_new(ranges, json_pack("[I,I]", (json_int_t)from, (json_int_t)(from + size)));
@@ -193,6 +223,11 @@ static json_t *describe(struct rs *r, struct od_sec *s, const struct klp_site_li
 	if (!y || !rs_running_address(r, y, s, &at) || !rs_check_equal(r, before, y, at))
 		return NULL;
 	site = site_of(sites, y->value);
+	if ((!site || site->reason == KLP_NO_SITE) && dropped_table(r, before)) {
+		od_refuse_sec(r->d, s, "link the target with -Wl,--no-gc-sections; docs/patch-author-guide.md has more",
+			      "the function has no site: %s", dropped_table(r, before));
+		return NULL;
+	}
 	if (!site || site->reason != KLP_OK) {
 		od_refuse_sec(r->d, s, "build the target with klp's flags (pkg-config --cflags klp)",
 			      "the function has no usable patch site: %s",
