@@ -3,10 +3,10 @@ typedef int (*callback)(int v);
 
 int answer(int v);
 void store(void);
-int is_stored(void);
 int call_stored(int v);
 
-static callback stored;
+extern callback stored;
+callback stored;
 
 __attribute__((noinline)) int answer(int v)
 {
