@@ -27,9 +27,14 @@ while read -r what rest; do
 		jq -e --arg s "${rest% *}" --arg f "${rest#* }" '.changed | any(.symbol == $s and (.file | endswith($f)))' \
 			"$scratch/report.json" >/dev/null || fail "$rest: not so in the report"
 		;;
+	not-changed) ! report_has changed "$rest" || fail "$rest is in the report's list of changed" ;;
 	compiled-again)
 		n=$(jq .build.compiled_again "$scratch/report.json")
 		[ "$n" = "$rest" ] || fail "$n units were compiled again, expected $rest"
+		;;
+	lines)
+		n=$(jq -r '.build.lines | "\(.kept) \(.apart) \(.plain)"' "$scratch/report.json")
+		[ "$n" = "$rest" ] || fail "units by their line numbers: $n, expected $rest"
 		;;
 	*) fail "expect: $what is unknown" ;;
 	esac

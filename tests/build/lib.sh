@@ -6,7 +6,8 @@ tests=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 build=${KLP_BUILD:?the build directory}
 klp_build=$build/bin/klp-build
 KLP_CFLAGS=$(PKG_CONFIG_PATH=$build pkg-config --cflags klp)
-export KLP_CFLAGS
+KLP_CFLAGS_CLANG=$(PKG_CONFIG_PATH=$build pkg-config --variable=cflags_clang klp)
+export KLP_CFLAGS KLP_CFLAGS_CLANG
 failures=0
 
 fail() {

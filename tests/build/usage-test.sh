@@ -31,5 +31,6 @@ expect 1 'does not apply' "${all[@]}" -b 'make -s server' "$tree/main.c"
 expect 4 'main.o.*did not see how it was made' "${all[@]}" -b 'make -s main.o && strip -g main.o && make -s server' "${diffs[@]}"
 expect 4 'link-time optimisation' "${all[@]}" -b 'make -s server CFLAGS_CASE=-flto KLP_CFLAGS=' "${diffs[@]}"
 expect 2 'compare needs' compare one
+expect 2 'lines needs' lines one
 [ ! -e "$scratch/fix.klp" ] || fail "there is a module"
 finish

@@ -143,17 +143,14 @@ static bool kb_write_file(const char *path, const char *text)
 	return n == (ssize_t)strlen(text);
 }
 
-/* In a child: puts the working copy where the source tree is, for this process and what it starts. */
-static bool kb_enter(const struct kb_run *r, enum kb_place place)
+bool kb_private_mounts(bool user)
 {
 	uid_t uid = geteuid();
 	gid_t gid = getegid();
 
-	if (place == KB_PLACE_COPY)
-		return true;
-	if (unshare(CLONE_NEWNS | (place == KB_PLACE_USER ? CLONE_NEWUSER : 0)))
+	if (unshare(CLONE_NEWNS | (user ? CLONE_NEWUSER : 0)))
 		return false;
-	if (place == KB_PLACE_USER) {
+	if (user) {
 		char *users = kb_format("%u %u 1", uid, uid), *groups = kb_format("%u %u 1", gid, gid);
 		bool ok = kb_write_file("/proc/self/setgroups", "deny") && kb_write_file("/proc/self/uid_map", users) &&
 			  kb_write_file("/proc/self/gid_map", groups);
@@ -163,7 +160,15 @@ static bool kb_enter(const struct kb_run *r, enum kb_place place)
 		if (!ok)
 			return false;
 	}
-	if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL))
+	return !mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL);
+}
+
+/* In a child: puts the working copy where the source tree is, for this process and what it starts. */
+static bool kb_enter(const struct kb_run *r, enum kb_place place)
+{
+	if (place == KB_PLACE_COPY)
+		return true;
+	if (!kb_private_mounts(place == KB_PLACE_USER))
 		return false;
 	kb_cover_compilers(r);
 	return !mount(r->tree, r->source, NULL, MS_BIND | MS_REC, NULL);
@@ -250,6 +255,8 @@ static void kb_build_child(const struct kb_run *r, const char *log)
 	setenv("SOURCE_DATE_EPOCH", "1", 0);
 	if (r->compilers)
 		setenv("KLP_BUILD_COMPILERS", r->compilers, 1);
+	if (r->numbered)
+		setenv("KLP_BUILD_NUMBERED", r->numbered, 1);
 	if (r->indirect)
 		setenv("KLP_BUILD_INDIRECT", r->indirect, 1);
 	if (r->place == KB_PLACE_COPY) {

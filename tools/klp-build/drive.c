@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "drive.h"
+#include "numbered.h"
 #include "klp/include/klp/klp.h"
 #include "objdiff/objdiff.h"
 
@@ -237,8 +238,11 @@ static bool kb_apply(struct kb_run *r, const char *diff)
 	return false;
 }
 
-/* The files that the diffs create: a new header can be found before an old one, and no list of what was read tells. */
-static void kb_note_added(struct kb_drive *d, const char *diff)
+/*
+ * The files that the diffs change, and those that they create: a new header can be found before an old one, and no list
+ * of what was read tells.
+ */
+static void kb_note_touched(struct kb_drive *d, const char *diff)
 {
 	char *text = kb_read(diff, KB_MAX_RECORD, NULL);
 
@@ -255,8 +259,10 @@ static void kb_note_added(struct kb_drive *d, const char *diff)
 				bool there = !lstat(at, &st);
 
 				free(at);
-				if (there)
+				if (there) {
+					json_object_set_new_nocheck(d->touched, file, json_true());
 					break;
+				}
 				file = strchr(file, '/');
 				if (!file) {
 					json_object_set_new(d->added, kb_base(name), json_true());
@@ -704,6 +710,31 @@ static bool kb_drop_missing(const struct kb_drive *d)
 	return any;
 }
 
+/* How the units were compiled that read a patched file with line numbers to keep. */
+static void kb_note_lines(const struct kb_drive *d)
+{
+	json_int_t kept = 0, apart = 0, plain = 0;
+	const char *key;
+	json_t *unit;
+
+	json_object_foreach(d->patched_units, key, unit)
+	{
+		const char *lines = kb_str(unit, "lines");
+
+		kept += !strcmp(lines, "kept");
+		apart += !strcmp(lines, "apart");
+		if (strcmp(lines, "plain"))
+			continue;
+		plain++;
+		json_array_append_new(d->run->notes,
+				      json_sprintf("%s does not compile with the old line numbers: its functions that "
+						   "use __LINE__ below an inserted or removed line count as changed",
+						   kb_relative(d, kb_str(unit, "source"))));
+	}
+	json_object_set_new(d->facts, "lines",
+			    json_pack("{s:I, s:I, s:I}", "kept", kept, "apart", apart, "plain", plain));
+}
+
 static int kb_build_both(struct kb_drive *d)
 {
 	struct kb_run *r = d->run;
@@ -741,10 +772,11 @@ static int kb_build_both(struct kb_drive *d)
 	if (!kb_units_of(d, d->original_link, d->original_seq, &d->original_units) || !kb_check_compilers(d))
 		return KB_REFUSED;
 	for (i = 0; i < r->o->diff_count; i++) {
-		kb_note_added(d, r->o->diffs[i]);
+		kb_note_touched(d, r->o->diffs[i]);
 		if (!kb_apply(r, r->o->diffs[i]))
 			return KB_FAILED;
 	}
+	kb_number_files(r, d->touched);
 	rc = kb_build_patched(d);
 	if (rc)
 		return rc;
@@ -755,6 +787,7 @@ static int kb_build_both(struct kb_drive *d)
 	}
 	if (!kb_units_of(d, d->patched_link, d->records.seq, &d->patched_units) || !kb_check_fresh(d))
 		return KB_REFUSED;
+	kb_note_lines(d);
 	json_array_foreach(d->records.compiles, i, unit) again += kb_seq(unit) > d->original_seq;
 	json_object_set_new(d->facts, "units", json_integer((json_int_t)json_object_size(d->patched_units)));
 	json_object_set_new(d->facts, "compiled_again", json_integer((json_int_t)again));
@@ -774,6 +807,7 @@ int kb_drive(struct kb_run *r)
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	r->notes = json_array();
 	d.added = json_object();
+	d.touched = json_object();
 	d.facts = json_pack("{s:s, s:s, s:s}", "source", r->source, "command", r->o->build, "target", r->o->target);
 	d.report = json_pack("{s:s, s:o}", "klp_version", KLP_VERSION, "build", d.facts);
 	rc = KB_FAILED;

@@ -14,6 +14,7 @@ struct kb_drive {
 	const json_t *original_link, *patched_link;
 	json_t *original_units, *patched_units;
 	json_t *added;   /* base names of files that the diffs create */
+	json_t *touched; /* paths within the tree of files that they change */
 	json_t *before;  /* files of the tree before the diffs */
 	char *shipped;   /* what runs, NULL: the rebuilt original */
 	json_t *running; /* kb_producers of it, or of its debug file */

@@ -55,6 +55,7 @@ struct kb_run {
 	char *self;      /* this program */
 	char *path;      /* the build's PATH without wrap/ */
 	char *compilers; /* kb_producers of what runs, for the recorder */
+	char *numbered;  /* list of source files that the compiler reads with their old line numbers, or NULL */
 	char *indirect;  /* list of sources to compile without direct access to other objects' data, or NULL */
 	enum kb_place place;
 	json_t *notes;
@@ -116,7 +117,7 @@ int kb_record_command(int argc, char **argv);
 
 /* record.c: the records, as the driver reads them. */
 struct kb_records {
-	json_t *compiles; /* [{key, source, output, kept, sha, asm, lto, ipa_ra, deps, seq}] in order of time */
+	json_t *compiles; /* [{key, source, output, kept, sha, asm, lto, ipa_ra, lines, deps, seq}] in order of time */
 	json_t *links;    /* [{output, kept, sha, inputs, seq}] */
 	json_t *seen;     /* file name: true */
 	long long seq;
@@ -135,6 +136,8 @@ bool kb_prepare(struct kb_run *r); /* copy, wrap, place; says what failed */
 int kb_build(struct kb_run *r, const char *what);
 /* What the recorder says of the first unit that another compiler made than the one of what runs; NULL: of none. */
 json_t *kb_other_compiler(const struct kb_run *r);
+/* Gives this process a mount namespace of its own; `user`: in a user namespace of its own. false: not permitted. */
+bool kb_private_mounts(bool user);
 char *kb_tree_path(const struct kb_run *r, const char *path); /* a path of the build, as the worker sees it */
 int kb_run_quiet(char *const argv[], const char *log);        /* exit status or -1 */
 

@@ -2,6 +2,7 @@
 /* The command line and the supervisor: whatever ends the run, the work directory goes and nothing of the build stays.
  */
 #include "klp-build.h"
+#include "numbered.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -28,6 +29,7 @@ static void kb_help(void)
 	     "\n"
 	     "  klp-build -s SOURCE -b COMMAND -t TARGET [options] DIFF... -o FILE.klp\n"
 	     "  klp-build compare [--json] ORIGINAL.o PATCHED.o\n"
+	     "  klp-build lines [--apart] ORIGINAL.c PATCHED.c\n"
 	     "\n"
 	     "  -s, --source DIR      the source tree; it is not changed\n"
 	     "  -b, --build COMMAND   what builds it, run by sh in the tree\n"
@@ -186,6 +188,22 @@ static int kb_compare_objects(int argc, char **argv)
 	return rc;
 }
 
+/* What the compiler would read in place of PATCHED; nothing if PATCHED itself. */
+static int kb_print_lines(int argc, char **argv)
+{
+	bool apart = argc > 2 && !strcmp(argv[2], "--apart");
+	char *text = NULL;
+
+	if (argc - apart != 4)
+		return kb_usage("lines needs two source files", "");
+	if (!kb_number_text(argv[2 + apart], argv[3 + apart], apart ? KB_NUMBERS_APART : KB_NUMBERS_KEPT, &text))
+		return KB_FAILED;
+	if (text)
+		fputs(text, stdout);
+	free(text);
+	return text ? KB_BUILT : KB_NO_CHANGE;
+}
+
 /* A directory of our own, outside the source tree. */
 static char *kb_make_work(const struct kb_run *r)
 {
@@ -337,6 +355,8 @@ int main(int argc, char **argv)
 		return kb_record_command(argc, argv);
 	if (argc > 1 && !strcmp(argv[1], "compare"))
 		return kb_compare_objects(argc, argv);
+	if (argc > 1 && !strcmp(argv[1], "lines"))
+		return kb_print_lines(argc, argv);
 	o.cc_dirs = kb_alloc((size_t)argc * sizeof(*o.cc_dirs));
 	while ((c = getopt_long(argc, argv, "s:b:t:o:n:p:vhV", kb_long_options, NULL)) != -1) {
 		switch (c) {

@@ -9,6 +9,7 @@
  * libtool, ar, cp, thin archives. Every object and linked file is copied at once, before anybody changes it.
  */
 #include "klp-build.h"
+#include "numbered.h"
 
 #include <elf.h>
 #include <errno.h>
@@ -34,6 +35,10 @@ struct kb_recorder {
 	bool clang;
 	const char *extra; /* an option that the driver wants for these sources, or NULL */
 	bool other;        /* another compiler than the one that made the same unit of what runs */
+	json_t *numbered;  /* kb_numbered_load */
+	bool numbering;    /* the compiler reads these copies, in this form */
+	enum kb_numbering form;
+	const char *lines; /* "kept", "apart" or "plain": how the units were compiled */
 	const char *why;   /* why the private objects of a command that compiles and links are not usable */
 };
 
@@ -77,7 +82,7 @@ static bool kb_find_real(struct kb_recorder *w, const char *argv0)
 }
 
 /* Runs argv and returns the wait status. */
-static int kb_run_real(const struct kb_recorder *w, char **argv, const char *deps, bool quiet)
+static int kb_run_real(const struct kb_recorder *w, char **argv, const char *deps, const char *out, const char *err)
 {
 	int status;
 	pid_t pid = fork();
@@ -88,12 +93,12 @@ static int kb_run_real(const struct kb_recorder *w, char **argv, const char *dep
 		setenv("KLP_BUILD_NESTED", "1", 1);
 		if (deps)
 			setenv("SUNPRO_DEPENDENCIES", deps, 1);
-		if (quiet) {
-			int fd = open("/dev/null", O_WRONLY);
-
-			dup2(fd, STDOUT_FILENO);
-			dup2(fd, STDERR_FILENO);
-		}
+		if (out)
+			dup2(open(out, O_WRONLY | O_CREAT | O_TRUNC, 0600), STDOUT_FILENO);
+		if (err)
+			dup2(open(err, O_WRONLY | O_CREAT | O_TRUNC, 0600), STDERR_FILENO);
+		if (w->numbering && !kb_numbered_mount(w->numbered, w->form))
+			_exit(KB_NO_COPIES);
 		argv[0] = (char *)(uintptr_t)w->named;
 		execv(w->real, argv);
 		_exit(127);
@@ -227,6 +232,16 @@ static void kb_check_compiler(struct kb_recorder *w, const char *source, const c
 	free(comment);
 }
 
+/* Does the unit read a file of which there are copies with other line numbers? */
+static bool kb_reads_numbered(const struct kb_recorder *w, const json_t *deps)
+{
+	const char *file;
+	json_t *copy;
+
+	json_object_foreach(w->numbered, file, copy) if (json_object_get(deps, file)) return true;
+	return false;
+}
+
 static json_t *kb_object(struct kb_recorder *w, const char *source, const char *output, const char *kept,
 			 const json_t *deps)
 {
@@ -239,11 +254,11 @@ static json_t *kb_object(struct kb_recorder *w, const char *source, const char *
 			own = json_deep_copy(deps);
 			kb_add_dependency(w, own, source);
 		}
-		o = json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:o}", "source", from, "output", to, "kept", kept,
-			      "sha", sha, "asm",
+		o = json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:s*, s:b, s:o}", "source", from, "output", to, "kept",
+			      kept, "sha", sha, "asm",
 			      kb_is_assembly(source) || (w->c.lang && !strncmp(w->c.lang, "assembler", 9)), "lto",
-			      w->c.lto, "ipa_ra", !w->clang && !w->c.patchable && !w->c.no_ipa_ra, "deps",
-			      own ? own : json_null());
+			      w->c.lto, "lines", kb_reads_numbered(w, own) ? w->lines : NULL, "ipa_ra",
+			      !w->clang && !w->c.patchable && !w->c.no_ipa_ra, "deps", own ? own : json_null());
 	}
 	free(from);
 	free(to);
@@ -346,7 +361,7 @@ static json_t *kb_compile_again(struct kb_recorder *w, const char *source, size_
 		argv[n++] = ours;
 		argv[n++] = kb_format("-Qunused-arguments");
 	}
-	if (!kb_run_real(w, argv, w->clang ? NULL : ours, true)) {
+	if (!kb_run_real(w, argv, w->clang ? NULL : ours, "/dev/null", "/dev/null")) {
 		deps = kb_read_dependencies(w, ours);
 		o = kb_object(w, source, output, kept, deps);
 		json_decref(deps);
@@ -390,7 +405,7 @@ static bool kb_check_private(struct kb_recorder *w, const char *linked)
 	}
 	argv[n++] = kb_format("-o");
 	argv[n++] = again;
-	same = !kb_run_real(w, argv, NULL, true) && kb_same_program(linked, again);
+	same = !kb_run_real(w, argv, NULL, "/dev/null", "/dev/null") && kb_same_program(linked, again);
 	unlink(again);
 	free(again);
 	free(argv);
@@ -487,6 +502,58 @@ static const char *kb_extra_option(const struct kb_recorder *w)
 	return found ? option : NULL;
 }
 
+/* What the compiler said goes where it would have gone. */
+static void kb_replay(const char *path, int fd)
+{
+	size_t size = 0;
+	char *text = kb_read(path, KB_MAX_RECORD, &size);
+
+	for (size_t done = 0; text && done < size;) {
+		ssize_t n = write(fd, text + done, size - done);
+
+		if (n <= 0)
+			break;
+		done += (size_t)n;
+	}
+	free(text);
+	unlink(path);
+}
+
+/*
+ * Runs the command; if what it compiles was patched, with old line numbers for unchanged code, and if it does not
+ * compile so (a name is made from __LINE__ twice, a macro's arguments are pedantic), with numbers apart for the new
+ * lines, and at last as it is.
+ */
+static int kb_run_numbered(struct kb_recorder *w, char **command, const char *deps)
+{
+	static const enum kb_numbering forms[] = {KB_NUMBERS_KEPT, KB_NUMBERS_APART};
+	char *out = kb_format("%s.stdout", w->stem), *err = kb_format("%s.stderr", w->stem);
+	int status = -1;
+
+	w->numbered = w->c.source_count ? kb_numbered_load() : NULL;
+	/* What comes from standard input can be read only once. */
+	for (size_t i = 0; i < w->c.source_count; i++)
+		if (!strcmp(w->c.source[i], "-"))
+			w->numbered = NULL;
+	for (size_t i = 0; w->numbered && status && i < 2; i++) {
+		w->numbering = true;
+		w->form = forms[i];
+		w->lines = forms[i] == KB_NUMBERS_KEPT ? "kept" : "apart";
+		status = kb_run_real(w, command, deps, out, err);
+	}
+	if (status) {
+		w->numbering = false;
+		w->lines = "plain";
+		status = kb_run_real(w, command, deps, NULL, NULL);
+	} else {
+		kb_replay(out, STDOUT_FILENO);
+		kb_replay(err, STDERR_FILENO);
+	}
+	free(out);
+	free(err);
+	return status;
+}
+
 int kb_record_command(int argc, char **argv)
 {
 	struct kb_recorder *w = kb_alloc(sizeof(*w));
@@ -528,7 +595,7 @@ int kb_record_command(int argc, char **argv)
 			command = kb_with(command, n, "-MD", "-MF", ours, NULL);
 		}
 	}
-	status = kb_run_real(w, command, ours && !w->c.depends && !w->clang ? ours : NULL, false);
+	status = kb_run_numbered(w, command, ours && !w->c.depends && !w->clang ? ours : NULL);
 	if (!status && w->c.kind == KB_COMPILE)
 		kb_record_compile(w, ours);
 	else if (!status)

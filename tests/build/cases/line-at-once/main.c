@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "probe.h"
+#include <assert.h>
+
+static int twice(int v)
+{
+	return 2 * v;
+}
+
+static volatile int sink;
+
+__attribute__((noinline)) void user(void)
+{
+	sink = twice(sink);
+}
+
+/* Not changed by the fix, but below it. */
+__attribute__((noinline)) int unchanged(const char *input)
+{
+	assert(input[0] != 'x');
+	return __LINE__;
+}
+
+void probe(const char *input)
+{
+	printf("%d\n", unchanged(input));
+}
