@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* .eh_frame_hdr and .eh_frame: which FDE covers an address. */
 #include <errno.h>
+#include <stdint.h>
 #include <stdlib.h>
 
 #include "unwind/internal.h"
@@ -98,14 +99,21 @@ static int klp_unw_parse_cie(const struct klp_unw_image *im, size_t offset, stru
 	return 0;
 }
 
-static int klp_unw_parse_fde_head(const struct klp_unw_image *im, struct klp_unw_head *h, struct klp_unw_entry *out)
+static int klp_unw_parse_fde_head(const struct klp_unw_image *im, struct klp_unw_head *h, struct klp_unw_entry *out,
+				  size_t *known)
 {
 	uint64_t len;
+	size_t cie;
 
 	if (h->id == 0 || h->id > h->id_pos)
 		return -EINVAL;
-	if (klp_unw_parse_cie(im, h->id_pos - (size_t)h->id, &out->cie))
-		return -EINVAL;
+	cie = h->id_pos - (size_t)h->id;
+	if (cie != *known) {
+		*known = SIZE_MAX;
+		if (klp_unw_parse_cie(im, cie, &out->cie))
+			return -EINVAL;
+		*known = cie;
+	}
 	out->start = klp_cursor_pointer(&h->c, out->cie.fde_enc, im->hdr_addr);
 	len = klp_cursor_pointer(&h->c, out->cie.fde_enc & 0x0f, 0);
 	if (h->c.bad || !len || out->start + len < out->start)
@@ -118,13 +126,20 @@ static int klp_unw_parse_fde_head(const struct klp_unw_image *im, struct klp_unw
 	return h->c.bad ? -EINVAL : 0;
 }
 
-int klp_unw_parse_fde(const struct klp_unw_image *im, size_t offset, struct klp_unw_entry *out)
+int klp_unw_parse_next(const struct klp_unw_image *im, size_t offset, struct klp_unw_entry *out, size_t *known)
 {
 	struct klp_unw_head h;
 
 	if (klp_unw_parse_head(im, offset, &h) <= 0)
 		return -EINVAL;
-	return klp_unw_parse_fde_head(im, &h, out);
+	return klp_unw_parse_fde_head(im, &h, out, known);
+}
+
+int klp_unw_parse_fde(const struct klp_unw_image *im, size_t offset, struct klp_unw_entry *out)
+{
+	size_t known = SIZE_MAX;
+
+	return klp_unw_parse_next(im, offset, out, &known);
 }
 
 static int klp_unw_append_fde(struct klp_unw_image *im, size_t *room, size_t offset, const struct klp_unw_entry *f)
@@ -159,6 +174,8 @@ static int klp_unw_index_hdr(struct klp_unw_image *im, const void *hdr, size_t h
 {
 	struct klp_cursor c = {.base = hdr, .end = hdr_len, .addr = im->hdr_addr};
 	uint8_t count_enc, table_enc, ptr_enc;
+	struct klp_unw_entry f;
+	size_t known = SIZE_MAX;
 	uint64_t count;
 
 	if (klp_cursor_uint(&c, 1) != 1)
@@ -175,7 +192,6 @@ static int klp_unw_index_hdr(struct klp_unw_image *im, const void *hdr, size_t h
 	for (uint64_t i = 0; i < count; i++) {
 		uint64_t start = klp_cursor_pointer(&c, table_enc, im->hdr_addr);
 		uint64_t addr = klp_cursor_pointer(&c, table_enc, im->hdr_addr);
-		struct klp_unw_entry f;
 		int rc;
 
 		if (c.bad)
@@ -183,7 +199,7 @@ static int klp_unw_index_hdr(struct klp_unw_image *im, const void *hdr, size_t h
 		if (addr < im->eh_frame_addr || addr - im->eh_frame_addr >= im->eh_frame_len)
 			continue;
 		/* An entry that lies about its FDE is no row; what it hides is refused as NO_ROW. */
-		if (klp_unw_parse_fde(im, (size_t)(addr - im->eh_frame_addr), &f) || f.start != start)
+		if (klp_unw_parse_next(im, (size_t)(addr - im->eh_frame_addr), &f, &known) || f.start != start)
 			continue;
 		rc = klp_unw_append_fde(im, room, (size_t)(addr - im->eh_frame_addr), &f);
 		if (rc)
@@ -195,12 +211,13 @@ static int klp_unw_index_hdr(struct klp_unw_image *im, const void *hdr, size_t h
 static int klp_unw_index_scan(struct klp_unw_image *im, size_t *room)
 {
 	struct klp_unw_head h;
+	struct klp_unw_entry f;
+	size_t known = SIZE_MAX;
 
 	for (size_t off = 0; klp_unw_parse_head(im, off, &h) > 0; off = h.next) {
-		struct klp_unw_entry f;
 		int rc;
 
-		if (h.id == 0 || klp_unw_parse_fde(im, off, &f))
+		if (h.id == 0 || klp_unw_parse_next(im, off, &f, &known))
 			continue;
 		rc = klp_unw_append_fde(im, room, off, &f);
 		if (rc)

@@ -122,6 +122,9 @@ struct klp_unw_space {
 
 /* ehframe.c */
 int klp_unw_parse_fde(const struct klp_unw_image *im, size_t offset, struct klp_unw_entry *out);
+/* For many in a row: *known is the offset of the CIE that out->cie holds already (neighbours share theirs), SIZE_MAX at
+ * first. */
+int klp_unw_parse_next(const struct klp_unw_image *im, size_t offset, struct klp_unw_entry *out, size_t *known);
 int klp_unw_build_index(struct klp_unw_image *im, const void *hdr, size_t hdr_len, struct klp_error *e);
 const struct klp_unw_fde *klp_unw_find_fde(const struct klp_unw_image *im, uint64_t lookup);
 /* cfa.c: KLP_OK or KLP_UNW_BAD_ROW */
