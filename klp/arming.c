@@ -121,8 +121,9 @@ uint64_t klp_session_near(struct klp_session *s, const struct klp_object *o, uin
 	addr = klp_near_find(&q);
 	free(map);
 	if (!addr)
-		klp_fail(e, ENOMEM, KLP_NO_ROOM, "no %llu free bytes within reach of %s", (unsigned long long)size,
-			 o->path);
+		/* Not by its path, which belonged to the list of mappings as it was before it was read again. */
+		klp_fail(e, ENOMEM, KLP_NO_ROOM, "no %llu free bytes within reach of the object at 0x%llx",
+			 (unsigned long long)size, (unsigned long long)o->start);
 	return addr;
 }
 
@@ -131,20 +132,35 @@ static int klp_arena_make(struct klp_session *s, const struct klp_object *o, str
 {
 	struct klp_rt_arena head = {0};
 	uint64_t stubs, data;
-	unsigned i;
+	unsigned i, n;
 	int rc;
 
 	for (i = 0; i < KLP_MAX_ARENAS && s->cb->arenas[i]; i++)
 		;
 	if (i == KLP_MAX_ARENAS)
 		return klp_fail(e, ENOSPC, KLP_LIMIT, "all %u arenas are in use", KLP_MAX_ARENAS);
-	stubs = klp_session_near(s, o, KLP_ARENA_STUBS_SIZE + KLP_ARENA_DATA_SIZE, e);
-	if (!stubs)
-		return -e->err;
-	data = stubs + KLP_ARENA_STUBS_SIZE;
-	rc = klp_remote_map(&s->r, stubs, KLP_ARENA_STUBS_SIZE, PROT_READ | PROT_EXEC, KLP_OWNER_ARENA + i, e);
-	if (rc >= 0)
-		rc = klp_remote_map(&s->r, data, KLP_ARENA_DATA_SIZE, PROT_READ | PROT_WRITE, KLP_OWNER_ARENA + i, e);
+	for (n = 0; n < KLP_NEAR_TRIES; n++) {
+		struct klp_error second = KLP_ERROR_INIT;
+		int first;
+
+		stubs = klp_session_near(s, o, KLP_ARENA_STUBS_SIZE + KLP_ARENA_DATA_SIZE, e);
+		if (!stubs)
+			return -e->err;
+		data = stubs + KLP_ARENA_STUBS_SIZE;
+		rc = first =
+		    klp_remote_map(&s->r, stubs, KLP_ARENA_STUBS_SIZE, PROT_READ | PROT_EXEC, KLP_OWNER_ARENA + i, e);
+		if (rc >= 0)
+			rc = klp_remote_map(&s->r, data, KLP_ARENA_DATA_SIZE, PROT_READ | PROT_WRITE,
+					    KLP_OWNER_ARENA + i, e);
+		if (rc != -EEXIST)
+			break;
+		/* The program mapped something there meanwhile. */
+		if ((first >= 0 && klp_remote_unmap(&s->r, (unsigned)first, &second)) ||
+		    klp_process_refresh(&s->p, &second)) {
+			*e = second;
+			return -second.err;
+		}
+	}
 	if (rc < 0)
 		return rc;
 	head.stubs = stubs;

@@ -50,6 +50,8 @@ int klp_sites_forget(struct klp_session *s, struct klp_armed_site *site, size_t 
 
 /* Room near an object for `size` bytes; 0 with the error filled if there is none. */
 uint64_t klp_session_near(struct klp_session *s, const struct klp_object *o, uint64_t size, struct klp_error *e);
+/* So often another place is taken when the program's own mappings were faster. */
+#define KLP_NEAR_TRIES 32u
 
 #define KLP_ARENA_STUBS_SIZE (KLP_ARENA_SITES * KLP_STUB_SIZE)
 #define KLP_ARENA_DATA_SIZE \

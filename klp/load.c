@@ -38,13 +38,47 @@ static int klp_segment_write(struct klp_session *s, const struct klp_linked *l, 
 		   : klp_remote_write_text(&s->r, l->base + seg->offset, seg->bytes, (size_t)seg->size, e);
 }
 
+/* Links the module for a place near the object and maps it there. -EEXIST: the program took that place meanwhile. */
+static int klp_module_map(struct klp_session *s, const struct klp_module *m, const struct klp_object *o, uint64_t size,
+			  unsigned index, struct klp_linked *l, struct klp_error *e)
+{
+	static const uint32_t prot[KLP_SEG_COUNT] = {PROT_READ | PROT_EXEC, PROT_READ, PROT_READ | PROT_WRITE,
+						     PROT_READ};
+	uint64_t base = klp_session_near(s, o, size, e);
+	unsigned mapped[KLP_SEG_COUNT], n = 0;
+	int rc;
+
+	if (!base)
+		return -e->err;
+	rc = klp_link(m, &s->p, o, base, l, e);
+	for (unsigned k = 0; k < KLP_SEG_COUNT && !rc; k++) {
+		if (!l->seg[k].size)
+			continue;
+		rc =
+		    klp_remote_map(&s->r, base + l->seg[k].offset, l->seg[k].size, prot[k], KLP_OWNER_PATCH + index, e);
+		if (rc >= 0) {
+			mapped[n++] = (unsigned)rc;
+			rc = 0;
+		}
+	}
+	if (rc == -EEXIST) {
+		struct klp_error second = KLP_ERROR_INIT;
+
+		while (n && !klp_remote_unmap(&s->r, mapped[n - 1], &second))
+			n--;
+		if (n) {
+			*e = second;
+			return -second.err;
+		}
+	}
+	return rc;
+}
+
 /* Maps the module, copies it in and makes its site records. The record is LOADING from before the first mapping on. */
 static int klp_module_place(struct klp_session *s, const struct klp_module *m, const struct klp_object *o,
 			    unsigned index, struct klp_rt_patch *rec, struct klp_linked *l, struct klp_armed_site *site,
 			    struct klp_error *e)
 {
-	static const uint32_t prot[KLP_SEG_COUNT] = {PROT_READ | PROT_EXEC, PROT_READ, PROT_READ | PROT_WRITE,
-						     PROT_READ};
 	const struct klp_module_object *mo = &m->object[0];
 	struct klp_object object = *o; /* the process's own array is read again below */
 	uint64_t size, base, *pair;
@@ -52,23 +86,24 @@ static int klp_module_place(struct klp_session *s, const struct klp_module *m, c
 
 	if (rc)
 		return rc;
-	base = klp_session_near(s, &object, size, e);
-	if (!base)
-		return -e->err;
-	rc = klp_link(m, &s->p, &object, base, l, e);
-	if (rc)
-		return rc;
-	for (unsigned k = 0; k < KLP_SEG_COUNT; k++) {
-		if (!l->seg[k].size)
-			continue;
-		rc =
-		    klp_remote_map(&s->r, base + l->seg[k].offset, l->seg[k].size, prot[k], KLP_OWNER_PATCH + index, e);
-		if (rc < 0)
+	/* The place is where the kernel itself puts new mappings: a program that maps all the time may be faster. */
+	for (unsigned n = 0; n < KLP_NEAR_TRIES; n++) {
+		struct klp_error refresh = KLP_ERROR_INIT;
+
+		rc = klp_module_map(s, m, &object, size, index, l, e);
+		if (rc && rc != -EEXIST)
 			return rc;
+		if (klp_process_refresh(&s->p, &refresh)) {
+			*e = refresh;
+			return -refresh.err;
+		}
+		if (!rc)
+			break;
+		klp_linked_free(l);
 	}
-	rc = klp_process_refresh(&s->p, e);
 	if (rc)
 		return rc;
+	base = l->base;
 	pair =
 	    (uint64_t *)(void *)(l->seg[KLP_SEG_META].bytes + (l->functions_addr - base - l->seg[KLP_SEG_META].offset));
 	for (size_t i = 0; i < mo->function_count; i++) {
