@@ -11,16 +11,21 @@
 #include "klp/callclass.h"
 #include "klp/frame.h"
 #include "klp/seccomp.h"
+#include "klp/tracer.h"
 
 #define KLP_RED_ZONE 128u
 #define KLP_STACK_ROOM (16u << 10) /* A3: more than the frames below the stack pointer, inside its mapping */
 #define KLP_PICK_PAUSE_NS 200000ull
-#define KLP_TIMED_AFTER 40u              /* passes without an exact call before timed ones are watched */
-#define KLP_GADGET_LEN 3u                /* syscall; ret */
-#define KLP_RESTORER_LEN 10u             /* mov $15, %eax; syscall, and the address behind it */
-#define KLP_WATCH_GAP_NS 2000000ull      /* a thread not looked at for longer may have waited for as long */
-#define KLP_RUNNING_SAMPLES 16u          /* P2: "running" answers in a row before a running thread is stopped */
-#define KLP_RUNNING_SPAN_NS 100000000ull /* spread over this long */
+#define KLP_MAIN_AFTER                                                                                                 \
+	2u                  /* passes before the main thread in a call like epoll_wait, if it has others: klp/tracer.h \
+			     */
+#define KLP_TIMED_AFTER 40u /* passes without an exact call before timed ones are watched */
+#define KLP_FRAME_ROOM (2 * KLP_RT_FRAME_SIZE) /* a way home, and those of the calls before it */
+#define KLP_GADGET_LEN 3u                      /* syscall; ret */
+#define KLP_RESTORER_LEN 10u                   /* mov $15, %eax; syscall, and the address behind it */
+#define KLP_WATCH_GAP_NS 2000000ull            /* a thread not looked at for longer may have waited for as long */
+#define KLP_RUNNING_SAMPLES 16u                /* P2: "running" answers in a row before a running thread is stopped */
+#define KLP_RUNNING_SPAN_NS 100000000ull       /* spread over this long */
 
 struct klp_watched {
 	pid_t tid;
@@ -37,6 +42,7 @@ struct klp_picker {
 	size_t call_count;
 	struct klp_watched *watched;
 	size_t watched_count;
+	uint8_t *frame;              /* KLP_FRAME_ROOM bytes: no memory is asked for while a thread is stopped */
 	struct klp_stop_chain chain; /* where the borrowed one is until it is home */
 	enum klp_reason why;         /* why the last one could not be taken */
 	const char *what;
@@ -97,20 +103,18 @@ static int klp_borrow_by_gadget(struct klp_picker *k, struct klp_stop *st, const
 	struct klp_process *p = k->r->p;
 	size_t home_len = klp_frame_size(st->tid), call_len = klp_frame_bare_size();
 	size_t need = home_len + k->call_count * call_len + 256;
-	uint8_t *buf;
+	uint8_t *buf = k->frame;
 	uint64_t base, home_at;
 	struct user_regs_struct regs = *home;
 	int rc;
 
-	if (!home_len || !klp_stack_has_room(p, st->regs.rsp, st->regs.fs_base, need)) {
+	if (!home_len || need + 64 > KLP_FRAME_ROOM || !klp_stack_has_room(p, st->regs.rsp, st->regs.fs_base, need)) {
 		k->why = KLP_NO_ROOM;
 		k->what = "its stack pointer is not on its own stack, or there is too little room below it";
 		return 0;
 	}
 	base = (st->regs.rsp - KLP_RED_ZONE - need) & ~63ull;
-	buf = calloc(1, need + 64);
-	if (!buf)
-		return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for a signal frame");
+	memset(buf, 0, need + 64);
 	/*
 	 * The chain, from low to high: for each further call a frame that makes it, then the frame that goes home. Each
 	 * `ret` of the gadget finds the restorer, each rt_sigreturn the frame behind it: [restorer][frame of call
@@ -129,7 +133,6 @@ static int klp_borrow_by_gadget(struct klp_picker *k, struct klp_stop *st, const
 	}
 	if (!rc)
 		rc = klp_process_write(p, base, buf, need, e);
-	free(buf);
 	if (rc) {
 		k->why = KLP_NO_ROOM;
 		k->what = "its stack could not be written";
@@ -172,7 +175,7 @@ static int klp_borrow_by_image(struct klp_picker *k, struct klp_stop *st, pid_t 
 	    .scratch = r->cb + offsetof(struct klp_rt_cb, borrow_scratch),
 	};
 	uint64_t all = ~0ull;
-	uint8_t *buf;
+	uint8_t *buf = k->frame;
 	int rc;
 
 	if (!len || len > KLP_RT_FRAME_SIZE) {
@@ -180,9 +183,7 @@ static int klp_borrow_by_image(struct klp_picker *k, struct klp_stop *st, pid_t 
 		k->what = "its extended state is larger than klp's frame";
 		return 0;
 	}
-	buf = calloc(1, len);
-	if (!buf)
-		return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for a signal frame");
+	memset(buf, 0, len);
 	rc = klp_frame_build(st->tid, restart, st->mask, 0, frame[0], buf, len);
 	if (!rc)
 		rc = klp_process_write(r->p, frame[0], buf, len, e);
@@ -193,7 +194,6 @@ static int klp_borrow_by_image(struct klp_picker *k, struct klp_stop *st, pid_t 
 		rc = klp_process_write(r->p, frame[1], buf, len, e);
 	if (!rc)
 		rc = klp_process_write(r->p, r->cb + offsetof(struct klp_rt_cb, borrow), &b, sizeof(b), e);
-	free(buf);
 	if (rc)
 		return rc;
 	regs.orig_rax = (unsigned long long)-1;
@@ -206,11 +206,27 @@ static int klp_borrow_by_image(struct klp_picker *k, struct klp_stop *st, pid_t 
 	return 1;
 }
 
-/* Stops this thread and borrows it if the stop still finds it fit. 1: borrowed; 0: not this one. */
-static int klp_borrow_thread(struct klp_picker *k, pid_t tid, const struct klp_task_info *info,
-			     const struct klp_call *call, uint64_t since_ns, struct klp_borrowed *who,
-			     struct klp_error *e)
+/* One thread that looked fit. */
+struct klp_candidate {
+	struct klp_picker *k;
+	pid_t tid;
+	const struct klp_task_info *info;
+	const struct klp_call *call; /* NULL: it runs */
+	uint64_t since_ns;           /* when its wait began, 0: does not matter */
+	struct klp_borrowed *who;
+	struct klp_error *e;
+};
+
+/* On a tracing thread: stops this thread and borrows it if the stop still finds it fit. 1: borrowed; 0: not this one.
+ */
+static int klp_borrow_thread(void *arg)
 {
+	const struct klp_candidate *c = arg;
+	struct klp_picker *k = c->k;
+	const struct klp_task_info *info = c->info;
+	const struct klp_call *call = c->call;
+	struct klp_error *e = c->e;
+	pid_t tid = c->tid;
 	struct user_regs_struct restart, eintr;
 	struct klp_call now = {KLP_CALL_NEVER, 0};
 	struct klp_stop st;
@@ -221,7 +237,7 @@ static int klp_borrow_thread(struct klp_picker *k, pid_t tid, const struct klp_t
 	if (rc <= 0)
 		return rc;
 	rc = 0;
-	late = since_ns ? (klp_pick_now() - since_ns) / 1000000 : 0;
+	late = c->since_ns ? (klp_pick_now() - c->since_ns) / 1000000 : 0;
 	if ((long)st.regs.orig_rax >= 0) {
 		const struct klp_task_syscall s = {
 		    false,
@@ -246,14 +262,14 @@ static int klp_borrow_thread(struct klp_picker *k, pid_t tid, const struct klp_t
 		k->why = KLP_NO_BORROW;
 		k->what = "a signal is pending for it";
 	} else if (info->seccomp && klp_seccomp_check(tid, e)) {
-		klp_stop_end(&st, false);
+		klp_stop_end(&st);
 		return -e->err;
 	} else {
 		klp_home_registers(&st, &now, late, &restart, &eintr);
 		rc = k->gadget ? klp_borrow_by_gadget(k, &st, &restart, e)
 			       : klp_borrow_by_image(k, &st, info->ns_tid, &restart, &eintr, e);
-		who->tid = tid;
-		who->thread_pointer = st.regs.fs_base;
+		c->who->tid = tid;
+		c->who->thread_pointer = st.regs.fs_base;
 	}
 	if (rc == 1) {
 		/* The same call with what is left of its timeout. */
@@ -261,7 +277,7 @@ static int klp_borrow_thread(struct klp_picker *k, pid_t tid, const struct klp_t
 		restart.rax = st.regs.rax;
 		klp_stop_end_at_home(&st, &restart, &k->chain);
 	} else {
-		klp_stop_end(&st, false);
+		klp_stop_end(&st);
 	}
 	return rc;
 }
@@ -344,15 +360,19 @@ static int klp_pick_pass(struct klp_picker *k, unsigned pass, struct klp_borrowe
 				if (k->watched[w].tid == tid[i])
 					k->watched[w].running = 0;
 			call = klp_call_classify(p, &s);
-			fit = call.cls == KLP_CALL_EXACT;
+			fit = call.cls == KLP_CALL_EXACT && (pass >= KLP_MAIN_AFTER || tid[i] != p->pid || n == 1 ||
+							     !klp_call_eintr_restarts(s.nr, s.arg));
 			if (call.cls == KLP_CALL_TIMED_REG && pass >= KLP_TIMED_AFTER) {
 				since = klp_watch(k, tid[i], info.switches_voluntary + info.switches_involuntary,
 						  klp_pick_now());
 				fit = since != 0;
 			}
 		}
-		if (fit)
-			rc = klp_borrow_thread(k, tid[i], &info, s.running ? NULL : &call, since, who, e);
+		if (fit) {
+			struct klp_candidate c = {k, tid[i], &info, s.running ? NULL : &call, since, who, e};
+
+			rc = klp_tracer_run(klp_borrow_thread, &c, e);
+		}
 	}
 	free(tid);
 	return rc;
@@ -363,6 +383,9 @@ static int klp_pick(struct klp_picker *k, unsigned wait_ms, struct klp_borrowed 
 	uint64_t deadline = klp_pick_now() + (uint64_t)wait_ms * 1000000ull;
 	int rc = 0;
 
+	k->frame = calloc(1, KLP_FRAME_ROOM);
+	if (!k->frame)
+		return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for a signal frame");
 	k->why = KLP_NO_BORROW;
 	k->what = "all threads are in calls that cannot be issued again without harm";
 	for (unsigned pass = 0; rc == 0; pass++) {
@@ -378,6 +401,7 @@ static int klp_pick(struct klp_picker *k, unsigned wait_ms, struct klp_borrowed 
 		}
 	}
 	free(k->watched);
+	free(k->frame);
 	return rc < 0 ? rc : 0;
 }
 

@@ -39,16 +39,16 @@ static int klp_threads_prove(struct klp_session *s, const struct klp_range *rang
 
 static void klp_check_thread(struct klp_session *s, pid_t tid, const struct klp_proof *proof, json_t *list)
 {
-	char hex[32];
+	char hex[32], name[64];
 	json_t *o;
 
-	(void)s;
 	if (proof->verdict == KLP_OK)
 		return;
+	klp_task_comm(&s->p, tid, name, sizeof(name));
 	snprintf(hex, sizeof(hex), "0x%" PRIx64, proof->function);
 	o = json_object();
 	json_object_set_new(o, "tid", json_integer(tid));
-	json_object_set_new(o, "name", klp_json_text(proof->comm));
+	json_object_set_new(o, "name", klp_json_text(name));
 	json_object_set_new(o, "function", proof->function ? json_string(hex) : json_null());
 	json_object_set_new(o, "reason", json_string(klp_reason_name(proof->verdict)));
 	json_object_set_new(o, "since_ms", json_integer(0));
@@ -93,23 +93,25 @@ int klp_check(pid_t pid, const struct klp_module *m, json_t **result, struct klp
 static void klp_stack_thread(struct klp_session *s, pid_t tid, const struct klp_proof *proof, json_t *list)
 {
 	json_t *o = json_object(), *frames = json_array();
+	char name[64];
 
+	klp_task_comm(&s->p, tid, name, sizeof(name));
 	json_object_set_new(o, "tid", json_integer(tid));
-	json_object_set_new(o, "name", klp_json_text(proof->comm));
+	json_object_set_new(o, "name", klp_json_text(name));
 	json_object_set_new(o, "reliable", json_boolean(proof->verdict == KLP_OK));
 	json_object_set_new(o, "reason",
 			    proof->verdict == KLP_OK ? json_null() : json_string(klp_reason_name(proof->verdict)));
 	for (size_t i = 0; i < proof->trace.count; i++) {
 		const struct klp_unw_frame *f = &proof->trace.frame[i];
 		const struct klp_object *obj = klp_process_object_at(&s->p, f->lookup);
-		char name[600];
+		char function[600];
 		json_t *frame = json_object();
 
 		json_object_set_new(frame, "pc", json_integer((json_int_t)f->pc));
 		json_object_set_new(frame, "object", obj ? klp_json_text(obj->path) : json_null());
 		json_object_set_new(frame, "offset", obj ? json_integer((json_int_t)(f->pc - obj->bias)) : json_null());
 		json_object_set_new(frame, "function",
-				    klp_json_text(klp_function_name(s, f->lookup, name, sizeof(name))));
+				    klp_json_text(klp_function_name(s, f->lookup, function, sizeof(function))));
 		json_object_set_new(frame, "signal", json_boolean(f->signal));
 		json_array_append_new(frames, frame);
 	}

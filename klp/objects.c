@@ -12,6 +12,7 @@
 #define KLP_MAX_PHDRS 256u
 #define KLP_NOTE_MAX (64u << 10)
 #define KLP_DYN_MAX 1024u
+#define KLP_DYN_CHUNK 64u /* entries read at once; KLP_DYN_MAX is a multiple */
 #define KLP_SONAME_MAX 128u
 
 void klp_objects_free(struct klp_process *p)
@@ -53,33 +54,44 @@ static void klp_object_build_id(const struct klp_process *p, struct klp_object *
 	free(note);
 }
 
+/* What can be read of len bytes; behind the last readable page of a table that ends there: zeros. len <= a page. */
+static void klp_object_peek(const struct klp_process *p, uint64_t addr, void *buf, size_t len)
+{
+	struct klp_error ignored = KLP_ERROR_INIT;
+	size_t first = 4096 - (addr & 4095);
+
+	memset(buf, 0, len);
+	if (!klp_process_read(p, addr, buf, len, &ignored))
+		return;
+	memset(buf, 0, len);
+	if (first < len && klp_process_read(p, addr, buf, first, &ignored))
+		memset(buf, 0, len);
+}
+
 /* The C library is recognised by its DT_SONAME. */
 static bool klp_object_is_libc(const struct klp_process *p, const struct klp_object *o)
 {
-	struct klp_error ignored = KLP_ERROR_INIT;
 	uint64_t strtab = 0, soname = 0;
 	char name[KLP_SONAME_MAX];
+	Elf64_Dyn d[KLP_DYN_CHUNK];
+	bool end = !o->dynamic;
 
-	if (!o->dynamic)
-		return false;
-	for (unsigned i = 0; i < KLP_DYN_MAX; i++) {
-		Elf64_Dyn d;
-
-		if (klp_process_read(p, o->dynamic + i * sizeof(d), &d, sizeof(d), &ignored) || d.d_tag == DT_NULL)
-			break;
-		if (d.d_tag == DT_STRTAB)
-			strtab = d.d_un.d_ptr;
-		if (d.d_tag == DT_SONAME)
-			soname = d.d_un.d_val;
+	for (unsigned i = 0; i < KLP_DYN_MAX && !end; i += KLP_DYN_CHUNK) {
+		klp_object_peek(p, o->dynamic + i * sizeof(*d), d, sizeof(d));
+		for (unsigned n = 0; n < KLP_DYN_CHUNK && !end; n++) {
+			end = d[n].d_tag == DT_NULL;
+			if (d[n].d_tag == DT_STRTAB)
+				strtab = d[n].d_un.d_ptr;
+			if (d[n].d_tag == DT_SONAME)
+				soname = d[n].d_un.d_val;
+		}
 	}
 	if (!strtab || !soname)
 		return false;
 	if (strtab < o->start) /* ld.so has not relocated it (or never does: musl, the vDSO) */
 		strtab += o->bias;
-	memset(name, 0, sizeof(name));
-	for (size_t i = 0; i + 1 < sizeof(name); i++)
-		if (klp_process_read(p, strtab + soname + i, name + i, 1, &ignored) || !name[i])
-			break;
+	klp_object_peek(p, strtab + soname, name, sizeof(name));
+	name[sizeof(name) - 1] = 0;
 	return !strcmp(name, "libc.so.6") || !strncmp(name, "libc.musl", 9) || !strcmp(name, "libc.so");
 }
 
@@ -172,6 +184,39 @@ static bool klp_object_parse(struct klp_process *p, size_t first, struct klp_obj
 	o->inode = m->inode;
 	o->path = m->path;
 	o->vdso = !strcmp(m->path, "[vdso]");
+	return true;
+}
+
+/* The next mapping that can hold a part of an object. */
+static const struct klp_mapping *klp_object_mapping(const struct klp_process *p, size_t *i)
+{
+	while (*i < p->map_count) {
+		const struct klp_mapping *m = &p->map[(*i)++];
+
+		if (m->inode || !strcmp(m->path, "[vdso]"))
+			return m;
+	}
+	return NULL;
+}
+
+bool klp_objects_keep(struct klp_process *p, const struct klp_process *before)
+{
+	const struct klp_mapping *old, *now;
+	size_t i = 0, k = 0;
+
+	if (!p->object_count)
+		return false;
+	do {
+		old = klp_object_mapping(before, &i);
+		now = klp_object_mapping(p, &k);
+		if (!old != !now ||
+		    (old && (old->start != now->start || old->end != now->end || old->offset != now->offset ||
+			     old->prot != now->prot || old->inode != now->inode || old->dev_major != now->dev_major ||
+			     old->dev_minor != now->dev_minor || strcmp(old->path, now->path))))
+			return false;
+	} while (old);
+	for (i = 0; i < p->object_count; i++)
+		p->object[i].path = klp_process_mapping(p, p->object[i].start)->path;
 	return true;
 }
 

@@ -20,6 +20,7 @@
 
 #define KLP_LOCK_POLL_US 10000u
 #define KLP_AUXV_MAX 128u
+#define KLP_PIECES 256u /* read by one system call; IOV_MAX is 1024 */
 
 static int klp_read_small(const char *path, char *buf, size_t len)
 {
@@ -60,8 +61,9 @@ static int klp_stat(const struct klp_process *p, pid_t tid, char *state, uint64_
 
 static int klp_process_auxv(const struct klp_process *p, uint64_t type, uint64_t *value, struct klp_error *e)
 {
+	uint64_t pair[2 * KLP_AUXV_MAX];
 	char path[80];
-	uint64_t pair[2];
+	ssize_t n;
 	int fd;
 
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/auxv", p->pid, p->live_tid);
@@ -70,9 +72,10 @@ static int klp_process_auxv(const struct klp_process *p, uint64_t type, uint64_t
 		return klp_fail(e, errno, errno == EACCES || errno == EPERM ? KLP_PERMISSION : KLP_NO_PROCESS, "%s: %s",
 				path, strerror(errno));
 	*value = 0;
-	for (unsigned i = 0; i < KLP_AUXV_MAX && read(fd, pair, sizeof(pair)) == sizeof(pair) && pair[0]; i++)
-		if (pair[0] == type)
-			*value = pair[1];
+	n = read(fd, pair, sizeof(pair));
+	for (size_t i = 0; n > 0 && i + 1 < (size_t)n / sizeof(*pair) && pair[i]; i += 2)
+		if (pair[i] == type)
+			*value = pair[i + 1];
 	close(fd);
 	return 0;
 }
@@ -96,16 +99,30 @@ static void klp_process_break(struct klp_process *p)
 
 int klp_process_refresh(struct klp_process *p, struct klp_error *e)
 {
+	struct klp_process before = *p; /* its map is compared, then freed */
 	uint64_t entry = 0;
-	int rc = klp_maps_read(p, e);
+	int rc;
 
-	if (!rc)
+	p->map = NULL;
+	p->map_count = 0;
+	rc = klp_maps_read(p, e);
+	if (!rc && !klp_objects_keep(p, &before)) {
 		rc = klp_process_auxv(p, AT_ENTRY, &entry, e);
-	if (!rc)
-		rc = klp_objects_read(p, entry, e);
-	if (!rc)
+		if (!rc)
+			rc = klp_objects_read(p, entry, e);
+	}
+	if (rc)
+		klp_objects_free(p); /* their paths belonged to the old list */
+	else
 		klp_process_break(p);
+	klp_maps_free(&before);
 	return rc;
+}
+
+int klp_process_reread(struct klp_process *p, struct klp_error *e)
+{
+	klp_objects_free(p);
+	return klp_process_refresh(p, e);
 }
 
 /* A thread that is not a zombie: the main thread may have exited while others live. */
@@ -225,12 +242,15 @@ int klp_process_check(struct klp_process *p, struct klp_error *e)
 	size_t n = 0;
 	int rc = klp_process_tids(p, &tid, &n, e);
 
+	p->survey = (struct klp_survey){.done = rc == 0};
 	for (size_t i = 0; i < n && !rc; i++) {
 		struct klp_error ignored = KLP_ERROR_INIT;
 		struct klp_task_info info;
 
 		if (klp_task_status(p, tid[i], &info, &ignored))
 			continue;
+		p->survey.signals |= info.sig_caught | info.sig_blocked;
+		p->survey.all_blocked |= info.sig_blocked == KLP_ALL_BLOCKED;
 		/* The one thread that is borrowed has its filters evaluated; dispatch makes system calls on all of
 		 * them. */
 		if (first) {
@@ -312,6 +332,35 @@ int klp_process_read(const struct klp_process *p, uint64_t addr, void *buf, size
 			return 0;
 	}
 	return klp_memory_fail(p, e, -rc, "reading", addr, len);
+}
+
+int klp_process_read_pieces(const struct klp_process *p, const struct klp_piece *piece, size_t count,
+			    struct klp_error *e)
+{
+	struct iovec mine[KLP_PIECES], theirs[KLP_PIECES];
+
+	while (count) {
+		size_t n = count < KLP_PIECES ? count : KLP_PIECES, len = 0;
+		ssize_t got;
+
+		for (size_t i = 0; i < n; i++) {
+			mine[i] = (struct iovec){piece[i].buf, piece[i].len};
+			theirs[i] = (struct iovec){(void *)(uintptr_t)piece[i].addr, piece[i].len};
+			len += piece[i].len;
+		}
+		got = process_vm_readv(p->live_tid, mine, n, theirs, n, 0);
+		if (got < 0 || (size_t)got != len) { /* one by one: tells which, and knows other ways */
+			for (size_t i = 0; i < n; i++) {
+				int rc = klp_process_read(p, piece[i].addr, piece[i].buf, piece[i].len, e);
+
+				if (rc)
+					return rc;
+			}
+		}
+		piece += n;
+		count -= n;
+	}
+	return 0;
 }
 
 int klp_process_write(const struct klp_process *p, uint64_t addr, const void *buf, size_t len, struct klp_error *e)

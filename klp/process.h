@@ -45,6 +45,14 @@ struct klp_object {
 	const char *path;
 };
 
+/* What klp_process_check saw of all threads at once, so that nobody needs to look at each again. */
+struct klp_survey {
+	bool done;
+	bool all_blocked; /* of one of them even the C library's own signals: it may be in klp's code */
+	uint64_t signals; /* caught, or blocked by anybody */
+};
+#define KLP_ALL_BLOCKED 0xfffffffffffbfeffull /* but SIGKILL and SIGSTOP */
+
 struct klp_process {
 	pid_t pid;           /* in the caller's pid namespace */
 	pid_t ns_pid;        /* as the target sees itself (innermost of NSpid) */
@@ -61,6 +69,7 @@ struct klp_process {
 	int mem_fd;           /* /proc/PID/task/live_tid/mem */
 	int lock_fd;          /* klp_process_lock */
 	bool same_ns;         /* the target's tids are ours too: one pid namespace */
+	struct klp_survey survey;
 	void *priv;
 };
 
@@ -68,8 +77,10 @@ struct klp_process {
  * attach. */
 int klp_process_open(pid_t pid, struct klp_process *p, struct klp_error *e);
 void klp_process_close(struct klp_process *p);
-/* Reads maps and objects again. */
+/* Reads the maps again, and the objects if a mapping of a file has changed. The arrays move. */
 int klp_process_refresh(struct klp_process *p, struct klp_error *e);
+/* Everything again: a file may have been written to. */
+int klp_process_reread(struct klp_process *p, struct klp_error *e);
 /* 0, or -EBUSY/KLP_TRACED, -EBUSY/KLP_STOPPED, -ESRCH/KLP_ZOMBIE..: whether it may be changed now. */
 int klp_process_check(struct klp_process *p, struct klp_error *e);
 /* One klpctl at a time per target: an abstract socket named after pid and start time; dies with its holder.
@@ -80,6 +91,14 @@ int klp_process_lock(struct klp_process *p, unsigned wait_ms, struct klp_error *
 int klp_process_read(const struct klp_process *p, uint64_t addr, void *buf, size_t len, struct klp_error *e);
 /* Data: honours the target's page protection (process_vm_writev). */
 int klp_process_write(const struct klp_process *p, uint64_t addr, const void *buf, size_t len, struct klp_error *e);
+/* Several pieces at once, read in their order; all or an error. */
+struct klp_piece {
+	uint64_t addr;
+	void *buf;
+	size_t len;
+};
+int klp_process_read_pieces(const struct klp_process *p, const struct klp_piece *piece, size_t count,
+			    struct klp_error *e);
 /* Text: /proc/PID/task/TID/mem, through page protection. Hardened kernels demand a tracer: see klp_remote_write_text.
  */
 int klp_process_write_text(const struct klp_process *p, uint64_t addr, const void *buf, size_t len,
@@ -122,6 +141,25 @@ struct klp_task_syscall {
 int klp_task_syscall(const struct klp_process *p, pid_t tid, struct klp_task_syscall *s, struct klp_error *e);
 /* From the file kept open: 0 or -errno. */
 int klp_task_syscall_fd(int fd, struct klp_task_syscall *s);
+
+/*
+ * How often a thread has been put on a processor: it has not run between two equal answers (as text, as long as it is
+ * off the processor at both). From schedstat, whose third number counts on the way in; on a kernel without it the
+ * context switches of the status file, which count on the way out.
+ */
+#define KLP_RUNS_TEXT 96
+struct klp_task_runs {
+	int fd;
+	bool from_status;
+	char text[KLP_RUNS_TEXT];
+};
+/* Opens and reads once: 0 or -errno. */
+int klp_task_runs_open(const struct klp_process *p, pid_t tid, bool from_status, struct klp_task_runs *r);
+/* 1: the same answer as at the opening; 0: it ran; -errno. */
+int klp_task_runs_same(const struct klp_task_runs *r);
+void klp_task_runs_close(struct klp_task_runs *r);
+/* "" if it is gone */
+void klp_task_comm(const struct klp_process *p, pid_t tid, char *buf, size_t len);
 
 /* Thread pointer without a stop: through get_robust_list and the delta that a stopped thread taught (0 = unknown). */
 uint64_t klp_task_thread_pointer(const struct klp_process *p, pid_t tid, int64_t robust_delta);

@@ -131,29 +131,6 @@ static void klp_walk(struct klp_session *s, pid_t tid, const struct klp_unw_regs
 	}
 }
 
-/* "voluntary_ctxt_switches" and the other one, from an open status file: the whole of what proof 1 needs of it. */
-static int klp_switches(int fd, uint64_t out[2], char *comm, size_t comm_len, char *state)
-{
-	char text[4096];
-	ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
-	const char *v, *nv, *name, *st;
-
-	if (n <= 0)
-		return -ESRCH;
-	text[n] = 0;
-	v = strstr(text, "\nvoluntary_ctxt_switches:");
-	nv = strstr(text, "\nnonvoluntary_ctxt_switches:");
-	name = strncmp(text, "Name:\t", 6) == 0 ? text + 6 : NULL;
-	st = strstr(text, "\nState:\t");
-	if (!v || !nv || !name || !st)
-		return -EINVAL;
-	out[0] = strtoull(v + 25, NULL, 10);
-	out[1] = strtoull(nv + 28, NULL, 10);
-	*state = st[8];
-	snprintf(comm, comm_len, "%.*s", (int)strcspn(name, "\n"), name);
-	return 0;
-}
-
 static bool klp_makes_tasks(long nr)
 {
 #if defined(SYS_vfork)
@@ -163,37 +140,55 @@ static bool klp_makes_tasks(long nr)
 	return nr == SYS_clone || nr == SYS_clone3;
 }
 
+/* A kernel without schedstat is asked once. */
+static int klp_runs_open(struct klp_session *s, pid_t tid, struct klp_task_runs *r)
+{
+	int rc = klp_task_runs_open(&s->p, tid, s->no_schedstat, r);
+
+	if (rc && rc != -ESRCH && !s->no_schedstat) {
+		rc = klp_task_runs_open(&s->p, tid, true, r);
+		s->no_schedstat = rc == 0;
+	}
+	return rc;
+}
+
+/* Outside a call: a kernel-made task or a zombie has no user context. A thread in a page fault, frozen or stopped
+ * answers with an arbitrary user PC: any frame of it may be incomplete, so its registers would be needed. */
+static void klp_prove_contextless(struct klp_session *s, pid_t tid, struct klp_proof *out)
+{
+	struct klp_error ignored = KLP_ERROR_INIT;
+	struct klp_task_info info;
+
+	out->verdict = KLP_UNW_REG_UNKNOWN;
+	if (klp_task_info(&s->p, tid, &info, &ignored))
+		return;
+	if (info.state == 'Z' || info.state == 'X') {
+		out->gone = true;
+	} else if (klp_task_is_kernel_made(&info)) {
+		out->kernel_made = true;
+		out->verdict = KLP_OK;
+	}
+}
+
 void klp_prove_blocked(struct klp_session *s, pid_t tid, const struct klp_range *range, size_t count,
 		       struct klp_proof *out)
 {
 	struct klp_task_syscall first, second;
-	struct klp_task_info info;
 	struct klp_unw_regs regs = {0};
-	struct klp_error err = KLP_ERROR_INIT;
-	uint64_t before[2], after[2];
-	char path[64], state = 0;
-	int fd, calls = -1;
+	struct klp_task_runs runs;
+	char path[64];
+	int calls = -1;
 
 	memset(&first, 0, sizeof(first)); /* they are compared as memory */
 	memset(&second, 0, sizeof(second));
 	memset(out, 0, offsetof(struct klp_proof, trace));
 	out->trace.count = 0;
 	out->verdict = KLP_UNW_CHANGED;
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/status", s->p.pid, tid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0) {
-		out->gone = errno == ENOENT || errno == ESRCH;
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/syscall", s->p.pid, tid);
+	if (klp_runs_open(s, tid, &runs)) {
+		out->gone = access(path, F_OK) != 0;
 		return;
 	}
-	if (klp_switches(fd, before, out->comm, sizeof(out->comm), &state)) {
-		out->gone = access(path, F_OK) != 0;
-		goto done;
-	}
-	if (state == 'Z' || state == 'X') {
-		out->gone = true;
-		goto done;
-	}
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/syscall", s->p.pid, tid);
 	calls = open(path, O_RDONLY | O_CLOEXEC);
 	if (calls < 0 || klp_task_syscall_fd(calls, &first)) {
 		out->gone = access(path, F_OK) != 0;
@@ -204,19 +199,9 @@ void klp_prove_blocked(struct klp_session *s, pid_t tid, const struct klp_range 
 		out->verdict = KLP_RUNNING;
 		goto done;
 	}
-	if (first.nr < 0 || first.pc == 0 || state == 'D' || state == 'T' || state == 't') {
-		/* A kernel-made task has no user context. A thread outside a call, in a page fault, frozen or stopped
-		 * answers with an arbitrary user PC: any frame of it may be incomplete, so its registers would be
-		 * needed. */
-		if (!klp_task_info(&s->p, tid, &info, &err) && klp_task_is_kernel_made(&info)) {
-			out->kernel_made = true;
-			out->verdict = KLP_OK;
-			goto done;
-		}
-		if (first.nr < 0 || first.pc == 0) {
-			out->verdict = KLP_UNW_REG_UNKNOWN;
-			goto done;
-		}
+	if (first.nr < 0 || first.pc == 0) {
+		klp_prove_contextless(s, tid, out);
+		goto done;
 	}
 	if (klp_makes_tasks(first.nr)) {
 		out->verdict = KLP_IN_CLONE;
@@ -227,25 +212,20 @@ void klp_prove_blocked(struct klp_session *s, pid_t tid, const struct klp_range 
 	regs.known = 1u << 7;
 	klp_walk(s, tid, &regs, first.sp, tid == s->p.pid ? 0 : klp_thread_pointer(s, tid), range, count, out);
 	if (klp_task_syscall_fd(calls, &second) || second.running || memcmp(&first, &second, sizeof(first)) ||
-	    klp_switches(fd, after, out->comm, sizeof(out->comm), &state) || before[0] != after[0] ||
-	    before[1] != after[1]) {
+	    klp_task_runs_same(&runs) != 1) {
 		out->running = second.running;
 		out->verdict = KLP_UNW_CHANGED;
 	}
 done:
 	if (calls >= 0)
 		close(calls);
-	close(fd);
+	klp_task_runs_close(&runs);
 }
 
 void klp_prove_registers(struct klp_session *s, pid_t tid, const struct klp_unw_regs *regs, uint64_t thread_pointer,
 			 const struct klp_range *range, size_t count, struct klp_proof *out)
 {
-	char comm[sizeof(out->comm)];
-
-	memcpy(comm, out->comm, sizeof(comm));
 	memset(out, 0, offsetof(struct klp_proof, trace));
-	memcpy(out->comm, comm, sizeof(comm));
 	out->trace.count = 0;
 	klp_walk(s, tid, regs, regs->r[7], thread_pointer, range, count, out);
 }

@@ -2,10 +2,10 @@
 /*
  * Proofs that no function being left is anywhere on a thread's stack (section 8 of the design). Private to klp/.
  *
- * Proof 1, of a blocked thread, disturbs nobody: switch counters, the syscall file, a walk over a copy of the stack,
- * the syscall file again (identical and not "running"), the counters again (identical), in that order. Equal counters
- * alone prove nothing: they count on the way out, so a woken thread that runs in user code shows none. Proof 3 is
- * klp_remote_interrupt with klp_prove_registers as its look.
+ * Proof 1, of a blocked thread, disturbs nobody: how often it has run, the syscall file, a walk over a copy of the
+ * stack, the syscall file again (identical and not "running"), how often it has run again (identical), in that order.
+ * Equal counters alone would prove nothing on a kernel that counts only on the way out: a woken thread that runs in
+ * user code shows none. Proof 3 is klp_remote_interrupt with klp_prove_registers as its look.
  */
 #ifndef KLP_PROOF_H
 #define KLP_PROOF_H
@@ -17,8 +17,7 @@ struct klp_proof {
 	    verdict; /* KLP_OK: clean. KLP_ON_STACK, KLP_RUNNING, KLP_IN_CLONE or why the stack is not reliable */
 	uint64_t
 	    function; /* KLP_ON_STACK: an address in the innermost function being left; else where the walk failed */
-	char comm[64];
-	bool gone; /* the thread ended, or will never run user code again */
+	bool gone;    /* the thread ended, or will never run user code again */
 	bool kernel_made;
 	bool running;               /* it answered "running" */
 	struct klp_unw_trace trace; /* of the last walk */

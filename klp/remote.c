@@ -21,6 +21,7 @@
 #include "klp/frame.h"
 #include "klp/runtime/image.h"
 #include "klp/stop.h"
+#include "klp/tracer.h"
 #include "plt/plt.h"
 
 #define KLP_CB_SIZE ((sizeof(struct klp_rt_cb) + 4095u) & ~4095ull)
@@ -30,12 +31,12 @@
 #define KLP_HELPER_NS 1000000000ull    /* the helper's first sign of life */
 #define KLP_REQUEST_NS 10000000000ull
 #define KLP_POLL_NS 20000ull
+#define KLP_TCB_MAX 4096            /* the robust list's head is this near to the thread pointer */
 #define KLP_SETTLE_NS 3000000000ull /* a helper that hears nothing leaves after 2 s */
 #define KLP_CHAIN_NS 500000000ull
-#define KLP_SETTLE_START_NS 50000000ull       /* a borrowed thread's first instructions */
-#define KLP_SETTLE_QUIET_NS 100000000ull      /* a thread between two stores of its tracer that was killed */
-#define KLP_ALL_BLOCKED 0xfffffffffffbfeffull /* but SIGKILL and SIGSTOP */
-#define KLP_SYNC_CORE_REGISTER 64u            /* MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE */
+#define KLP_SETTLE_START_NS 50000000ull  /* a borrowed thread's first instructions */
+#define KLP_SETTLE_QUIET_NS 100000000ull /* a thread between two stores of its tracer that was killed */
+#define KLP_SYNC_CORE_REGISTER 64u       /* MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE */
 #define KLP_SPIN 200u
 
 static uint64_t klp_remote_now(void)
@@ -70,25 +71,6 @@ static bool klp_is_core(const struct klp_process *p, size_t i)
 	       p->map[i + 1].prot == (PROT_READ | PROT_WRITE) && !p->map[i + 1].inode;
 }
 
-static pid_t klp_outer_tid(const struct klp_process *p, uint32_t ns_tid)
-{
-	struct klp_error ignored = KLP_ERROR_INIT;
-	pid_t *tid = NULL, found = 0;
-	size_t n = 0;
-
-	if (!ns_tid || klp_process_tids(p, &tid, &n, &ignored))
-		return 0;
-	for (size_t i = 0; i < n && !found; i++) {
-		struct klp_task_info info;
-
-		if (!klp_task_info(p, tid[i], &info, &ignored) && info.ns_tid == (pid_t)ns_tid &&
-		    !strcmp(info.comm, "klp-helper"))
-			found = tid[i];
-	}
-	free(tid);
-	return found;
-}
-
 /* A thread by its number in the target's own namespace. */
 static pid_t klp_thread_by_ns_tid(const struct klp_process *p, uint64_t ns_tid, struct klp_task_info *info)
 {
@@ -96,14 +78,28 @@ static pid_t klp_thread_by_ns_tid(const struct klp_process *p, uint64_t ns_tid, 
 	pid_t *tid = NULL, found = 0;
 	size_t n = 0;
 
-	if (!ns_tid || klp_process_tids(p, &tid, &n, &ignored))
+	if (!ns_tid || ns_tid > INT32_MAX)
 		return 0;
-	for (size_t i = 0; i < n && !found; i++)
-		if (!klp_task_info(p, tid[i], info, &ignored) && (uint64_t)info->ns_tid == ns_tid &&
+	if (p->same_ns) /* the number is ours too */
+		return !klp_task_info(p, (pid_t)ns_tid, info, &ignored) && info->state != 'Z' && info->state != 'X'
+			   ? (pid_t)ns_tid
+			   : 0;
+	if (klp_process_tids(p, &tid, &n, &ignored))
+		return 0;
+	while (n-- > 0 && !found) /* it was born last */
+		if (!klp_task_info(p, tid[n], info, &ignored) && (uint64_t)info->ns_tid == ns_tid &&
 		    info->state != 'Z' && info->state != 'X')
-			found = tid[i];
+			found = tid[n];
 	free(tid);
 	return found;
+}
+
+static pid_t klp_outer_tid(const struct klp_process *p, uint32_t ns_tid)
+{
+	struct klp_task_info info;
+	pid_t tid = klp_thread_by_ns_tid(p, ns_tid, &info);
+
+	return tid && !strcmp(info.comm, "klp-helper") ? tid : 0;
 }
 
 /*
@@ -174,6 +170,8 @@ static int klp_chains_settle(struct klp_process *p, struct klp_error *e)
 	int waited = 0;
 	bool busy;
 
+	if (p->survey.done && !p->survey.all_blocked)
+		return 0;
 	do {
 		pid_t *tid = NULL;
 		size_t n = 0;
@@ -462,6 +460,33 @@ static int klp_core_map(struct klp_remote *r, uint64_t at, unsigned wait_ms, str
 			r->p->pid);
 }
 
+struct klp_image_bytes {
+	struct klp_remote *r;
+	const uint8_t *copy;
+	size_t len;
+	struct klp_error *e;
+	int refused; /* what the kernel said without a tracer */
+};
+
+/*
+ * A hardened kernel (proc_mem.force_override=ptrace) demands a tracer of the thread whose file is written: that one is
+ * stopped for as long as this takes, and its call repaired like after any stop.
+ */
+static int klp_image_write_stopped(void *arg)
+{
+	const struct klp_image_bytes *b = arg;
+	struct klp_stop st;
+	int rc, stopped = klp_stop_begin(b->r, b->r->p->live_tid, &st, b->e);
+
+	if (stopped <= 0)
+		return stopped ? stopped : b->refused;
+	rc = klp_process_write_text(b->r->p, b->r->image + 16, b->copy + 16, b->len - 16, b->e);
+	if (!rc)
+		rc = klp_process_write_text(b->r->p, b->r->image, b->copy, 16, b->e);
+	klp_stop_end(&st);
+	return rc;
+}
+
 static int klp_image_write(struct klp_remote *r, struct klp_error *e)
 {
 	size_t len = (size_t)(klp_rt_image_end - klp_rt_image_start);
@@ -483,19 +508,9 @@ static int klp_image_write(struct klp_remote *r, struct klp_error *e)
 	r->hdr = *hdr;
 	rc = klp_process_write_text(r->p, r->image + 16, copy + 16, len - 16, e);
 	if (rc == -EIO || rc == -EPERM || rc == -EACCES) {
-		/*
-		 * A hardened kernel (proc_mem.force_override=ptrace) demands a tracer of the thread whose file is
-		 * written: that one is stopped for as long as this takes, and its call repaired like after any stop.
-		 */
-		struct klp_stop st;
-		int stopped = klp_stop_begin(r, r->p->live_tid, &st, e);
+		struct klp_image_bytes image = {r, copy, len, e, rc};
 
-		if (stopped > 0) {
-			rc = klp_process_write_text(r->p, r->image + 16, copy + 16, len - 16, e);
-			if (!rc)
-				rc = klp_process_write_text(r->p, r->image, copy, 16, e);
-			klp_stop_end(&st, false);
-		}
+		rc = klp_tracer_run(klp_image_write_stopped, &image, e);
 	} else if (!rc) {
 		rc = klp_process_write_text(r->p, r->image, copy, 16, e); /* magic last */
 	}
@@ -520,7 +535,7 @@ static int32_t klp_tid_offset(struct klp_remote *r, const struct klp_borrowed *w
 	if (!who->thread_pointer || syscall(SYS_get_robust_list, who->tid, &head, &len) || !head)
 		return INT32_MIN;
 	delta = (int64_t)(head - who->thread_pointer);
-	if (delta < 16 || delta > 4096)
+	if (delta < 24 || delta > KLP_TCB_MAX)
 		return INT32_MIN;
 	r->robust_delta = delta;
 	r->robust_known = true;
@@ -528,12 +543,17 @@ static int32_t klp_tid_offset(struct klp_remote *r, const struct klp_borrowed *w
 	for (size_t i = 0; i < n && good; i++) {
 		struct klp_task_info info;
 		uint32_t value = 0;
+		uint8_t block[KLP_TCB_MAX];
 
 		if (tid[i] == r->helper)
 			continue;
 		tp = klp_task_thread_pointer(r->p, tid[i], delta);
-		good = tp && !klp_process_read(r->p, tp, &self, 8, &ignored) && self == tp &&
-		       !klp_process_read(r->p, tp + (uint64_t)delta - 16, &value, 4, &ignored);
+		good = tp && !klp_process_read(r->p, tp, block, (size_t)delta, &ignored);
+		if (good) {
+			memcpy(&self, block, 8);
+			memcpy(&value, block + delta - 16, 4);
+			good = self == tp;
+		}
 		if (good && r->p->same_ns && value == (uint32_t)tid[i])
 			continue;
 		/* Threads that never run user code again need not have one. */
@@ -611,19 +631,21 @@ static uint32_t klp_wake_signal(const struct klp_remote *r)
 {
 	static const uint32_t candidate[] = {KLP_WAKE_SIGNAL, SIGWINCH};
 	struct klp_error ignored = KLP_ERROR_INIT;
-	uint64_t used = 0;
+	uint64_t used = r->p->survey.signals;
 	pid_t *tid = NULL;
 	size_t n = 0;
 
-	if (klp_process_tids(r->p, &tid, &n, &ignored))
-		return 0;
-	for (size_t i = 0; i < n; i++) {
-		struct klp_task_info info;
+	if (!r->p->survey.done) {
+		if (klp_process_tids(r->p, &tid, &n, &ignored))
+			return 0;
+		for (size_t i = 0; i < n; i++) {
+			struct klp_task_info info;
 
-		if (!klp_task_info(r->p, tid[i], &info, &ignored))
-			used |= info.sig_caught | info.sig_blocked;
+			if (!klp_task_status(r->p, tid[i], &info, &ignored))
+				used |= info.sig_caught | info.sig_blocked;
+		}
+		free(tid);
 	}
-	free(tid);
 	for (size_t i = 0; i < sizeof(candidate) / sizeof(candidate[0]); i++)
 		if (!(used & (1ull << (candidate[i] - 1))))
 			return candidate[i];
@@ -1023,16 +1045,32 @@ int klp_remote_remove(struct klp_remote *r, unsigned wait_ms, struct klp_error *
 	return rc;
 }
 
-int klp_remote_interrupt(struct klp_remote *r, pid_t tid, klp_look_fn look, void *ctx, struct klp_error *e)
+struct klp_look {
+	struct klp_remote *r;
+	pid_t tid;
+	klp_look_fn look;
+	void *ctx;
+	struct klp_error *e;
+};
+
+static int klp_look_stopped(void *arg)
 {
+	const struct klp_look *l = arg;
 	struct klp_unw_regs regs = {0};
 	struct klp_stop st;
-	int rc = klp_stop_begin(r, tid, &st, e);
+	int rc = klp_stop_begin(l->r, l->tid, &st, l->e);
 
 	if (rc <= 0)
 		return rc;
 	klp_registers_for_unwind(&st.regs, &regs);
-	look(ctx, tid, &regs, st.regs.fs_base);
-	klp_stop_end(&st, false);
+	l->look(l->ctx, l->tid, &regs, st.regs.fs_base);
+	klp_stop_end(&st);
 	return 1;
+}
+
+int klp_remote_interrupt(struct klp_remote *r, pid_t tid, klp_look_fn look, void *ctx, struct klp_error *e)
+{
+	struct klp_look l = {r, tid, look, ctx, e};
+
+	return klp_tracer_run(klp_look_stopped, &l, e);
 }

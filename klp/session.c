@@ -86,7 +86,7 @@ int klp_session_open(struct klp_session *s, pid_t pid, int how, const struct klp
 		rc = klp_process_lock(&s->p, KLP_LOCK_WAIT_MS, e);
 		/* Again, now that nobody else changes them: the lock's last holder may have mapped something. */
 		if (!rc)
-			rc = klp_process_refresh(&s->p, e);
+			rc = klp_process_reread(&s->p, e);
 		if (!rc)
 			rc = klp_process_check(&s->p, e);
 		if (rc)

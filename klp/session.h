@@ -28,6 +28,7 @@ struct klp_session {
 	struct klp_unw_space *space; /* klp_tables_build */
 	json_t *pending;             /* array: the threads that hold the operation up */
 	size_t threads;              /* in the last sweep */
+	bool no_schedstat;           /* this kernel does not count there (klp_prove_blocked) */
 };
 
 enum { KLP_SESSION_READ, KLP_SESSION_CHANGE };

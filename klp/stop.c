@@ -16,6 +16,7 @@
 #define KLP_ERESTARTSYS 512
 #define KLP_ERESTARTNOHAND 514
 #define KLP_ERESTART_RESTARTBLOCK 516
+#define KLP_SYSCALL_LEN 2u          /* 0f 05 */
 #define KLP_STOP_EVENT 128          /* PTRACE_EVENT_STOP */
 #define KLP_HOME_NS 1000000000ull   /* a borrowed thread that is not at home by then is let go where it is */
 #define KLP_HOME_LOOK_NS 2000000ull /* between two looks at a thread that does not wait in its call again */
@@ -74,17 +75,24 @@ static void klp_stop_hurry(struct klp_stop *st, bool on)
 	klp_stop_signals(st, false);
 }
 
-/* Waits for the stop, at most KLP_STOP_WAIT_NS. Returns the wait status, 0 if it has none yet, -1 if the thread is
- * gone. */
-static int klp_stop_wait(pid_t tid, uint64_t until)
+/*
+ * Waits for the stop, at most KLP_STOP_WAIT_NS. Returns the wait status, 0 if it has none yet, -1 if the thread is
+ * gone. Until it stops it runs, or waits for a processor like any other: it stands still for us since the last look
+ * that found it not stopped, at most.
+ */
+static int klp_stop_wait(struct klp_stop *st, uint64_t until)
 {
 	int status = 0;
 
-	for (;;) {
-		pid_t got = waitpid(tid, &status, __WALL | WNOHANG);
+	for (uint64_t asked = st->began_ns;;) {
+		uint64_t now = klp_stop_now();
+		pid_t got = waitpid(st->tid, &status, __WALL | WNOHANG);
 
-		if (got == tid)
+		if (got == st->tid) {
+			st->began_ns = asked;
 			return WIFSTOPPED(status) ? status : -1;
+		}
+		asked = now;
 		if (got < 0 && errno != EINTR)
 			return -1;
 		if (klp_stop_now() > until)
@@ -105,7 +113,7 @@ static int klp_stop_wait(pid_t tid, uint64_t until)
  */
 static int klp_stop_wait_long(struct klp_stop *st)
 {
-	int status = klp_stop_wait(st->tid, klp_stop_now() + KLP_STOP_WAIT_NS);
+	int status = klp_stop_wait(st, klp_stop_now() + KLP_STOP_WAIT_NS);
 	pid_t got;
 
 	if (status)
@@ -201,29 +209,21 @@ static void klp_stop_ended(struct klp_stop *st)
 		st->r->longest_stop_ns = took;
 }
 
-void klp_stop_end(struct klp_stop *st, bool regs_changed)
-{
-	if (!regs_changed)
-		klp_stop_repair(st);
-	ptrace(PTRACE_DETACH, st->tid, NULL, NULL);
-	klp_stop_ended(st);
-}
-
 static bool klp_stop_in_chain(const struct klp_stop_chain *c, const struct user_regs_struct *r)
 {
-	return r->rsp >= c->stack[0] && r->rsp < c->stack[1] &&
+	return c && r->rsp >= c->stack[0] && r->rsp < c->stack[1] &&
 	       ((r->rip >= c->code[0][0] && r->rip < c->code[0][1]) ||
 		(r->rip >= c->code[1][0] && r->rip < c->code[1][1]));
 }
 
-/* At home, about to issue its call again: the kernel did not restart it, so it would not end it for a signal either. */
+/* About to issue its call again, sent there by the frame that it went home with or by the kernel's restart: the kernel
+ * would handle a signal now and then begin the call, which nobody ends. */
 static bool klp_stop_before_call(const struct klp_stop *st, const struct user_regs_struct *now)
 {
-	return now->rsp == st->regs.rsp && now->rip == st->regs.rip - 2 && (long)now->orig_rax < 0;
+	return now->rsp == st->regs.rsp && now->rip == st->regs.rip - KLP_SYSCALL_LEN;
 }
 
-/* The borrowed thread has stopped, at a signal or because it was asked to. true: it is at home and was let go; false:
- * it is still on its way. */
+/* It has stopped, at a signal or because it was asked to. true: it was let go; false: it is still on its way. */
 static bool klp_stop_at_home(struct klp_stop *st, int status, const struct user_regs_struct *resume,
 			     const struct klp_stop_chain *chain)
 {
@@ -240,7 +240,7 @@ static bool klp_stop_at_home(struct klp_stop *st, int status, const struct user_
 		now = *resume;
 		/* rt_sigreturn took away what -ERESTART_RESTARTBLOCK needs; the call is issued again with what is left
 		 * of its timeout. */
-		if (st->eintr || (long)now.rax == -KLP_ERESTART_RESTARTBLOCK)
+		if (st->eintr || (chain && (long)now.rax == -KLP_ERESTART_RESTARTBLOCK))
 			now.rax = (unsigned long long)-KLP_ERESTARTNOHAND;
 		ptrace(PTRACE_SETREGS, st->tid, NULL, &now);
 	} else if ((long)now.orig_rax >= 0 && (long)now.rax == -EINTR) {
@@ -251,6 +251,7 @@ static bool klp_stop_at_home(struct klp_stop *st, int status, const struct user_
 			ptrace(PTRACE_SETREGS, st->tid, NULL, &now);
 		}
 	}
+	/* The signal is delivered before anything else, so no restart comes before it. */
 	ptrace(PTRACE_DETACH, st->tid, NULL, (void *)(long)(event ? 0 : WSTOPSIG(status)));
 	return true;
 }
@@ -265,17 +266,25 @@ static bool klp_stop_waits_again(const struct klp_stop *st)
 	       s.pc == st->regs.rip;
 }
 
-void klp_stop_end_at_home(struct klp_stop *st, const struct user_regs_struct *resume,
+/*
+ * The tracer's end has a moment as well, the last microseconds of its thread: a traced thread is woken by a signal that
+ * it ignores, and if its call fails with EINTR after any wake-up, nobody is there to repair it. Signals to a process
+ * look at what its main thread ignores. So the main thread in such a call is let go by a stop: of a third of a
+ * microsecond, the kernel's restart, instead.
+ */
+static bool klp_stop_leaves_by_stop(const struct klp_stop *st)
+{
+	return st->eintr && st->tid == st->r->p->pid;
+}
+
+/* It goes on. Returns when it waits in its call again, still traced; or was let go at a signal or somewhere else. */
+static void klp_stop_stay(struct klp_stop *st, const struct user_regs_struct *resume,
 			  const struct klp_stop_chain *chain)
 {
 	uint64_t until, look;
 	bool home = false;
 	int status;
 
-	if (!st->in_call) { /* user code: a signal finds it where it was */
-		klp_stop_end(st, true);
-		return;
-	}
 	ptrace(PTRACE_CONT, st->tid, NULL, NULL);
 	klp_stop_ended(st);
 	until = klp_stop_now() + KLP_HOME_NS;
@@ -289,12 +298,16 @@ void klp_stop_end_at_home(struct klp_stop *st, const struct user_regs_struct *re
 		}
 		if (got == st->tid || (got < 0 && errno != EINTR))
 			return; /* it is gone */
-		if (!klp_stop_waits_again(st) && klp_stop_now() < look) {
+		if (klp_stop_waits_again(st)) {
+			if (!klp_stop_leaves_by_stop(st))
+				return;
+		} else if (klp_stop_now() < look) {
 			struct timespec t = {0, 5000};
 
 			nanosleep(&t, NULL);
 			continue;
 		}
+		/* Its call has ended, or it is somewhere on its way: see where. */
 		klp_stop_hurry(st, true);
 		st->began_ns = klp_stop_now();
 		if (!ptrace(PTRACE_INTERRUPT, st->tid, NULL, NULL)) {
@@ -315,4 +328,26 @@ void klp_stop_end_at_home(struct klp_stop *st, const struct user_regs_struct *re
 		klp_stop_ended(st);
 		look = klp_stop_now() + KLP_HOME_LOOK_NS;
 	}
+}
+
+void klp_stop_end(struct klp_stop *st)
+{
+	klp_stop_repair(st);
+	if (st->in_call && !klp_stop_leaves_by_stop(st)) {
+		klp_stop_stay(st, &st->regs, NULL);
+		return;
+	}
+	ptrace(PTRACE_DETACH, st->tid, NULL, NULL);
+	klp_stop_ended(st);
+}
+
+void klp_stop_end_at_home(struct klp_stop *st, const struct user_regs_struct *resume,
+			  const struct klp_stop_chain *chain)
+{
+	if (st->in_call) {
+		klp_stop_stay(st, resume, chain);
+		return;
+	}
+	ptrace(PTRACE_DETACH, st->tid, NULL, NULL); /* user code: a signal finds it where it was */
+	klp_stop_ended(st);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One thread stopped for the shortest time (invariant P3). Between klp_stop_begin and klp_stop_end the engine does no
- * I/O, cannot be stopped by job control and runs SCHED_FIFO where permitted.
+ * I/O, cannot be stopped by job control and runs SCHED_FIFO where permitted. Only on a thread of klp/tracer.h, for
+ * klp_stop_end may leave the target's thread traced: the tracer's end is what lets it go.
  */
 #ifndef KLP_STOP_H
 #define KLP_STOP_H
@@ -26,20 +27,19 @@ struct klp_stop {
 /* 1: stopped; 0: it could not be stopped now, nothing has changed (a signal is being delivered, a group stop, it does
  * not answer); -errno. */
 int klp_stop_begin(struct klp_remote *r, pid_t tid, struct klp_stop *st, struct klp_error *e);
-/* Lets it go on. regs_changed: the caller has set its registers; else the restart of an interrupted call is repaired.
- */
-void klp_stop_end(struct klp_stop *st, bool regs_changed);
+/* Lets it go on as it was. If the stop interrupted a call, this returns when it waits in that call again or has left
+ * it. */
+void klp_stop_end(struct klp_stop *st);
 /* Where a borrowed thread is as long as it is not at home. */
 struct klp_stop_chain {
 	uint64_t code[2][2]; /* ranges of the program counter */
 	uint64_t stack[2];   /* and of the stack pointer */
 };
 /*
- * The same for a borrowed thread, whose registers the caller has set. The tool stays its tracer until it is home. If a
- * signal came meanwhile, the call that the stop interrupted is handed back to the kernel with the registers `resume`,
- * so that the signal ends it as it would have (hazard A2); else the thread waits in its call again, and is let go. No
- * system call stops: a tracer's death in one of those kills (SIGTRAP). A tool that dies here leaves a thread that goes
- * home by itself.
+ * The same for a borrowed thread, whose registers the caller has set. If a signal comes before it waits in its call
+ * again, the call is handed back to the kernel with the registers `resume`, so that the signal ends it as it would have
+ * (hazard A2). No system call stops: a tracer's death in one of those kills (SIGTRAP). A tool that dies here leaves a
+ * thread that goes home by itself.
  */
 void klp_stop_end_at_home(struct klp_stop *st, const struct user_regs_struct *resume,
 			  const struct klp_stop_chain *chain);

@@ -169,6 +169,63 @@ int klp_task_syscall(const struct klp_process *p, pid_t tid, struct klp_task_sys
 	return 0;
 }
 
+static int klp_runs_read(int fd, bool from_status, char out[KLP_RUNS_TEXT])
+{
+	char text[4096];
+	ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
+	const char *at = text;
+	unsigned long long runs;
+
+	if (n <= 0)
+		return n ? -errno : -ESRCH;
+	text[n] = 0;
+	if (from_status)
+		at = klp_status_field(text, "\nvoluntary_ctxt_switches:");
+	else if (sscanf(text, "%*u %*u %llu", &runs) != 1 || !runs)
+		return -ENOTSUP; /* "0 0 0": this kernel does not count */
+	if (!at || strlen(at) >= KLP_RUNS_TEXT)
+		return -EINVAL;
+	strcpy(out, at);
+	return 0;
+}
+
+int klp_task_runs_open(const struct klp_process *p, pid_t tid, bool from_status, struct klp_task_runs *r)
+{
+	char path[80];
+	int rc;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/%s", p->pid, tid, from_status ? "status" : "schedstat");
+	r->from_status = from_status;
+	memset(r->text, 0, sizeof(r->text));
+	r->fd = open(path, O_RDONLY | O_CLOEXEC);
+	rc = r->fd < 0 ? -errno : klp_runs_read(r->fd, from_status, r->text);
+	if (rc)
+		klp_task_runs_close(r);
+	return rc;
+}
+
+int klp_task_runs_same(const struct klp_task_runs *r)
+{
+	char text[KLP_RUNS_TEXT];
+	int rc = klp_runs_read(r->fd, r->from_status, text);
+
+	return rc ? rc : !strcmp(text, r->text);
+}
+
+void klp_task_runs_close(struct klp_task_runs *r)
+{
+	if (r->fd >= 0)
+		close(r->fd);
+	r->fd = -1;
+}
+
+void klp_task_comm(const struct klp_process *p, pid_t tid, char *buf, size_t len)
+{
+	buf[0] = 0;
+	if (!klp_task_file(p, tid, "comm", buf, len))
+		buf[strcspn(buf, "\n")] = 0;
+}
+
 int klp_task_syscall_fd(int fd, struct klp_task_syscall *s)
 {
 	char text[512];

@@ -18,6 +18,7 @@
 #define KLP_RUNNING_SAMPLES 16u            /* P2: an interrupt only after so many "running" answers ... */
 #define KLP_RUNNING_SPAN_NS 100000000ull   /* ... spread over this long, the last one immediately before */
 #define KLP_INTERRUPT_GAP_NS 1000000000ull /* A6: one thread is interrupted at most once a second */
+#define KLP_SWEEP_BATCH 64u                /* entries read at once: few enough that counts are young at the proof */
 #define KLP_TRANSITION_MAX_SITES (KLP_MAX_OPS / 2 - 64)
 
 /* One thread of the target as this run of the tool sees it. */
@@ -28,10 +29,9 @@ struct klp_mover {
 	bool listed, moved, candidate;
 	unsigned running; /* "running" answers in a row */
 	uint64_t running_since, interrupted_at, since;
-	uint64_t count; /* entry count at the proof */
+	struct klp_rt_thread entry; /* as read before the proof; its count is what the verdict names */
 	enum klp_reason reason;
 	uint64_t function;
-	char comm[64];
 };
 
 struct klp_mover_list {
@@ -385,18 +385,32 @@ static int klp_transition_seal(struct klp_run *run, struct klp_error *e)
 
 /* ---- moving them ---- */
 
-static int klp_entry_read(struct klp_run *run, const struct klp_mover *m, struct klp_rt_thread *t, struct klp_error *e)
+/*
+ * Reads the entries of up to KLP_MAX_OPS threads. All marks first, by a call of their own: a dispatch that was told an
+ * older word stores the state and then takes its mark away, so a state that is read behind a mark of 0 is final as far
+ * as that word goes.
+ */
+static int klp_entries_read(struct klp_run *run, struct klp_mover *const *m, size_t count, struct klp_error *e)
 {
-	uint64_t at = klp_thread_addr(run->s, m->index), mark = 0;
-	/* The mark first: a dispatch that was told an older word stores the state and then takes its mark away, so a
-	 * state that is read behind a mark of 0 is final as far as that word goes. */
-	int rc = klp_process_read(&run->s->p, at + offsetof(struct klp_rt_thread, in_sp), &mark, sizeof(mark), e);
+	static _Thread_local struct klp_piece piece[KLP_MAX_OPS];
+	static _Thread_local uint64_t mark[KLP_MAX_OPS];
+	int rc;
 
+	for (size_t i = 0; i < count; i++)
+		piece[i] =
+		    (struct klp_piece){klp_thread_addr(run->s, m[i]->index) + offsetof(struct klp_rt_thread, in_sp),
+				       &mark[i], sizeof(mark[i])};
+	rc = klp_process_read_pieces(&run->s->p, piece, count, e);
+	for (size_t i = 0; i < count; i++)
+		piece[i] = (struct klp_piece){klp_thread_addr(run->s, m[i]->index), &m[i]->entry, sizeof(m[i]->entry)};
 	if (!rc)
-		rc = klp_process_read(&run->s->p, at, t, sizeof(*t), e);
-	t->in_sp |= mark;
-	if (!rc && t->tid != m->ns_tid)
-		return klp_fail(e, EINVAL, KLP_TARGET_MEMORY, "the entry of thread %d belongs to %u", m->tid, t->tid);
+		rc = klp_process_read_pieces(&run->s->p, piece, count, e);
+	for (size_t i = 0; i < count && !rc; i++) {
+		m[i]->entry.in_sp |= mark[i];
+		if (m[i]->entry.tid != m[i]->ns_tid)
+			rc = klp_fail(e, EINVAL, KLP_TARGET_MEMORY, "the entry of thread %d belongs to %u", m[i]->tid,
+				      m[i]->entry.tid);
+	}
 	return rc;
 }
 
@@ -417,42 +431,36 @@ static void klp_transition_look(void *ctx, pid_t tid, const struct klp_unw_regs 
 	struct klp_session *s = run->s;
 	struct klp_error err = KLP_ERROR_INIT;
 	unsigned leaving = KLP_TR_TARGET(s->cb->transition) ? 0 : 1;
-	struct klp_rt_thread t;
 	uint64_t verdict;
 
 	klp_prove_registers(s, tid, regs, thread_pointer, run->plan.leave[leaving], run->plan.leave_count[leaving],
 			    run->proof);
 	m->reason = run->proof->verdict;
 	m->function = run->proof->function;
-	if (run->proof->verdict != KLP_OK || klp_entry_read(run, m, &t, &err))
+	if (run->proof->verdict != KLP_OK || klp_entries_read(run, &m, 1, &err))
 		return;
-	verdict = KLP_VERDICT(KLP_TR_GENERATION(s->cb->transition), t.count);
+	verdict = KLP_VERDICT(KLP_TR_GENERATION(s->cb->transition), m->entry.count);
 	if (klp_process_write(&s->p, klp_thread_addr(s, m->index) + offsetof(struct klp_rt_thread, verdict), &verdict,
 			      sizeof(verdict), &err))
 		return;
-	m->count = t.count;
 	m->candidate = true;
 }
 
+/* m->entry has been read. */
 static int klp_sweep_thread(struct klp_run *run, struct klp_mover *m, struct klp_error *e)
 {
 	struct klp_session *s = run->s;
 	unsigned leaving = KLP_TR_TARGET(s->cb->transition) ? 0 : 1;
-	struct klp_rt_thread t;
 	uint64_t now;
-	int rc = klp_entry_read(run, m, &t, e);
+	int rc;
 
-	if (rc)
-		return rc;
 	m->candidate = false;
 	/* in_sp: a thread inside dispatch may still store a universe that it was told before a reversal. */
-	if (klp_entry_arrived(s, &t) && !t.in_sp) {
+	if (klp_entry_arrived(s, &m->entry) && !m->entry.in_sp) {
 		m->moved = true;
 		return 0;
 	}
 	klp_prove_blocked(s, m->tid, run->plan.leave[leaving], run->plan.leave_count[leaving], run->proof);
-	if (run->proof->comm[0])
-		memcpy(m->comm, run->proof->comm, sizeof(m->comm));
 	if (run->proof->gone || run->proof->kernel_made) {
 		m->moved = true;
 		return 0;
@@ -463,7 +471,6 @@ static int klp_sweep_thread(struct klp_run *run, struct klp_mover *m, struct klp
 	if (!run->proof->running) {
 		m->running = 0;
 		m->candidate = run->proof->verdict == KLP_OK;
-		m->count = t.count;
 		return 0;
 	}
 	if (!m->running++)
@@ -489,6 +496,7 @@ static int klp_sweep_verify(struct klp_run *run, struct klp_error *e)
 
 	for (size_t i = 0; i < run->list.count;) {
 		struct klp_mover *batch[KLP_MAX_OPS];
+		uint64_t count[KLP_MAX_OPS];
 		size_t ops = 0;
 		int rc;
 
@@ -498,23 +506,23 @@ static int klp_sweep_verify(struct klp_run *run, struct klp_error *e)
 			if (!m->candidate || m->moved)
 				continue;
 			batch[ops] = m;
+			count[ops] = m->entry.count;
 			klp_op_store(&run->op[ops++],
 				     klp_thread_addr(s, m->index) + offsetof(struct klp_rt_thread, verdict),
-				     KLP_VERDICT(generation, m->count));
+				     KLP_VERDICT(generation, m->entry.count));
 		}
 		if (!ops)
 			break;
 		klp_op_sync(&run->op[ops]); /* S4: pairs with "count before verdict" in klp/runtime/dispatch.c */
 		rc = klp_remote_run(&s->r, run->op, ops + 1, e);
+		if (!rc)
+			rc = klp_entries_read(run, batch, ops, e);
 		if (rc)
 			return rc;
 		for (size_t k = 0; k < ops; k++) {
-			struct klp_rt_thread t;
+			const struct klp_rt_thread *t = &batch[k]->entry;
 
-			rc = klp_entry_read(run, batch[k], &t, e);
-			if (rc)
-				return rc;
-			batch[k]->moved = t.count == batch[k]->count || (klp_entry_arrived(s, &t) && !t.in_sp);
+			batch[k]->moved = t->count == count[k] || (klp_entry_arrived(s, t) && !t->in_sp);
 			if (!batch[k]->moved)
 				batch[k]->reason = KLP_RUNNING;
 		}
@@ -527,14 +535,15 @@ static void klp_sweep_pending(struct klp_run *run)
 	json_array_clear(run->s->pending);
 	for (size_t i = 0; i < run->list.count; i++) {
 		const struct klp_mover *m = &run->list.m[i];
-		char name[600];
+		char name[600], comm[64];
 		json_t *o;
 
 		if (m->moved)
 			continue;
+		klp_task_comm(&run->s->p, m->tid, comm, sizeof(comm));
 		o = json_object();
 		json_object_set_new(o, "tid", json_integer(m->tid));
-		json_object_set_new(o, "name", klp_json_text(m->comm));
+		json_object_set_new(o, "name", klp_json_text(comm));
 		json_object_set_new(o, "function",
 				    m->function
 					? klp_json_text(klp_function_name(run->s, m->function, name, sizeof(name)))
@@ -551,9 +560,17 @@ static int klp_sweep(struct klp_run *run, size_t *left, bool *running, struct kl
 	bool added;
 	int rc = klp_movers_list(run, &added, e);
 
-	for (size_t i = 0; i < run->list.count && !rc; i++)
-		if (!run->list.m[i].moved)
-			rc = klp_sweep_thread(run, &run->list.m[i], e);
+	for (size_t i = 0; i < run->list.count && !rc;) {
+		struct klp_mover *batch[KLP_SWEEP_BATCH];
+		size_t n = 0;
+
+		for (; i < run->list.count && n < KLP_SWEEP_BATCH; i++)
+			if (!run->list.m[i].moved)
+				batch[n++] = &run->list.m[i];
+		rc = klp_entries_read(run, batch, n, e);
+		for (size_t k = 0; k < n && !rc; k++)
+			rc = klp_sweep_thread(run, batch[k], e);
+	}
 	if (!rc)
 		rc = klp_sweep_verify(run, e);
 	*left = 0;

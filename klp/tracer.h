@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A thread of the tool that traces, and ends. ptrace can let a thread go in two ways: PTRACE_DETACH, for which it must
+ * be stopped, or the end of its tracer, which does not touch it (ptrace(2); exit_ptrace() in kernel/ptrace.c). A stop
+ * ends the system call that the thread waits in, and the kernel's restart of that call has a moment in which a signal
+ * is handled before the call begins anew and so does not end it: `while (!quit) epoll_wait()` sleeps on (hazard A2). So
+ * the thread that was stopped is left to its tracer until it waits in its call again, a signal that comes before that
+ * is seen in its delivery stop and put right, and then the tracer ends.
+ * (klp_stop_leaves_by_stop says when not.)
+ *
+ * All of klp/stop.h happens on such a thread.
+ */
+#ifndef KLP_TRACER_H
+#define KLP_TRACER_H
+
+#include "klp/include/klp/error.h"
+
+/* Runs fn(arg) on a thread of its own and returns what it returned, when the kernel has let go of everything that it
+ * traced. -ENOMEM when there is no such thread to be had. The caller's signals are blocked meanwhile: those of the
+ * process go to the other thread, which takes them when nobody is stopped. */
+int klp_tracer_run(int (*fn)(void *arg), void *arg, struct klp_error *e);
+
+#endif
