@@ -22,7 +22,7 @@ while read -r what rest; do
 		done
 		;;
 	message) cat "$scratch/out" "$scratch/report.json" | grep -qE -- "$rest" || fail "no message matches $rest" ;;
-	changed | new | data | removed) report_has "$what" "$rest" || fail "$rest is not in the report's list of $what" ;;
+	changed | new | data | removed | accepted) report_has "$what" "$rest" || fail "$rest is not in the report's list of $what" ;;
 	file)
 		jq -e --arg s "${rest% *}" --arg f "${rest#* }" '.changed | any(.symbol == $s and (.file | endswith($f)))' \
 			"$scratch/report.json" >/dev/null || fail "$rest: not so in the report"

@@ -7,7 +7,8 @@ build=${KLP_BUILD:?the build directory}
 klp_build=$build/bin/klp-build
 KLP_CFLAGS=$(PKG_CONFIG_PATH=$build pkg-config --cflags klp)
 KLP_CFLAGS_CLANG=$(PKG_CONFIG_PATH=$build pkg-config --variable=cflags_clang klp)
-export KLP_CFLAGS KLP_CFLAGS_CLANG
+KLP_INCLUDE=$tests/../../klp/include # <klp/patch.h>
+export KLP_CFLAGS KLP_CFLAGS_CLANG KLP_INCLUDE
 failures=0
 
 fail() {

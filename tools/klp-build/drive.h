@@ -13,17 +13,28 @@ struct kb_drive {
 	json_t *facts; /* report.build */
 	const json_t *original_link, *patched_link;
 	json_t *original_units, *patched_units;
-	json_t *added;   /* base names of files that the diffs create */
-	json_t *touched; /* paths within the tree of files that they change */
-	json_t *before;  /* files of the tree before the diffs */
-	char *shipped;   /* what runs, NULL: the rebuilt original */
-	json_t *running; /* kb_producers of it, or of its debug file */
+	json_t *added;      /* base names of files that the diffs create */
+	json_t *touched;    /* paths within the tree of files that they change */
+	json_t *before;     /* files of the tree before the diffs */
+	json_t *statements; /* [{kind, name, file, why}] of the patched units */
+	char *shipped;      /* what runs, NULL: the rebuilt original */
+	json_t *running;    /* kb_producers of it, or of its debug file */
 };
 
 /* drive.c */
 const char *kb_str(const json_t *o, const char *key); /* "" if there is none */
 const char *kb_relative(const struct kb_drive *d, const char *path);
 void kb_refuse(struct kb_drive *d, const char *symbol, const char *file, const char *reason, const char *advice);
+
+/* statement.c */
+/* false: refused, because they are damaged or give no reason. */
+bool kb_find_statements(struct kb_drive *d);
+/* The statement of that kind about the name, or NULL. */
+const json_t *kb_statement_about(const struct kb_drive *d, const char *kind, const char *name);
+/* Puts into the report what a statement accepted. */
+void kb_accept(struct kb_drive *d, const char *symbol, const char *file, const char *reason);
+/* A note for each statement of that kind that accepted nothing. */
+void kb_note_statements(struct kb_drive *d, const char *kind);
 
 /* running.c */
 /* Before anything is built: finds what runs, and what its debug information says of its compilers. */

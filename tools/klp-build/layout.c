@@ -65,6 +65,8 @@ static bool kb_is_compound(Dwarf_Half tag)
 /* Name: place of every member, those of members without a name included. */
 static void kb_members(Dwarf_Debug dbg, Dwarf_Die type, const char *prefix, json_t *out, int depth)
 {
+	/* Another way to use the room of a union is no new room. */
+	const char *place = kb_dwarf_tag(type) == DW_TAG_union_type ? "alternative at" : "offset";
 	size_t anonymous = 0;
 
 	for (Dwarf_Die m = kb_dwarf_next(dbg, type, true), next; m; m = next) {
@@ -86,7 +88,7 @@ static void kb_members(Dwarf_Debug dbg, Dwarf_Die type, const char *prefix, json
 			if (of)
 				kb_unsigned(dbg, of, DW_AT_byte_size, &size);
 			json_object_set_new_nocheck(
-			    out, key, json_sprintf("offset %lld, bit %lld of %lld, size %lld", at, bit, bits, size));
+			    out, key, json_sprintf("%s %lld, bit %lld of %lld, size %lld", place, at, bit, bits, size));
 			if (of && kb_is_compound(kb_dwarf_tag(of)) && !kb_dwarf_name(dbg, of) &&
 			    depth < KB_MAX_TYPE_DEPTH) {
 				char *below = kb_format("%s.", key);
@@ -161,6 +163,22 @@ json_t *kb_layouts(const char *path)
 	return out;
 }
 
+/* A new member where there was no room before changes the size; here it takes padding or bits that nobody has set. */
+static char *kb_new_member(const json_t *was, const json_t *is)
+{
+	const char *name;
+	json_t *at;
+
+	json_object_foreach((json_t *)(uintptr_t)is, name, at)
+	{
+		if (json_object_get(was, name) || strncmp(json_string_value(at), "offset", 6))
+			continue;
+		return kb_format("%s is new, where there was padding: existing objects have no value for it",
+				 *name == '#' ? "a member without a name" : name);
+	}
+	return NULL;
+}
+
 void kb_layout_differences(const json_t *original, const json_t *patched,
 			   void (*fn)(void *ctx, const char *type, const char *file, const char *reason), void *ctx)
 {
@@ -173,10 +191,9 @@ void kb_layout_differences(const json_t *original, const json_t *patched,
 		json_int_t was = json_integer_value(json_object_get(a, "size")),
 			   is = json_integer_value(json_object_get(b, "size"));
 		const char *type = strchr(key, '\n') + 1;
-		char *reason = NULL, *file;
+		char *reason = NULL, *file, *once;
 
-		/* A header's type is in many units; it is said once. */
-		if (!b || json_object_get(done, type))
+		if (!b)
 			continue;
 		if (was != is)
 			reason = kb_format("its size changes from %lld to %lld bytes", (long long)was, (long long)is);
@@ -190,13 +207,20 @@ void kb_layout_differences(const json_t *original, const json_t *patched,
 			else if (!reason && !now && *name != '#')
 				reason = kb_format("%s is removed or renamed", name);
 		}
-		if (reason) {
-			json_object_set_new_nocheck(done, type, json_true());
+		if (!reason)
+			reason = kb_new_member(json_object_get(a, "members"), members);
+		if (!reason)
+			continue;
+		/* A header's type is in many units; it is said once. */
+		once = kb_format("%s\n%s", type, reason);
+		if (!json_object_get(done, once)) {
+			json_object_set_new_nocheck(done, once, json_true());
 			file = kb_format("%.*s", (int)(type - key - 1), key);
 			fn(ctx, type, file, reason);
 			free(file);
-			free(reason);
 		}
+		free(once);
+		free(reason);
 	}
 	json_decref(done);
 }

@@ -53,7 +53,7 @@ static bool kb_is_named(const char *symbol, const char *name)
 
 void kb_report_print(const json_t *report, const char *explain)
 {
-	static const char *const lists[] = {"changed", "new", "removed", "data", "refused", "extern_data"};
+	static const char *const lists[] = {"changed", "new", "removed", "data", "refused", "accepted", "extern_data"};
 	json_int_t exit_code = json_integer_value(json_object_get(report, "exit"));
 	size_t i, k, shown = 0;
 	json_t *e;
@@ -163,6 +163,7 @@ static void kb_html(FILE *f, const json_t *report)
 	if (json_object_get(report, "error"))
 		kb_html_cell(f, "p", kb_field(json_object_get(report, "error"), "text"));
 	kb_html_list(f, report, "refused", "Refused");
+	kb_html_list(f, report, "accepted", "Accepted by statements of the author");
 	kb_html_list(f, report, "changed", "Changed functions");
 	kb_html_list(f, report, "new", "New functions");
 	kb_html_list(f, report, "removed", "Removed functions");

@@ -128,7 +128,10 @@ static void include_code(struct od *d, struct od_sec *s, const char *reason)
  */
 static void clone_constant(struct od *d, struct od_sec *s)
 {
-	static const char *advice = "old instances keep the old table: change the code that uses it";
+	const char *advice = s->peer && s->size == s->peer->size
+				 ? "old instances keep the old table: change the code that uses it, or state "
+				   "KLP_DATA_OK of <klp/patch.h> if that is right"
+				 : "old instances keep the old table: change the code that uses it";
 	bool found = false;
 
 	if (s->refused)
@@ -146,14 +149,19 @@ static void clone_constant(struct od *d, struct od_sec *s)
 
 				if (t.sec != s)
 					continue;
-				found = true;
-				if (from->kind != OD_CODE) {
+				/* a copy would be used by nobody if only data lead there */
+				found |= from->kind == OD_CODE;
+				if (from->kind != OD_CODE &&
+				    !od_accept(d, s, "data leads to the constant that changes: it keeps the old one")) {
 					od_refuse_sec(d, s, advice,
 						      "changed constant data is reached through %s, not only from code",
 						      od_sec_label(from));
 					return;
 				}
-				if (!od_only_loads(from, &from->rel[n])) {
+				if (from->kind == OD_CODE && !od_only_loads(from, &from->rel[n]) &&
+				    !od_accept(
+					d, s,
+					"pointers to the constant that changes may be stored: they keep the old one")) {
 					od_refuse_sec(
 					    d, s, advice,
 					    "the address of changed constant data is stored, passed or returned in %s",
@@ -183,7 +191,10 @@ static void clone_constant(struct od *d, struct od_sec *s)
 
 static void decide_section(struct od *d, struct od_sec *s)
 {
-	const char *data = "set it in a callback, or restart the program";
+	const char *data = s->peer && s->size == s->peer->size
+			       ? "set it in code that runs, or state KLP_DATA_OK of <klp/patch.h> if the old value is "
+				 "right"
+			       : "put what is new into a variable of its own";
 
 	/* not the copy that the link takes (a weak or COMDAT definition that lost): the winner is compared itself */
 	if (!defined(&d->global_after, s))
@@ -204,13 +215,13 @@ static void decide_section(struct od *d, struct od_sec *s)
 			clone_constant(d, s);
 		break;
 	case OD_DATA:
-		if (s->changed)
+		if (s->changed && !od_accept(d, s, "its initial value changes: the running program keeps its own"))
 			od_refuse_sec(d, s, data,
 				      "initialised or resized variable changed: the running program has its own value");
 		break;
 	case OD_TLS:
 		if (s->changed)
-			od_refuse_sec(d, s, data, "thread-local variable changed");
+			od_refuse_sec(d, s, "set it in code that runs", "thread-local variable changed");
 		break;
 	case OD_INIT:
 		if (s->changed || !s->peer)
@@ -278,7 +289,7 @@ void od_account(struct od *d)
 		for (size_t k = 0; k < d->after[i].sec_count; k++) {
 			struct od_sec *s = &d->after[i].sec[k];
 
-			if (s->changed && !s->included && !s->refused && defined(&d->global_after, s) &&
+			if (s->changed && !s->included && !s->refused && !s->accepted && defined(&d->global_after, s) &&
 			    !(od_owner(s)->refused || od_owner(s)->included))
 				od_refuse_sec(d, s, "report it to klp's authors",
 					      "changed, and no rule says what that means");

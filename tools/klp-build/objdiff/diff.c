@@ -79,6 +79,7 @@ int od_start(struct od *d, const struct klp_unit *units, size_t count, struct kl
 	d->report = json_object();
 	d->refused = new_array(d->report, "refused");
 	d->notes = new_array(d->report, "notes");
+	d->accepted = new_array(d->report, "accepted");
 	d->extern_data = new_array(d->report, "extern_data");
 	for (size_t i = 0; i < count; i++) {
 		d->before[i].unit = d->after[i].unit = units[i].name;
@@ -146,6 +147,36 @@ void od_refuse_sec(struct od *d, struct od_sec *s, const char *advice, const cha
 	va_end(ap);
 	s->refused = true;
 	refuse(d, od_sec_label(s), s->name, s->obj->unit, advice, text);
+}
+
+const char *od_accept(struct od *d, struct od_sec *s, const char *what)
+{
+	const char *label = od_sec_label(s), *base = od_base_name(&d->pool, label);
+	size_t i;
+	json_t *e;
+
+	/* Code that was compiled for the new size would read or write behind the old object. */
+	if (!s->peer || s->size != s->peer->size || s->align > s->peer->align)
+		return NULL;
+	json_array_foreach(d->statements, i, e)
+	{
+		const char *kind = json_string_value(json_object_get(e, "kind")),
+			   *name = json_string_value(json_object_get(e, "name")),
+			   *file = json_string_value(json_object_get(e, "file")),
+			   *why = json_string_value(json_object_get(e, "why"));
+
+		if (!kind || !name || !file || !why || strcmp(kind, "data") || !s->sym ||
+		    (strcmp(name, label) && strcmp(name, base)) ||
+		    (s->obj->sym[s->sym].bind == STB_LOCAL && strcmp(file, s->obj->unit)))
+			continue;
+		if (!s->accepted)
+			json_array_append_new(d->accepted,
+					      json_pack("{s:s,s:s,s:o}", "symbol", name, "file", s->obj->unit, "reason",
+							json_sprintf("%s; accepted by its author: %s", what, why)));
+		s->accepted = true;
+		return why;
+	}
+	return NULL;
 }
 
 void od_note(struct od *d, const char *fmt, ...)

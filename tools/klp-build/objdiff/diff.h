@@ -29,7 +29,8 @@ struct od {
 	struct od_obj *before, *after; /* by unit; sec_count 0 where a tree does not have the unit */
 	size_t count;
 	struct od_map global_before, global_after;
-	json_t *report, *refused, *notes, *extern_data;
+	json_t *report, *refused, *notes, *extern_data, *accepted;
+	const json_t *statements;
 };
 
 int od_start(struct od *d, const struct klp_unit *units, size_t count, struct klp_error *e);
@@ -39,6 +40,9 @@ void od_refuse(struct od *d, const char *symbol, const char *section, const char
 	       const char *reason, ...) __attribute__((format(printf, 6, 7)));
 void od_refuse_sec(struct od *d, struct od_sec *s, const char *advice, const char *reason, ...)
     __attribute__((format(printf, 4, 5)));
+/* The author states that the section's datum may change: why, and it is in the report with `what` then. NULL: no
+ * statement, or it does not help because the size changes. */
+const char *od_accept(struct od *d, struct od_sec *s, const char *what);
 void od_note(struct od *d, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 void od_correlate(struct od *d);

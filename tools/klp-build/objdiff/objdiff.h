@@ -29,6 +29,7 @@ struct klp_objdiff_input {
 	const char *running;                  /* the shipped file, possibly stripped and with another build-id */
 	const char *debug;                    /* its debug file, or NULL */
 	const char *patch_name, *description; /* description may be NULL */
+	const json_t *statements;             /* the author's (<klp/patch.h>): [{kind, name, file, why}], or NULL */
 	bool dry_run;                         /* decide everything, write nothing */
 	const char *output;
 };
@@ -45,6 +46,7 @@ enum klp_objdiff_result {
  *   changed, new, removed: [{symbol, file, reason}]   functions
  *   data:                  [{symbol, file, action, reason}]   action: new, cloned
  *   refused:               [{symbol, section, file, reason, advice}]
+ *   accepted:              [{symbol, file, reason}]   what would be refused, but for a statement of the author
  *   notes:                 [string]
  *   extern_data:           [{symbol, file}]   direct references to another object's data without a copy relocation:
  * these units can be compiled again with -mno-direct-extern-access metadata:              the module's metadata, if it

@@ -67,6 +67,7 @@ struct od_sec {
 	const char *reason;            /* why it is in the module */
 	bool included;                 /* it is in the module */
 	bool unlinked;                 /* the link did not take it */
+	bool accepted;                 /* its author states that the change is right */
 	bool refused;                  /* a decision about it has been reported */
 	const struct od_sec *compared; /* of anonymous data: compared with, or being compared with */
 	bool compared_equal;

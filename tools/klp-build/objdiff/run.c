@@ -45,12 +45,13 @@ static void list_functions(struct od *d)
 	json_object_set_new(d->report, "data", data);
 }
 
-static int analyse(struct od *d, const struct klp_unit *units, size_t n, struct klp_error *e)
+static int analyse(struct od *d, const struct klp_unit *units, size_t n, const json_t *statements, struct klp_error *e)
 {
 	int rc = od_start(d, units, n, e);
 
 	if (rc)
 		return rc;
+	d->statements = statements;
 	od_correlate(d);
 	od_compare(d);
 	od_decide(d);
@@ -81,7 +82,7 @@ int klp_objdiff_compare(const char *original_o, const char *patched_o, json_t **
 	struct od d;
 
 	*report = NULL;
-	if (analyse(&d, &u, 1, e)) {
+	if (analyse(&d, &u, 1, NULL, e)) {
 		od_end(&d);
 		return KLP_OBJDIFF_FAILED;
 	}
@@ -402,7 +403,7 @@ int klp_objdiff_run(const struct klp_objdiff_input *in, json_t **report, struct 
 	int rc;
 
 	*report = NULL;
-	if (analyse(&d, in->units, in->unit_count, e) || rs_start(&r, &d, in, e)) {
+	if (analyse(&d, in->units, in->unit_count, in->statements, e) || rs_start(&r, &d, in, e)) {
 		json_decref(r.symbols);
 		od_end(&d);
 		return KLP_OBJDIFF_FAILED;
