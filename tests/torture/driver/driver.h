@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The torture's driver: runs klpctl on the target, kills it, and looks at the target's counters after every step. What
+ * a step does is drawn from {seed, number of the step} alone, so that a seed gives the same sequence on every run,
+ * whatever the tools did.
+ */
+#ifndef TORTURE_DRIVER_H
+#define TORTURE_DRIVER_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "tests/torture/target/shared.h"
+
+#define MODULES 8
+#define TOOL_HANG_S 90 /* no klpctl of ours may take this long */
+#define TARGET_HANG_S 30
+
+enum action { ACT_TOGGLE, ACT_REPLACE, ACT_KILL, ACT_SHORT, ACT_HOLD, ACT_TWO, ACT_LOOK, ACTIONS };
+
+struct module {
+	const char *name, *file;
+	unsigned version[TORTURE_GROUPS]; /* 0: does not touch the group */
+};
+
+struct patch {
+	const struct module *m;
+	char state[16];
+	bool in_transition;
+};
+
+/* One klpctl. */
+struct tool {
+	pid_t pid;
+	int fd, out, err; /* pidfd; its output */
+	int status;       /* of waitpid */
+	bool killed, ended;
+	json_t *json;
+	char command[256];
+};
+
+struct torture {
+	uint64_t seed, step, draws, transitions, reversals, completed, tools, kills, pending_exits, busy_exits, looks,
+	    holds;
+	uint64_t longest_stop_us, early_returns, stopped_threads;
+	const char *dir, *klpctl, *kinds;
+	unsigned weight[ACTIONS];
+	int phase; /* -1: drawn */
+	bool verbose, keep;
+	struct module module[MODULES];
+	pid_t pid;
+	struct torture_shared *shared;
+	int shared_fd;
+	struct patch patch[MODULES]; /* bottom first, as the last status had them */
+	unsigned patches;
+	bool runtime;
+	uint64_t began_ns;
+};
+
+extern struct torture torture;
+
+/* main.c */
+uint64_t draw(uint64_t bound);
+uint64_t now_ns(void);
+void sleep_us(uint64_t us);
+void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void fail(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
+
+/* tool.c */
+void tool_start(struct tool *t, const char *arg, ...) __attribute__((sentinel));
+void tool_kill(struct tool *t, uint64_t after_us);
+int tool_wait(struct tool *t); /* exit code; 128 + signal */
+void tool_close(struct tool *t);
+const char *tool_result(const struct tool *t, const char *key); /* a string of the first process, or "" */
+void tool_toggle(struct tool *t, const struct module *m, bool load, const char *timeout);
+
+/* target.c */
+void target_start(void);
+void target_mode(uint32_t mode);
+void target_hold(int group); /* -1: let go */
+void target_check(void);     /* alive, and every counter of harm is 0 */
+void target_progress(void);  /* every thread that is to run does */
+void target_begin(void);     /* from here on, everything that the shapes do is to happen... */
+void target_happened(void);  /* ...and has */
+void target_stop(void);
+char *target_maps(void);
+uint64_t target_text(void);
+
+/* model.c */
+void model_read(void); /* klpctl status */
+bool model_has(const struct module *m);
+const struct module *model_transition(bool *patching);
+unsigned model_version(unsigned group);
+void model_settled(void);        /* remembers who must not be called any more */
+void model_check(bool liveness); /* and looks that nobody was */
+void model_settle(void);         /* ends what is in flight, either way */
+
+/* actions.c */
+void act(enum action a);
+const char *action_name(enum action a);
+void unload_all(void);
+
+#endif
