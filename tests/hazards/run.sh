@@ -73,6 +73,7 @@ fi
 git -C "$root" rev-parse --git-dir >/dev/null 2>&1 || { echo "SKIPPED: not a git checkout" >&2; exit 77; }
 work=$(mktemp -d "${TMPDIR:-/tmp}/klp-hazards.XXXXXX") || exit 1
 dir=${KLP_HAZARD_DIR:-$work}
+dir=$(realpath "$dir")
 mkdir -p "$dir/tree" "$work/fresh" "$work/tmp" "$work/logs" || exit 1
 cleanup() {
 	local status=$?
@@ -85,8 +86,8 @@ trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# What git knows, as it stands in the working tree. Files that have not changed keep their time, for ninja.
-git -C "$root" ls-files -z | tar -C "$root" --null --ignore-failed-read -T - -cf - 2>/dev/null | tar -C "$work/fresh" -xf - || exit 1
+# What git knows and does not ignore, as it stands in the working tree. Files that have not changed keep their time, for ninja.
+git -C "$root" ls-files -zco --exclude-standard | tar -C "$root" --null --ignore-failed-read -T - -cf - 2>/dev/null | tar -C "$work/fresh" -xf - || exit 1
 (
 	cd "$work/fresh" && find . -type f -print0 | while IFS= read -r -d '' f; do
 		cmp -s "$f" "$dir/tree/$f" && continue
@@ -95,9 +96,27 @@ git -C "$root" ls-files -z | tar -C "$root" --null --ignore-failed-read -T - -cf
 	cd "$dir/tree" && find . -type f -print0 | while IFS= read -r -d '' f; do [ -e "$work/fresh/$f" ] || rm -f "$f"; done
 )
 
-build() { cmake --build "$dir/build" -j 2 >"$work/logs/build" 2>&1; }
-if ! cmake -S "$dir/tree" -B "$dir/build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo >"$work/logs/configure" 2>&1 || ! build; then
-	tail -40 "$work/logs/configure" "$work/logs/build" >&2
+# needs TEST...: what these tests run of the build directory; a script runs the tools. (ctest names no command that is not built yet.)
+needs() {
+	local t line word
+	for t; do
+		line=$(find "$dir/build" -name CTestTestfile.cmake -exec grep -hE "^add_test\((\[=\[)?$t(\]=\])? " {} +)
+		grep -oE '"[^"]*"' <<<"$line" | tr -d '"' | while read -r word; do
+			case $word in
+			"$dir/build/"*) echo "${word#"$dir/build/"}" ;;
+			*.sh) printf 'bin/%s\n' klpctl klp-build live_uprobe ;;
+			esac
+		done
+	done | sort -u
+}
+build() { # TARGET...
+	[ $# -gt 0 ] && cmake --build "$dir/build" -j 2 --target "$@" >"$work/logs/build" 2>&1
+}
+tests=()
+for name in "${selected[@]}"; do tests+=("$(get "$name" test)"); done
+if ! cmake -S "$dir/tree" -B "$dir/build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo >"$work/logs/configure" 2>&1 ||
+	! { mapfile -t wanted < <(needs "${tests[@]}") && build "${wanted[@]}"; }; then
+	tail -n 40 "$work/logs/configure" "$work/logs/build" >&2
 	echo "FAILED: the tree does not build unmutated" >&2
 	exit 1
 fi
@@ -118,9 +137,8 @@ take_back() {
 }
 
 live=0
-declare -A unmutated
 for name in "${selected[@]}"; do
-	[ -e "$root/tests/live/$(get "$name" test).sh" ] && live=1
+	case $(get "$name" test) in [A-Z][0-9][0-9]_* | hazard_A14_*) live=1 ;; esac
 done
 if [ $live = 1 ]; then
 	if [ -z "${KLP_LIVE:-}" ]; then
@@ -134,6 +152,16 @@ if [ $live = 1 ]; then
 	[ -s "$KLP_LIVE/modules/fix.klp" ] || { echo "FAILED: KLP_LIVE has no modules" >&2; exit 1; }
 fi
 
+# All tests with all rules in, before the first rule is taken out.
+declare -A unmutated needed
+for test in "${tests[@]}"; do
+	[ -z "${unmutated[$test]:-}" ] || continue
+	needed[$test]=$(needs "$test")
+	once "$test"
+	unmutated[$test]=$outcome
+	[ "$outcome" = Passed ] || cp "$work/logs/test" "$work/logs/unmutated.$test"
+done
+
 row() { printf '%-34s %-32s %-9s %-8s %4ss  %s\n' "$@"; }
 row MUTATION TEST WITH WITHOUT '' 'what was seen without the rule'
 for name in "${selected[@]}"; do
@@ -142,11 +170,6 @@ for name in "${selected[@]}"; do
 	shows=$(get "$name" shows)
 	tries=$(get "$name" tries)
 	undo=
-	if [ -z "${unmutated[$test]:-}" ]; then
-		once "$test"
-		unmutated[$test]=$outcome
-		[ "$outcome" = Passed ] || cp "$work/logs/test" "$work/logs/unmutated.$test"
-	fi
 	with=${unmutated[$test]}
 	without=-
 	what=
@@ -160,7 +183,8 @@ for name in "${selected[@]}"; do
 	else
 		undo=$(get "$name" files)
 		# No build of the unmutated tree between two mutations: each starts from the sources as they are.
-		if ! build; then
+		mapfile -t wanted <<<"${needed[$test]}"
+		if ! build "${wanted[@]}"; then
 			without=build
 			complain "$name: the tree does not build without the rule: $(grep -m3 -E 'error|FAILED' "$work/logs/build")"
 		else

@@ -1,0 +1,118 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# A vfork child runs patched functions with its parent's memory, stack and thread pointer: the parent, blocked all the while, is no clean thread.
+. "$(dirname "$0")/lib.sh"
+begin
+[ "$(uname -m)" = x86_64 ] || skip "the program makes its child by x86_64's system call"
+mkdir "$work/tree" "$work/a" "$work/b"
+cat >"$work/tree/prog.c" <<-'C'
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static int go[2];
+static volatile int inside, seen;
+
+__attribute__((noinline)) int pair_a(void)
+{
+	int v = 1;
+
+	__asm__ volatile("" : "+r"(v));
+	return v;
+}
+__attribute__((noinline)) int pair_b(void)
+{
+	int v = 1;
+
+	__asm__ volatile("" : "+r"(v));
+	return v;
+}
+
+/* The child: one half of the contract, a long wait, the other half. */
+static __attribute__((noinline)) void child(void)
+{
+	int a = pair_a();
+	char c;
+
+	inside = 1;
+	while (read(go[0], &c, 1) != 1)
+		;
+	seen = a * 10 + pair_b();
+}
+
+/* Not by libc's vfork: that one keeps its return address in a register, so nobody could unwind its caller anyway. */
+static __attribute__((noinline)) long make_child(void)
+{
+	long pid;
+
+	__asm__ volatile("syscall" : "=a"(pid) : "a"(SYS_vfork) : "rcx", "r11", "memory");
+	if (pid == 0) {
+		child();
+		syscall(SYS_exit, 0);
+	}
+	return pid;
+}
+
+static void *parent(void *arg)
+{
+	long pid = make_child();
+
+	if (pid < 0)
+		perror("vfork");
+	for (;;)
+		pause();
+	return arg;
+}
+
+int main(void)
+{
+	char line[64];
+	pthread_t t;
+
+	if (pipe(go))
+		return 1;
+	while (fgets(line, sizeof(line), stdin)) {
+		if (!strncmp(line, "fork", 4)) {
+			inside = seen = 0;
+			if (pthread_create(&t, NULL, parent, NULL))
+				return 1;
+			while (!inside)
+				usleep(1000);
+			puts("ok");
+		} else if (!strncmp(line, "go", 2)) {
+			if (write(go[1], "", 1) != 1)
+				return 1;
+			while (!seen)
+				usleep(1000);
+			printf("%d\n", seen);
+		} else {
+			printf("%d\n", pair_a() * 10 + pair_b());
+		}
+		fflush(stdout);
+	}
+}
+C
+printf 'prog: prog.o\n\t$(CC) -o $@ prog.o -pthread\nprog.o: prog.c\n\t$(CC) -O2 -g $(KLP_CFLAGS) -c prog.c\n' >"$work/tree/Makefile"
+make -s -C "$work/tree" KLP_CFLAGS="$klp_cflags" || die "it does not build"
+cp "$work/tree/prog.c" "$work/a/"
+sed 's/int v = 1;/int v = 2;/' "$work/tree/prog.c" >"$work/b/prog.c"
+(cd "$work" && diff -u a/prog.c b/prog.c) >"$work/x.diff"
+"$klp_build" -s "$work/tree" -b "make KLP_CFLAGS='$klp_cflags'" -t ./prog "$work/x.diff" -o "$work/pairs.klp" >"$work/log" 2>&1 ||
+	die "klp-build: $(tail -3 "$work/log")"
+target t "$work/tree/prog"
+expect 11 both
+expect ok fork
+ctl 5 load -v --json -p "$(p)" --timeout 0.5 "$work/pairs.klp"
+expect_result IN_CLONE '.pending[0].reason'
+expect 11 go
+ctl 0 load -v --json -p "$(p)" "$work/pairs.klp"
+expect 22 both
+# The other way round, reversed while the child is there.
+expect ok fork
+ctl 5 unload -v --json -p "$(p)" --timeout 0.5 pairs
+expect_result IN_CLONE '.pending[0].reason'
+expect 22 go
+ctl 0 unload -v --json -p "$(p)" pairs
+expect 11 both
