@@ -129,7 +129,7 @@ once() {
 	[ -n "$outcome" ] || outcome=missing
 	rm -rf "$work/tmp" && mkdir "$work/tmp"
 }
-said() { grep -aE -m1 -- "$1" "$work/logs/test" | tr '\t' ' ' | cut -c1-200; }
+said() { grep -aE -m1 -- "$1" "$work/logs/test" | sed "s#$dir/tree/##g" | tr '\t' ' ' | cut -c1-200; }
 take_back() {
 	local f
 	for f in $undo; do cp "$work/fresh/$f" "$dir/tree/$f"; done
@@ -143,10 +143,11 @@ done
 if [ $live = 1 ]; then
 	if [ -z "${KLP_LIVE:-}" ]; then
 		export KLP_LIVE=$dir/build/live
-		if [ ! -s "$KLP_LIVE/built" ] || ! cmp -s "$dir/build/bin/klp-build" "$KLP_LIVE/built"; then
+		made_of=$(cd "$dir/tree" && cat "$dir/build/bin/klp-build" tests/live/target/* tests/live/modules.list tests/live/{setup,lib}.sh | sha256sum)
+		if [ "$made_of" != "$(cat "$KLP_LIVE/made_of" 2>/dev/null)" ]; then
 			once live_modules 900
 			[ "$outcome" = Passed ] || { cat "$work/logs/test" >&2; echo "FAILED: the modules of the live tests are not built" >&2; exit 1; }
-			cp "$dir/build/bin/klp-build" "$KLP_LIVE/built"
+			echo "$made_of" >"$KLP_LIVE/made_of"
 		fi
 	fi
 	[ -s "$KLP_LIVE/modules/fix.klp" ] || { echo "FAILED: KLP_LIVE has no modules" >&2; exit 1; }

@@ -1,10 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # kill -9 of klpctl at random instants: the target lives and answers one of both versions; the next klpctl completes or reverses.
+# KLP_SEED=N  the same instants again (the machine's own timing is another one each time)
 . "$(dirname "$0")/lib.sh"
 begin
 start
 ask pairs 2 1
+seed=${KLP_SEED:-$(($(date +%s%N) / 1000 % 100000000))}
+RANDOM=$seed
+echo "KLP_SEED=$seed"
 n=${KLP_KILLS:-$(full 60 1000)}
 killed=0
 for ((i = 0; i < n; i++)); do

@@ -42,6 +42,8 @@ cleanup() {
 	done
 	for p in ${others[@]+"${others[@]}"} ${pid[@]+"${pid[@]}"}; do
 		wait "$p" 2>/dev/null
+		p=$((0x6b000000 | p)) # the key of a target's semaphore and queue: they outlive a target that is killed
+		ipcrm -S $p -Q $p 2>/dev/null
 	done
 	rm -rf "${work:?}"
 	exit "$status"

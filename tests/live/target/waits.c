@@ -225,6 +225,8 @@ static int once_sigtimedwait(void *arg)
 	return errno == EAGAIN ? 0 : errno;
 }
 
+#define IPC_KEY_OF_TARGET 0x6bu
+
 static int sem_id = -1, msg_id = -1;
 
 static void ipc_remove(void)
@@ -237,8 +239,14 @@ static void ipc_remove(void)
 
 static void *make_ipc(void)
 {
-	sem_id = semget(IPC_PRIVATE, 1, 0600);
-	msg_id = msgget(IPC_PRIVATE, 0600);
+	/* The key is made of the pid: lib.sh removes what a killed target leaves. What is there already is such a
+	 * one's. */
+	key_t key = (key_t)((IPC_KEY_OF_TARGET << 24) | (unsigned)getpid());
+
+	semctl(semget(key, 0, 0), 0, IPC_RMID);
+	msgctl(msgget(key, 0), IPC_RMID, NULL);
+	sem_id = semget(key, 1, IPC_CREAT | IPC_EXCL | 0600);
+	msg_id = msgget(key, IPC_CREAT | IPC_EXCL | 0600);
 	if (sem_id < 0 || msg_id < 0)
 		abort();
 	atexit(ipc_remove);
