@@ -469,45 +469,6 @@ static int kb_install(const char *from, const char *to)
 	return ok ? KB_BUILT : KB_FAILED;
 }
 
-static void kb_decide_layout(void *ctx, const char *type, const char *file, const char *reason)
-{
-	struct kb_drive *d = ctx;
-	const json_t *statement = kb_statement_about(d, "layout", type);
-	char *text, *advice;
-
-	file = kb_relative(d, file);
-	if (statement) {
-		text = kb_format("the type's layout changes: %s; accepted by its author: %s", reason,
-				 kb_str(statement, "why"));
-		kb_accept(d, type, file, text);
-		free(text);
-		return;
-	}
-	text = kb_format("the type's layout changes: %s; objects of the old layout live in the process", reason);
-	advice = kb_format("keep the layout: put new members into an object of their own; or state KLP_LAYOUT_OK(%s, "
-			   "\"why\") of <klp/patch.h>",
-			   type);
-	kb_refuse(d, type, file, text, advice);
-	free(text);
-	free(advice);
-}
-
-/* true if no type that both programs have changed its layout. */
-static bool kb_check_layouts(struct kb_drive *d)
-{
-	json_t *original = kb_layouts(kb_str(d->original_link, "kept")),
-	       *patched = kb_layouts(kb_str(d->patched_link, "kept"));
-
-	if (!json_object_size(original))
-		json_array_append_new(
-		    d->run->notes, json_string("the program has no debug information (-g): layouts were not compared"));
-	kb_layout_differences(original, patched, kb_decide_layout, d);
-	kb_note_statements(d, "layout");
-	json_decref(original);
-	json_decref(patched);
-	return !json_array_size(json_object_get(d->report, "refused"));
-}
-
 static const char kb_indirect_note[] =
     "units were compiled once more, so that they reach other objects' data through slots; only functions of the module "
     "differ by that";
@@ -660,10 +621,8 @@ static int kb_compare(struct kb_drive *d)
 
 		if (notes)
 			json_array_extend(d->run->notes, notes);
-		if (json_object_get(d->report, "accepted"))
-			json_array_extend(json_object_get(found, "accepted"), json_object_get(d->report, "accepted"));
 		json_object_update(d->report, found);
-		if (result == KLP_OBJDIFF_BUILT && !kb_check_ipa_ra(d, found)) {
+		if (!kb_check_layouts(d, found) || (result == KLP_OBJDIFF_BUILT && !kb_check_ipa_ra(d, found))) {
 			json_object_del(d->report, "metadata");
 			result = KLP_OBJDIFF_REFUSED;
 		}
@@ -809,7 +768,7 @@ static int kb_build_both(struct kb_drive *d)
 	json_array_foreach(d->records.compiles, i, unit) again += kb_seq(unit) > d->original_seq;
 	json_object_set_new(d->facts, "units", json_integer((json_int_t)json_object_size(d->patched_units)));
 	json_object_set_new(d->facts, "compiled_again", json_integer((json_int_t)again));
-	if (!kb_find_statements(d) || !kb_check_layouts(d))
+	if (!kb_find_statements(d))
 		return KB_REFUSED;
 	rc = kb_compare(d);
 	kb_note_statements(d, "data");

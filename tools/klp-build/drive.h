@@ -36,6 +36,10 @@ void kb_accept(struct kb_drive *d, const char *symbol, const char *file, const c
 /* A note for each statement of that kind that accepted nothing. */
 void kb_note_statements(struct kb_drive *d, const char *kind);
 
+/* concern.c */
+/* true if no type has another layout, in any way that concerns the module; `found` is what the comparison said. */
+bool kb_check_layouts(struct kb_drive *d, const json_t *found);
+
 /* running.c */
 /* Before anything is built: finds what runs, and what its debug information says of its compilers. */
 void kb_read_producers(struct kb_drive *d);

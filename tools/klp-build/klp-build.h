@@ -167,11 +167,11 @@ void kb_ipa_ra_option(const char *word, size_t length, bool *patchable, bool *of
 /* The options in a producer are known, and callers may rely on the registers that functions of the unit leave alone. */
 bool kb_producer_ipa_ra(const char *producer);
 
-/* layout.c: the named types of a linked program by unit; empty without debug information. */
+/* layout.c: the named types of an object; NULL if it has no debug information. */
 json_t *kb_layouts(const char *path);
 /* Calls fn for every type that both have with another layout. */
 void kb_layout_differences(const json_t *original, const json_t *patched,
-			   void (*fn)(void *ctx, const char *type, const char *file, const char *reason), void *ctx);
+			   void (*fn)(void *ctx, const char *type, const char *reason), void *ctx);
 
 /* drive.c */
 int kb_drive(struct kb_run *r);

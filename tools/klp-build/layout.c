@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Do types that both programs have agree in their layout? Objects of the old layout live in the running process: a
- * member that moved, a type that grew or an enumerator with another value is refused, whether or not the compared code
- * shows it.
+ * Do types that a unit has in both trees agree in their layout? Objects of the old layout live in the running process:
+ * a member that moved, a type that grew or an enumerator with another value is refused, whether or not the compared
+ * code shows it.
  */
 #include "klp-build.h"
 #include "dwarf-unit.h"
@@ -105,25 +105,21 @@ static void kb_members(Dwarf_Debug dbg, Dwarf_Die type, const char *prefix, json
 	}
 }
 
-static void kb_add_type(Dwarf_Debug dbg, Dwarf_Die type, const char *unit, const char *name, json_t *out)
+static void kb_add_type(Dwarf_Debug dbg, Dwarf_Die type, const char *name, json_t *out)
 {
-	char *key = kb_format("%s\n%s", unit, name);
 	json_t *members = json_object();
 	long long size;
 
 	if (kb_unsigned(dbg, type, DW_AT_byte_size, &size)) {
 		kb_members(dbg, type, "", members, 0);
-		json_object_set_new_nocheck(out, key,
+		json_object_set_new_nocheck(out, name,
 					    json_pack("{s:I, s:O}", "size", (json_int_t)size, "members", members));
 	}
 	json_decref(members);
-	free(key);
 }
 
 static void kb_unit_types(Dwarf_Debug dbg, Dwarf_Die cu, json_t *out)
 {
-	char *unit = kb_dwarf_name(dbg, cu);
-
 	for (Dwarf_Die d = kb_dwarf_next(dbg, cu, true), next; d; d = next) {
 		Dwarf_Half tag = kb_dwarf_tag(d);
 		char *name = kb_dwarf_name(dbg, d), *full;
@@ -134,14 +130,14 @@ static void kb_unit_types(Dwarf_Debug dbg, Dwarf_Die cu, json_t *out)
 					 : tag == DW_TAG_enumeration_type ? "enum"
 									  : "struct",
 					 name);
-			kb_add_type(dbg, d, unit ? unit : "", full, out);
+			kb_add_type(dbg, d, full, out);
 			free(full);
 		} else if (name && tag == DW_TAG_typedef) {
 			Dwarf_Die of = kb_type_of(dbg, d);
 
 			if (of && (kb_is_compound(kb_dwarf_tag(of)) || kb_dwarf_tag(of) == DW_TAG_enumeration_type) &&
 			    !kb_dwarf_name(dbg, of))
-				kb_add_type(dbg, of, unit ? unit : "", name, out);
+				kb_add_type(dbg, of, name, out);
 			if (of)
 				dwarf_dealloc_die(of);
 		}
@@ -152,14 +148,18 @@ static void kb_unit_types(Dwarf_Debug dbg, Dwarf_Die cu, json_t *out)
 
 static void kb_add_unit(void *ctx, Dwarf_Debug dbg, Dwarf_Die cu)
 {
-	kb_unit_types(dbg, cu, ctx);
+	json_t **out = ctx;
+
+	if (!*out)
+		*out = json_object();
+	kb_unit_types(dbg, cu, *out);
 }
 
 json_t *kb_layouts(const char *path)
 {
-	json_t *out = json_object();
+	json_t *out = NULL;
 
-	kb_dwarf_each_unit(path, kb_add_unit, out);
+	kb_dwarf_each_unit(path, kb_add_unit, &out);
 	return out;
 }
 
@@ -180,18 +180,17 @@ static char *kb_new_member(const json_t *was, const json_t *is)
 }
 
 void kb_layout_differences(const json_t *original, const json_t *patched,
-			   void (*fn)(void *ctx, const char *type, const char *file, const char *reason), void *ctx)
+			   void (*fn)(void *ctx, const char *type, const char *reason), void *ctx)
 {
-	json_t *done = json_object(), *a, *at;
-	const char *key, *name;
+	json_t *a, *at;
+	const char *type, *name;
 
-	json_object_foreach((json_t *)(uintptr_t)original, key, a)
+	json_object_foreach((json_t *)(uintptr_t)original, type, a)
 	{
-		const json_t *b = json_object_get(patched, key), *members = json_object_get(b, "members");
+		const json_t *b = json_object_get(patched, type), *members = json_object_get(b, "members");
 		json_int_t was = json_integer_value(json_object_get(a, "size")),
 			   is = json_integer_value(json_object_get(b, "size"));
-		const char *type = strchr(key, '\n') + 1;
-		char *reason = NULL, *file, *once;
+		char *reason = NULL;
 
 		if (!b)
 			continue;
@@ -209,18 +208,8 @@ void kb_layout_differences(const json_t *original, const json_t *patched,
 		}
 		if (!reason)
 			reason = kb_new_member(json_object_get(a, "members"), members);
-		if (!reason)
-			continue;
-		/* A header's type is in many units; it is said once. */
-		once = kb_format("%s\n%s", type, reason);
-		if (!json_object_get(done, once)) {
-			json_object_set_new_nocheck(done, once, json_true());
-			file = kb_format("%.*s", (int)(type - key - 1), key);
-			fn(ctx, type, file, reason);
-			free(file);
-		}
-		free(once);
+		if (reason)
+			fn(ctx, type, reason);
 		free(reason);
 	}
-	json_decref(done);
 }

@@ -1,0 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+struct state {
+	char kind;
+	int number;
+};
