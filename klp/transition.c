@@ -255,6 +255,7 @@ static int klp_adopted_state(struct klp_session *s, pid_t tid, uint32_t *state, 
 {
 	uint64_t tp = klp_thread_pointer(s, tid);
 	struct klp_rt_thread *table;
+	const struct klp_rt_thread *best = NULL; /* the last binding: stacks are used again */
 	int rc;
 
 	if (!tp)
@@ -263,12 +264,11 @@ static int klp_adopted_state(struct klp_session *s, pid_t tid, uint32_t *state, 
 	if (!table)
 		return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for the thread table");
 	rc = klp_process_read(&s->p, klp_thread_addr(s, 0), table, KLP_MAX_THREADS * sizeof(*table), e);
-	for (size_t i = 0; i < KLP_MAX_THREADS && !rc; i++) {
-		if (table[i].tid && table[i].tp == tp && table[i].state >> 1 == KLP_TR_ID(s->cb->transition)) {
-			*state = table[i].state;
-			break;
-		}
-	}
+	for (size_t i = 0; i < KLP_MAX_THREADS && !rc; i++)
+		if (table[i].tid && table[i].tp == tp && (!best || table[i].bound > best->bound))
+			best = &table[i];
+	if (best && best->state >> 1 == (KLP_TR_ID(s->cb->transition) & 0x7fffffffu))
+		*state = best->state;
 	free(table);
 	return rc;
 }

@@ -28,7 +28,7 @@ void klp_rt_livepatch(struct klp_rt_site *site, struct klp_rt_regs *regs);
 
 struct self {
 	struct klp_rt_cb *cb;
-	uint64_t tp; /* thread pointer, 0 while it is not known */
+	uint64_t tp; /* thread pointer, 0 if it is not known */
 	uint32_t tid;
 	uint32_t initial; /* state of an entry that has to be made */
 };
@@ -42,24 +42,14 @@ static inline uint64_t tcb_self(void)
 	return tp;
 }
 
-static uint64_t thread_pointer(const struct self *s)
-{
-	uint64_t tp = 0;
-
-	if (s->tp)
-		return s->tp;
-	/* Not by rdfsbase: a kernel may forbid it. */
-	if (klp_syscall2(KLP_NR_arch_prctl, ARCH_GET_FS, (uint64_t)&tp))
-		return 0;
-	return tp;
-}
-
 static void identify(struct self *s)
 {
 	int32_t offset = s->cb->tid_offset;
 
 	if (offset == TID_UNKNOWN) {
 		s->tp = 0;
+		/* Not by rdfsbase: a kernel may forbid it. */
+		klp_syscall2(KLP_NR_arch_prctl, ARCH_GET_FS, (uint64_t)&s->tp);
 		s->tid = (uint32_t)klp_syscall0(KLP_NR_gettid);
 		return;
 	}
@@ -105,49 +95,6 @@ static struct klp_rt_thread *claim(const struct self *s)
 	}
 	__atomic_store_n(&s->cb->overflow, 1, __ATOMIC_RELEASE);
 	return 0;
-}
-
-/*
- * This thread has no entry: it is new, or it is the child of a fork, whose tid is new while the stack that it woke up
- * on is the caller's (hazard A9). A child inherits the state of the thread with its thread pointer: the copy of its
- * caller.
- */
-static __attribute__((noinline)) struct klp_rt_thread *enter(struct self *s, uint64_t tr)
-{
-	struct klp_rt_cb *cb = s->cb;
-	uint32_t pid = (uint32_t)klp_syscall0(KLP_NR_getpid);
-	struct klp_rt_thread *e;
-	uint64_t tp;
-	uint32_t i;
-
-	/*
-	 * A new thread is clean: in a sealed transition it begins in the target universe. If a reversal makes that the
-	 * wrong one in this moment, the engine finds an entry that has not arrived, and proves it.
-	 */
-	s->initial = (KLP_TR_ID(tr) << 1) | (KLP_TR_SEALED(tr) ? KLP_TR_TARGET(tr) : 0);
-	if (pid == __atomic_load_n(&cb->pid, __ATOMIC_RELAXED))
-		return claim(s);
-
-	s->initial = KLP_TR_ID(tr) << 1;
-	tp = thread_pointer(s);
-	for (i = 0; tp && i < KLP_MAX_THREADS; i++) {
-		const struct klp_rt_thread *parent = &cb->threads[i];
-
-		if (__atomic_load_n(&parent->tid, __ATOMIC_ACQUIRE) &&
-		    __atomic_load_n(&parent->tp, __ATOMIC_RELAXED) == tp) {
-			s->initial = __atomic_load_n(&parent->state, __ATOMIC_ACQUIRE);
-			break;
-		}
-	}
-	e = claim(s);
-	/*
-	 * From now on this process counts its own threads. Not in a child of vfork, which has another pid as well but
-	 * shares this memory with its parent: its control block still holds the parent's tid. Where the tid is not in
-	 * the control block the two cannot be told apart, so the word stays.
-	 */
-	if (cb->tid_offset != TID_UNKNOWN && s->tid == (uint32_t)klp_syscall0(KLP_NR_gettid))
-		__atomic_store_n(&cb->pid, pid, __ATOMIC_RELAXED);
-	return e;
 }
 
 /*
@@ -245,6 +192,90 @@ static uint64_t decide(const struct self *s, struct klp_rt_thread *e, const stru
 	return tr;
 }
 
+/* The entry of the thread with this thread pointer: the last one that was bound to it, for stacks are used again. */
+static struct klp_rt_thread *find_bound(const struct klp_rt_cb *cb, uint64_t tp)
+{
+	struct klp_rt_thread *best = 0;
+	uint32_t i;
+
+	for (i = 0; i < KLP_MAX_THREADS; i++) {
+		const struct klp_rt_thread *t = &cb->threads[i];
+
+		if (!__atomic_load_n(&t->tid, __ATOMIC_ACQUIRE) || __atomic_load_n(&t->tp, __ATOMIC_ACQUIRE) != tp)
+			continue;
+		if (!best || t->bound > best->bound)
+			best = (struct klp_rt_thread *)t;
+	}
+	return best;
+}
+
+/*
+ * At a thread's first dispatch; again if the tid of a thread that has exited is in use again. The count first: whoever
+ * finds tp (find_bound, in a signal handler or a fork's copy of the table) finds it too.
+ */
+static void bind(const struct self *s, struct klp_rt_thread *e)
+{
+	uint64_t tp = __atomic_load_n(&e->tp, __ATOMIC_RELAXED);
+
+	if (tp == s->tp)
+		return;
+	if (tp == KLP_TP_FOREIGN &&
+	    (uint32_t)klp_syscall0(KLP_NR_getpid) != __atomic_load_n(&s->cb->pid, __ATOMIC_RELAXED))
+		return;
+	__atomic_store_n(&e->bound, __atomic_add_fetch(&s->cb->bindings, 1, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
+	__atomic_store_n(&e->tp, s->tp, __ATOMIC_RELEASE);
+}
+
+/*
+ * This thread has no entry: it is new, or it is the child of a fork, whose tid is new while the stack that it woke up
+ * on is the caller's (hazard A9). A child inherits the state of the thread with its thread pointer: the copy of its
+ * caller, or after a vfork the caller itself.
+ */
+static __attribute__((noinline)) struct klp_rt_thread *enter(struct self *s, uint64_t tr,
+							     const struct klp_rt_regs *regs)
+{
+	struct klp_rt_cb *cb = s->cb;
+	uint32_t pid = (uint32_t)klp_syscall0(KLP_NR_getpid), universe = 0;
+	struct klp_rt_thread *e, *parent;
+
+	/*
+	 * A new thread is clean: in a sealed transition it begins in the target universe. If a reversal makes that the
+	 * wrong one in this moment, the engine finds an entry that has not arrived, and proves it.
+	 */
+	s->initial = (KLP_TR_ID(tr) << 1) | (KLP_TR_SEALED(tr) ? KLP_TR_TARGET(tr) : 0);
+	if (pid == __atomic_load_n(&cb->pid, __ATOMIC_RELAXED))
+		return claim(s);
+
+	s->initial = KLP_TR_ID(tr) << 1;
+	parent = s->tp ? find_bound(cb, s->tp) : 0;
+	if (parent) {
+		/*
+		 * As the parent's own dispatch: a vfork child runs on its stack and in its memory, so a verdict on the
+		 * parent that is valid now is applied, and one that is still to come finds another count. A thread that
+		 * waits for its vfork child is not proven, so there is no third.
+		 */
+		struct self as = {cb, s->tp, __atomic_load_n(&parent->tid, __ATOMIC_RELAXED), 0};
+
+		tr = decide(&as, parent, regs, &universe);
+		if (KLP_TR_ACTIVE(tr))
+			s->initial = (KLP_TR_ID(tr) << 1) | universe;
+	}
+	e = claim(s);
+	/*
+	 * From now on this process counts its own threads. Not in a child of vfork, which has another pid as well but
+	 * shares this memory with its parent: its control block still holds the parent's tid. Where the tid is not in
+	 * the control block the two cannot be told apart, so the word stays, and the entry is never taken for the
+	 * parent's: the next child would inherit from it what was true for this one.
+	 */
+	if (cb->tid_offset == TID_UNKNOWN) {
+		if (e)
+			__atomic_store_n(&e->tp, KLP_TP_FOREIGN, __ATOMIC_RELEASE);
+	} else if (s->tid == (uint32_t)klp_syscall0(KLP_NR_gettid)) {
+		__atomic_store_n(&cb->pid, pid, __ATOMIC_RELAXED);
+	}
+	return e;
+}
+
 void klp_rt_livepatch(struct klp_rt_site *site, struct klp_rt_regs *regs)
 {
 	struct self s = {.cb = (struct klp_rt_cb *)site->cb};
@@ -259,18 +290,14 @@ void klp_rt_livepatch(struct klp_rt_site *site, struct klp_rt_regs *regs)
 
 	for (n = 0; n < DISPATCH_RETRIES; n++) {
 		uint32_t tid;
-		uint64_t tp;
 
 		identify(&s);
 		e = find(&s);
 		if (!e)
-			e = enter(&s, tr);
+			e = enter(&s, tr, regs);
 		if (!e)
 			break;
-		/* Bound at the first dispatch; another value: the tid of a thread that has exited is in use again. */
-		tp = __atomic_load_n(&e->tp, __ATOMIC_RELAXED);
-		if (!tp || (s.tp && tp != s.tp))
-			__atomic_store_n(&e->tp, thread_pointer(&s), __ATOMIC_RELAXED);
+		bind(&s, e);
 		tr = decide(&s, e, regs, &universe);
 		if (!KLP_TR_ACTIVE(tr)) {
 			tr = pass(site, regs, s.cb);

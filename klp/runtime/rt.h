@@ -35,7 +35,6 @@
 #define KLP_MAX_OPS 1024u    /* ops in one request */
 #define KLP_ARENA_SITES 256u /* site records in one arena */
 #define KLP_STUB_SIZE 64u
-#define KLP_WAKE_SIGNAL 23 /* SIGURG; sent to the helper's tid only, which has it blocked and waits for it */
 
 /*
  * First bytes of the image. Offsets are from the image's start. `build` identifies the layout and the code: the first
@@ -126,9 +125,13 @@ struct klp_rt_thread {
 	uint64_t in_sp;   /* T  not 0 while in dispatch: the frame's address; lets a longjmp out of it be recognised */
 	uint64_t verdict; /* H, or E while the thread is stopped: see KLP_VERDICT */
 	uint64_t base;    /* T  see decide() in dispatch.c */
-	uint64_t reserved[2];
+	uint64_t bound;   /* T  when tp was bound: of several entries with one tp, the last is the living thread's */
+	uint64_t reserved;
 };
 _Static_assert(sizeof(struct klp_rt_thread) == 64, "thread entry");
+
+/* In the entry of a fork's or vfork's child where the two cannot be told apart: nobody inherits from it. */
+#define KLP_TP_FOREIGN UINT64_MAX
 
 /* tid and state as the one word that claims an entry (little endian: tid first). */
 #define KLP_THREAD_CLAIM(tid, state) ((uint64_t)(uint32_t)(tid) | (uint64_t)(uint32_t)(state) << 32)
@@ -232,7 +235,9 @@ struct klp_rt_cb {
 	uint32_t op_done;       /* H  ops executed */
 	uint64_t early_returns; /* E  system calls that ended early because of klp, ever (P2) */
 	uint32_t removing;      /* E  1: a thread may be on its way to unmap the core */
-	uint32_t reserved[15];
+	uint32_t pad2;
+	uint64_t bindings; /* T  counts the bindings of thread pointers */
+	uint32_t reserved[12];
 	struct klp_rt_map maps[KLP_MAX_MAPS];
 	uint64_t arenas[KLP_MAX_ARENAS];       /* E  addresses of struct klp_rt_arena; 0 = free */
 	uint64_t arena_object[KLP_MAX_ARENAS]; /* E  lowest mapping of the object it is near to */

@@ -362,6 +362,89 @@ START_TEST(test_fork)
 }
 END_TEST
 
+static void expect_of_vfork_children(int want)
+{
+	for (unsigned i = 0; i < 64; i++) { /* their entries come to lie before and behind the parent's */
+		int status;
+		pid_t pid = vfork();
+
+		if (!pid)
+			_exit(plain(1) != want);
+		ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+		ck_assert_int_eq(status, 0);
+	}
+}
+
+/* Each runs above its parent's frames: in the parent's universe as it is now, not as a sister left it. */
+START_TEST(test_vfork_children)
+{
+	struct klp_rt_thread *t;
+	uint64_t count;
+
+	world_make(&w, 1);
+	use_tid_mode(_i);
+	patch(victim_plain, victim_plain_new);
+	transition(ID, GEN, AFTER, 1);
+	t = insert(me(), ID << 1);
+	ck_assert_int_eq(plain(1), 3);
+	expect_of_vfork_children(3);
+	t->state = ID << 1 | AFTER;
+	expect_of_vfork_children(4);
+	transition(ID, GEN + 1, BEFORE, 1);
+	t->state = ID << 1;
+	expect_of_vfork_children(3);
+	transition(ID, GEN + 2, AFTER, 1);
+	/* A verdict on the parent that is still valid moves it: the engine takes it for moved. */
+	t->verdict = KLP_VERDICT(GEN + 2, t->count);
+	expect_of_vfork_children(4);
+	ck_assert_uint_eq(t->state, ID << 1 | AFTER);
+	ck_assert_uint_eq(t->in_sp, 0);
+	/* One that is being given while the child enters finds another count. */
+	t->state = ID << 1;
+	count = t->count;
+	expect_of_vfork_children(3);
+	ck_assert_uint_ne(t->count, count);
+	t->verdict = KLP_VERDICT(GEN + 2, count);
+	expect_of_vfork_children(3);
+	ck_assert_int_eq(plain(1), 3);
+	unpatch_all();
+}
+END_TEST
+
+/* Threads that have exited left entries with the thread pointer that this one has now. */
+START_TEST(test_stack_used_again)
+{
+	for (unsigned u = 0; u < 2; u++) {
+		struct klp_rt_thread *t;
+		int status;
+		pid_t pid;
+
+		world_make(&w, 1);
+		use_tid_mode(_i);
+		patch(victim_plain, victim_plain_new);
+		transition(ID, GEN, AFTER, 1);
+		t = insert(me(), ID << 1 | u);
+		ck_assert_int_eq(plain(1), 3 + (int)u);
+		ck_assert_uint_ne(t->tp, 0);
+		for (uint32_t i = 0; i < KLP_MAX_THREADS; i += 2) {
+			struct klp_rt_thread *dead = &w.cb->threads[i];
+
+			if (dead->tid)
+				continue;
+			dead->tid = 0x40000000 + i;
+			dead->state = ID << 1 | !u;
+			dead->tp = t->tp;
+		}
+		pid = fork();
+		if (!pid)
+			_exit(plain(1) != 3 + (int)u);
+		ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+		ck_assert_int_eq(status, 0);
+		unpatch_all();
+	}
+}
+END_TEST
+
 START_TEST(test_table)
 {
 	uint32_t tid = me();
@@ -500,6 +583,8 @@ int main(void)
 	tcase_add_test(tc, test_verdict);
 	tcase_add_loop_test(tc, test_new_thread, 0, 2);
 	tcase_add_loop_test(tc, test_fork, 0, 2);
+	tcase_add_loop_test(tc, test_vfork_children, 0, 2);
+	tcase_add_loop_test(tc, test_stack_used_again, 0, 2);
 	tcase_add_test(tc, test_table);
 	tcase_add_loop_test(tc, test_storm, 0, 2);
 	tcase_add_test(tc, test_longjmp);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Makes the workers and waits with them. The kinds to be made come as one word of letters from the driver. */
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
@@ -90,6 +91,18 @@ static void start(struct worker *w)
 	pthread_attr_destroy(&attr);
 }
 
+/*
+ * The kernel's word of where this thread keeps its robust mutexes says no more where its control block is: the tid's
+ * place in there cannot be known, and every dispatch asks the kernel.
+ */
+static void hide_tid(void)
+{
+	static struct robust_list_head head = {{&head.list}, 0, NULL};
+
+	if (syscall(SYS_set_robust_list, &head, sizeof(head)))
+		give_up("robust list");
+}
+
 int main(int argc, char **argv)
 {
 	static const char letter[] = "mrfesixhkbvcwpgj"; /* in the order of enum torture_kind */
@@ -110,6 +123,10 @@ int main(int argc, char **argv)
 	for (const char *p = argv[1]; *p; p++) {
 		const char *at = strchr(letter, *p);
 
+		if (*p == 'u') {
+			hide_tid();
+			continue;
+		}
 		if (!at) {
 			fprintf(stderr, "no kind %c\n", *p);
 			return 3;
