@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "probe.h"
+
+void probe(const char *input)
+{
+	printf("%d\n", *input);
+}
