@@ -7,8 +7,10 @@ begin
 mkdir "$work/tree" "$work/a" "$work/b"
 cat >"$work/tree/prog.c" <<-'C'
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -49,6 +51,7 @@ static __attribute__((noinline)) long make_child(void)
 
 	__asm__ volatile("syscall" : "=a"(pid) : "a"(SYS_vfork) : "rcx", "r11", "memory");
 	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* a program that is killed leaves no child behind */
 		child();
 		syscall(SYS_exit, 0);
 	}
