@@ -68,6 +68,17 @@ static json_t *new_array(json_t *o, const char *key)
 	return a;
 }
 
+/* What the program defines itself may take other arguments than the function of that name in a library. */
+static void find_outside(const struct od *d, const struct od_map *m, struct od_obj *side)
+{
+	for (size_t i = 0; i < d->count; i++)
+		for (size_t k = 1; k < side[i].sym_count; k++) {
+			struct od_sym *y = &side[i].sym[k];
+
+			y->outside = !y->shndx && y->bind != STB_LOCAL && !od_find(m, y->name);
+		}
+}
+
 int od_start(struct od *d, const struct klp_unit *units, size_t count, struct klp_error *e)
 {
 	int rc;
@@ -97,6 +108,8 @@ int od_start(struct od *d, const struct klp_unit *units, size_t count, struct kl
 	}
 	fill_map(d, &d->global_before, d->before);
 	fill_map(d, &d->global_after, d->after);
+	find_outside(d, &d->global_before, d->before);
+	find_outside(d, &d->global_after, d->after);
 	return 0;
 }
 

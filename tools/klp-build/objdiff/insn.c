@@ -368,10 +368,23 @@ static int64_t branch_target(const struct od_sec *s, const struct insn *i, bool 
 	return (int64_t)(i->at + i->len) + rel;
 }
 
-/* Registers that a call may pass as an argument. */
-static bool passed(unsigned r)
+/* May the call or tail jump pass the register as an argument? */
+static bool passed(const struct od_sec *s, const struct insn *i, unsigned r)
 {
-	return r == 1 || r == 2 || (r >= 6 && r <= 9);
+	static const uint8_t order[] = {7, 6, 2, 1, 8, 9};
+	unsigned n = sizeof(order);
+
+	for (size_t k = 0; k < s->rel_count; k++) {
+		const struct od_sym *y = &s->obj->sym[s->rel[k].sym];
+
+		if (s->rel[k].off >= i->at && s->rel[k].off < i->at + i->len && y->outside &&
+		    (is_branch(i) || od_rel_is_got(s->rel[k].type)))
+			n = od_argument_count(y->name);
+	}
+	for (unsigned k = 0; k < n; k++)
+		if (order[k] == r)
+			return true;
+	return false;
 }
 
 #define MAX_WALK 4096u
@@ -406,7 +419,7 @@ static bool walk(const struct od_sec *s, uint64_t at, unsigned r)
 				goto next;
 			}
 			if ((i.map == 1 && i.op == 0xe8) || (i.map == 1 && i.op == 0xff && (i.reg & 7) == 2)) {
-				if (passed(r))
+				if (passed(s, &i, r))
 					return false;
 				if (caller_saved(r))
 					goto next;
@@ -423,7 +436,7 @@ static bool walk(const struct od_sec *s, uint64_t at, unsigned r)
 			if (t < 0 || (uint64_t)t >= s->size)
 				return false;
 			if (external) {
-				if (passed(r) || !caller_saved(r))
+				if (passed(s, &i, r) || !caller_saved(r))
 					return false;
 				if (jump)
 					goto next;

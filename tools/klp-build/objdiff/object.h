@@ -48,6 +48,7 @@ struct od_sym {
 	uint64_t value, size;
 	uint8_t type, bind, vis;
 	uint32_t shndx; /* SHN_UNDEF, SHN_ABS, SHN_COMMON or a section index */
+	bool outside;   /* no unit of the program defines it */
 };
 
 struct od_sec {
@@ -101,6 +102,8 @@ const char *od_sec_label(const struct od_sec *s);
 enum od_use { OD_USE_CALL, OD_USE_LOAD, OD_USE_ADDRESS };
 enum od_use od_rel_use(const struct od_sec *s, const struct od_rel *r);
 /* The address goes into a register that is used only as the base of loads before it is overwritten, or not at all. */
+/* libc.c: how many of the argument registers reach the function of that name; all if it is not known. */
+unsigned od_argument_count(const char *name);
 bool od_only_loads(const struct od_sec *s, const struct od_rel *r);
 /* Where, at or behind `at`, code takes the address of its own function without a relocation; 0 nowhere. */
 uint64_t od_own_address(const struct od_sec *s, uint64_t at);
