@@ -614,6 +614,18 @@ done
 head -c $((size / 2)) good.o >bad.o
 "$tool" compare good.o bad.o >out.json 2>err
 [ $? = 1 ] || fail "half an object is not an error"
+# every section in turn as one without contents (SHT_NOBITS), .comment among them
+headers=$(readelf -h good.o | sed -n 's/.*Start of section headers: *\([0-9]*\).*/\1/p')
+count=$(readelf -h good.o | sed -n 's/.*Number of section headers: *\([0-9]*\).*/\1/p')
+[ "$count" -gt 5 ] || fail "good.o has few sections"
+for i in $(seq 1 $((count - 1))); do
+	cp good.o bad.o
+	printf '\x08\0\0\0' | dd of=bad.o bs=1 seek=$((headers + 64 * i + 4)) conv=notrunc status=none
+	timeout 20 "$tool" compare good.o bad.o >out.json 2>err
+	rc=$?
+	checks=$((checks + 1))
+	[ $rc -le 4 ] || fail "section $i without contents: exit $rc"
+done
 
 echo "$checks checks, $failures failures"
 [ $failures = 0 ]

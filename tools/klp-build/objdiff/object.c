@@ -315,7 +315,7 @@ int od_load_object(struct od_pool *p, const char *path, const char *unit, struct
 			xindex = (const uint32_t *)(const void *)s->data;
 			xcount = s->size / 4;
 		}
-		if (!strcmp(s->name, ".comment") && s->size && !s->data[s->size - 1])
+		if (!strcmp(s->name, ".comment") && s->data && s->size && !s->data[s->size - 1])
 			o->producer = (const char *)s->data + (s->data[0] == 0 && s->size > 1);
 		if (starts(s->name, ".gnu.lto_"))
 			return klp_fail(e, EINVAL, KLP_UNSUPPORTED, "%s was built with -flto; klp-build needs -fno-lto",
