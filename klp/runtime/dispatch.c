@@ -193,87 +193,142 @@ static uint64_t decide(const struct self *s, struct klp_rt_thread *e, const stru
 }
 
 /* The entry of the thread with this thread pointer: the last one that was bound to it, for stacks are used again. */
-static struct klp_rt_thread *find_bound(const struct klp_rt_cb *cb, uint64_t tp)
+static struct klp_rt_thread *find_bound(const struct self *s)
 {
 	struct klp_rt_thread *best = 0;
 	uint32_t i;
 
-	for (i = 0; i < KLP_MAX_THREADS; i++) {
-		const struct klp_rt_thread *t = &cb->threads[i];
+	for (i = 0; s->tp && i < KLP_MAX_THREADS; i++) {
+		struct klp_rt_thread *t = &s->cb->threads[i];
 
-		if (!__atomic_load_n(&t->tid, __ATOMIC_ACQUIRE) || __atomic_load_n(&t->tp, __ATOMIC_ACQUIRE) != tp)
+		if (!__atomic_load_n(&t->tid, __ATOMIC_ACQUIRE) || __atomic_load_n(&t->tp, __ATOMIC_ACQUIRE) != s->tp)
 			continue;
 		if (!best || t->bound > best->bound)
-			best = (struct klp_rt_thread *)t;
+			best = t;
 	}
 	return best;
 }
 
-/*
- * At a thread's first dispatch; again if the tid of a thread that has exited is in use again. The count first: whoever
- * finds tp (find_bound, in a signal handler or a fork's copy of the table) finds it too.
- */
+static inline int is_of(const struct klp_rt_thread *e, uint64_t tr)
+{
+	return (__atomic_load_n(&e->state, __ATOMIC_RELAXED) & ~1u) == KLP_TR_ID(tr) << 1;
+}
+
+/* From whom a fork's or vfork's child inherits: 0 nobody. e is its own entry, which remembers the answer. */
+static struct klp_rt_thread *find_parent(const struct self *s, const struct klp_rt_thread *e, uint64_t tr)
+{
+	struct klp_rt_thread *p;
+
+	if (!e || e->tp != KLP_TP_FOREIGN || !is_of(e, tr))
+		return find_bound(s);
+	if (e->parent >= KLP_MAX_THREADS)
+		return 0;
+	p = &s->cb->threads[e->parent];
+	return p->tp == s->tp && p->bound == e->bound ? p : find_bound(s);
+}
+
+/* Has this very thread dispatched in this transition? Else the kernel is asked who it is (enter). */
+static inline int is_known(const struct self *s, const struct klp_rt_thread *e, uint64_t tr)
+{
+	return __atomic_load_n(&e->tp, __ATOMIC_RELAXED) == s->tp && is_of(e, tr);
+}
+
+/* `bound` first: whoever finds tp (find_bound, in a signal handler or in a fork's copy) finds it too. */
 static void bind(const struct self *s, struct klp_rt_thread *e)
 {
-	uint64_t tp = __atomic_load_n(&e->tp, __ATOMIC_RELAXED);
-
-	if (tp == s->tp)
-		return;
-	if (tp == KLP_TP_FOREIGN &&
-	    (uint32_t)klp_syscall0(KLP_NR_getpid) != __atomic_load_n(&s->cb->pid, __ATOMIC_RELAXED))
+	if (__atomic_load_n(&e->tp, __ATOMIC_RELAXED) == s->tp)
 		return;
 	__atomic_store_n(&e->bound, __atomic_add_fetch(&s->cb->bindings, 1, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
 	__atomic_store_n(&e->tp, s->tp, __ATOMIC_RELEASE);
 }
 
-/*
- * This thread has no entry: it is new, or it is the child of a fork, whose tid is new while the stack that it woke up
- * on is the caller's (hazard A9). A child inherits the state of the thread with its thread pointer: the copy of its
- * caller, or after a vfork the caller itself.
- */
-static __attribute__((noinline)) struct klp_rt_thread *enter(struct self *s, uint64_t tr,
-							     const struct klp_rt_regs *regs)
+/* A thread of this process, e being what the table has under its tid: its own, or that of a thread that is no more. */
+static struct klp_rt_thread *enter_own(struct self *s, struct klp_rt_thread *e, uint64_t tr)
 {
-	struct klp_rt_cb *cb = s->cb;
-	uint32_t pid = (uint32_t)klp_syscall0(KLP_NR_getpid), universe = 0;
-	struct klp_rt_thread *e, *parent;
+	uint32_t state;
 
 	/*
-	 * A new thread is clean: in a sealed transition it begins in the target universe. If a reversal makes that the
-	 * wrong one in this moment, the engine finds an entry that has not arrived, and proves it.
+	 * A new thread is clean: in a sealed transition it begins in the target universe, as the engine expects of
+	 * those that it has not listed. If a reversal makes that the wrong one in this moment, the engine finds an
+	 * entry that has not arrived, and proves it.
 	 */
 	s->initial = (KLP_TR_ID(tr) << 1) | (KLP_TR_SEALED(tr) ? KLP_TR_TARGET(tr) : 0);
-	if (pid == __atomic_load_n(&cb->pid, __ATOMIC_RELAXED))
-		return claim(s);
+	if (!e)
+		e = claim(s);
+	if (!e)
+		return 0;
+	/* Sealed and yet of an earlier transition: the tid is used again (insert() in helper.c). */
+	state = __atomic_load_n(&e->state, __ATOMIC_ACQUIRE);
+	if ((state & ~1u) != KLP_TR_ID(tr) << 1)
+		__atomic_compare_exchange_n(&e->state, &state, s->initial, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+	bind(s, e);
+	return e;
+}
+
+/*
+ * The child of a fork or vfork: its tid is new while the stack that it woke up on is the caller's (hazard A9). It
+ * inherits the state of the thread with its thread pointer: the copy of its caller, or after a vfork the caller itself.
+ * What the table has under its own tid is of a task that had the number before.
+ */
+static struct klp_rt_thread *enter_child(struct self *s, struct klp_rt_thread *e, uint64_t tr,
+					 const struct klp_rt_regs *regs, uint32_t pid)
+{
+	struct klp_rt_thread *parent;
+	uint32_t universe = 0;
 
 	s->initial = KLP_TR_ID(tr) << 1;
-	parent = s->tp ? find_bound(cb, s->tp) : 0;
+	parent = find_parent(s, e, tr);
 	if (parent) {
 		/*
 		 * As the parent's own dispatch: a vfork child runs on its stack and in its memory, so a verdict on the
 		 * parent that is valid now is applied, and one that is still to come finds another count. A thread that
 		 * waits for its vfork child is not proven, so there is no third.
 		 */
-		struct self as = {cb, s->tp, __atomic_load_n(&parent->tid, __ATOMIC_RELAXED), 0};
+		struct self as = {s->cb, s->tp, __atomic_load_n(&parent->tid, __ATOMIC_RELAXED), 0};
 
 		tr = decide(&as, parent, regs, &universe);
 		if (KLP_TR_ACTIVE(tr))
 			s->initial = (KLP_TR_ID(tr) << 1) | universe;
 	}
-	e = claim(s);
+	if (!e)
+		e = claim(s);
+	if (!e)
+		return 0;
+	if (e != parent) {
+		/* A verdict on the task that had this tid before is not one on this. */
+		__atomic_fetch_add(&e->count, 1, __ATOMIC_SEQ_CST);
+		__atomic_store_n(&e->state, s->initial, __ATOMIC_RELEASE);
+	}
 	/*
-	 * From now on this process counts its own threads. Not in a child of vfork, which has another pid as well but
-	 * shares this memory with its parent: its control block still holds the parent's tid. Where the tid is not in
-	 * the control block the two cannot be told apart, so the word stays, and the entry is never taken for the
-	 * parent's: the next child would inherit from it what was true for this one.
+	 * From now on this process counts its own threads. Where the tid is not in the control block, a child of vfork,
+	 * which shares this memory with its parent, cannot be told from one of fork: the word stays, and the entry is
+	 * never taken for the parent's, for the next child would inherit what was true for this one.
 	 */
-	if (cb->tid_offset == TID_UNKNOWN) {
-		if (e)
-			__atomic_store_n(&e->tp, KLP_TP_FOREIGN, __ATOMIC_RELEASE);
-	} else if (s->tid == (uint32_t)klp_syscall0(KLP_NR_gettid)) {
-		__atomic_store_n(&cb->pid, pid, __ATOMIC_RELAXED);
+	if (s->cb->tid_offset != TID_UNKNOWN) {
+		__atomic_store_n(&s->cb->pid, pid, __ATOMIC_RELAXED);
+		bind(s, e);
+	} else if (e != parent) {
+		/* tp last: a handler's find_parent believes the others only with it. */
+		__atomic_store_n(&e->tp, 0, __ATOMIC_RELAXED);
+		__atomic_store_n(&e->bound, parent ? parent->bound : 0, __ATOMIC_RELAXED);
+		__atomic_store_n(&e->parent, parent ? (uint64_t)(parent - s->cb->threads) : KLP_MAX_THREADS,
+				 __ATOMIC_RELAXED);
+		__atomic_store_n(&e->tp, KLP_TP_FOREIGN, __ATOMIC_RELEASE);
 	}
 	return e;
+}
+
+/* Who is it? Once per thread and transition; a child of the two kinds that cannot be told apart asks each time. */
+static __attribute__((noinline)) struct klp_rt_thread *enter(struct self *s, struct klp_rt_thread *e, uint64_t tr,
+							     const struct klp_rt_regs *regs)
+{
+	uint32_t pid = (uint32_t)klp_syscall0(KLP_NR_getpid);
+
+	/* A vfork child's control block still holds the parent's tid: it dispatches as its parent. */
+	if (pid == __atomic_load_n(&s->cb->pid, __ATOMIC_RELAXED) ||
+	    (s->cb->tid_offset != TID_UNKNOWN && s->tid != (uint32_t)klp_syscall0(KLP_NR_gettid)))
+		return enter_own(s, e, tr);
+	return enter_child(s, e, tr, regs, pid);
 }
 
 void klp_rt_livepatch(struct klp_rt_site *site, struct klp_rt_regs *regs)
@@ -293,11 +348,10 @@ void klp_rt_livepatch(struct klp_rt_site *site, struct klp_rt_regs *regs)
 
 		identify(&s);
 		e = find(&s);
-		if (!e)
-			e = enter(&s, tr, regs);
+		if (!e || !is_known(&s, e, tr))
+			e = enter(&s, e, tr, regs);
 		if (!e)
 			break;
-		bind(&s, e);
 		tr = decide(&s, e, regs, &universe);
 		if (!KLP_TR_ACTIVE(tr)) {
 			tr = pass(site, regs, s.cb);

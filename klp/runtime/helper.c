@@ -85,8 +85,15 @@ static int64_t insert(struct klp_rt_cb *cb, uint32_t tid, uint32_t state)
 		if (__atomic_compare_exchange_n((uint64_t *)e, &found, KLP_THREAD_CLAIM(tid, state), 0,
 						__ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
 			return i;
-		if ((uint32_t)found == tid)
-			return i;
+		if ((uint32_t)found != tid)
+			continue;
+		/* Of an earlier transition: from here on it is of this one. So whoever finds an older entry in a sealed
+		 * transition is a new thread whose tid another one had. */
+		while ((((uint32_t)(found >> 32) ^ state) & ~1u) &&
+		       !__atomic_compare_exchange_n((uint64_t *)e, &found, KLP_THREAD_CLAIM(tid, state), 0,
+						    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+			;
+		return i;
 	}
 	return -ENOSPC_;
 }

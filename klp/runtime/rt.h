@@ -120,14 +120,14 @@ _Static_assert(sizeof(struct klp_rt_arena) == 128, "arena header");
  */
 struct klp_rt_thread {
 	uint32_t tid;     /* T/H by CAS */
-	uint32_t state;   /* T/H  (transition id << 1) | universe; another id means universe 0 */
+	uint32_t state;   /* T/H  (transition id << 1) | universe; another id: universe 0, or see enter_own() */
 	uint64_t tp;      /* T  */
 	uint64_t count;   /* T  entries into dispatch, ever; incremented before the verdict is loaded */
 	uint64_t in_sp;   /* T  not 0 while in dispatch: the frame's address; lets a longjmp out of it be recognised */
 	uint64_t verdict; /* H, or E while the thread is stopped: see KLP_VERDICT */
 	uint64_t base;    /* T  see decide() in dispatch.c */
 	uint64_t bound;   /* T  when tp was bound: of several entries with one tp, the last is the living thread's */
-	uint64_t reserved;
+	uint64_t parent;  /* T  KLP_TP_FOREIGN: place of the entry that it inherits from, KLP_MAX_THREADS: none */
 };
 _Static_assert(sizeof(struct klp_rt_thread) == 64, "thread entry");
 

@@ -231,23 +231,28 @@ START_TEST(test_universe)
 	ck_assert_uint_ne(t->tp, 0);
 	t->state = ID << 1 | AFTER;
 	ck_assert_int_eq(plain(10), 22);
-	/* The state of another transition does not count. */
+	/* The state of another transition does not count; once sealed it is that of a thread whose tid a new one has.
+	 */
+	transition(ID, GEN, AFTER, 0);
 	t->state = (ID - 2) << 1 | AFTER;
 	ck_assert_int_eq(plain(10), 21);
+	transition(ID, GEN, AFTER, 1);
+	t->state = (ID - 2) << 1 | BEFORE;
+	ck_assert_int_eq(plain(10), 22);
 	/* Each parity of the id has its own pair of PCs. */
 	r->pc[0] = r->pc[1] = (uint64_t)victim_plain_new;
 	t->state = ID << 1 | BEFORE;
 	ck_assert_int_eq(plain(10), 21);
-	transition(ID + 1, GEN, AFTER, 1);
+	transition(ID + 1, GEN, AFTER, 0);
 	ck_assert_int_eq(plain(10), 22);
 	/* No PC: the body. */
 	r->pc[0] = 0;
 	ck_assert_int_eq(plain(10), 21);
 	/* No transition, the slot still at the stub: the body, and nothing is counted. */
 	w.cb->transition = 0;
-	ck_assert_uint_eq(t->count, 6);
+	ck_assert_uint_eq(t->count, 7);
 	ck_assert_int_eq(plain(10), 21);
-	ck_assert_uint_eq(t->count, 6);
+	ck_assert_uint_eq(t->count, 7);
 	unpatch_all();
 }
 END_TEST
@@ -445,6 +450,42 @@ START_TEST(test_stack_used_again)
 }
 END_TEST
 
+/* The table still holds what tasks left whose tids this one's children get. */
+START_TEST(test_tid_used_again)
+{
+	for (unsigned u = 0; u < 4; u++) {
+		struct klp_rt_thread *t;
+		int status;
+		pid_t pid;
+
+		world_make(&w, 1);
+		use_tid_mode(_i);
+		patch(victim_plain, victim_plain_new);
+		transition(ID, GEN, u & 1 ? BEFORE : AFTER, 1);
+		t = insert(me(), ID << 1 | (u & 1));
+		ck_assert_int_eq(plain(1), 3 + (int)(u & 1));
+		for (uint32_t i = 1; i < 4096; i++) {
+			struct klp_rt_thread *dead = insert(me() + i, (u & 2 ? ID - 1 : ID) << 1 | !(u & 1));
+
+			/* A vfork child's own of this transition, its tid used again within it, is believed. */
+			dead->tp = i & 1 && u & 2 ? KLP_TP_FOREIGN : t->tp + 4096;
+			dead->verdict = KLP_VERDICT(GEN, 0);
+			dead->parent = KLP_MAX_THREADS;
+		}
+		pid = fork();
+		if (!pid)
+			_exit(plain(1) != 3 + (int)(u & 1) || plain(1) != 3 + (int)(u & 1));
+		ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+		ck_assert_int_eq(status, 0);
+		expect_of_vfork_children(3 + (int)(u & 1));
+		/* And new threads, which begin in the target universe, for the engine knows nothing of them. */
+		if (u & 2)
+			ck_assert_int_eq(on_new_thread(), u & 1 ? 3 : 4);
+		unpatch_all();
+	}
+}
+END_TEST
+
 START_TEST(test_table)
 {
 	uint32_t tid = me();
@@ -585,6 +626,7 @@ int main(void)
 	tcase_add_loop_test(tc, test_fork, 0, 2);
 	tcase_add_loop_test(tc, test_vfork_children, 0, 2);
 	tcase_add_loop_test(tc, test_stack_used_again, 0, 2);
+	tcase_add_loop_test(tc, test_tid_used_again, 0, 2);
 	tcase_add_test(tc, test_table);
 	tcase_add_loop_test(tc, test_storm, 0, 2);
 	tcase_add_test(tc, test_longjmp);

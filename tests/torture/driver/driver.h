@@ -36,18 +36,19 @@ struct tool {
 	pid_t pid;
 	int fd, out, err; /* pidfd; its output */
 	int status;       /* of waitpid */
-	bool killed, ended;
+	bool killed, ended, late;
 	json_t *json;
 	char command[256];
 };
 
 struct torture {
 	uint64_t seed, step, draws, transitions, reversals, completed, tools, kills, pending_exits, busy_exits, looks,
-	    holds;
+	    holds, late;
 	uint64_t longest_stop_us, early_returns, stopped_threads;
 	const char *dir, *klpctl, *kinds;
 	unsigned weight[ACTIONS];
 	int phase; /* -1: drawn */
+	unsigned late_in_a_row;
 	bool verbose, keep;
 	struct module module[MODULES];
 	pid_t pid;
@@ -71,7 +72,7 @@ void fail(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 /* tool.c */
 void tool_start(struct tool *t, const char *arg, ...) __attribute__((sentinel));
 void tool_kill(struct tool *t, uint64_t after_us);
-int tool_wait(struct tool *t); /* exit code; 128 + signal */
+int tool_wait(struct tool *t); /* exit code, 5 also for a helper that was late; 128 + signal */
 void tool_close(struct tool *t);
 const char *tool_result(const struct tool *t, const char *key); /* a string of the first process, or "" */
 void tool_toggle(struct tool *t, const struct module *m, bool load, const char *timeout);

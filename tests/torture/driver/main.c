@@ -72,8 +72,8 @@ static void summary(void)
 	    "%lu held, %lu looks\n",
 	    torture.seed, torture.step, ms / 1000, ms % 1000 / 100, torture.transitions, torture.reversals,
 	    torture.completed, torture.tools, torture.kills, torture.holds, torture.looks);
-	say("exit 5: %lu, busy: %lu; threads stopped %lu, longest stop %lu us\n", torture.pending_exits,
-	    torture.busy_exits, torture.stopped_threads, torture.longest_stop_us);
+	say("exit 5: %lu (%lu without an answer in time), busy: %lu; threads stopped %lu, longest stop %lu us\n",
+	    torture.pending_exits, torture.late, torture.busy_exits, torture.stopped_threads, torture.longest_stop_us);
 	say("target: %lu forks, %lu execs, %lu births, %lu signals, %lu jumps, %lu mappings, %lu transfers\n", s->forks,
 	    s->execs, s->births, s->signals, s->jumps, s->mappings, s->transfers);
 	say("mixed %lu, wrong %lu, EINTR %lu, cut short %lu, early %lu, broken %lu, early returns %lu\n", s->mixed,
