@@ -15,7 +15,8 @@
 #define PHASE_STEPS 24 /* calm or storm changes */
 #define PROGRESS_STEPS 32
 
-struct torture torture = {.phase = -1, .kinds = "rrrfffeeesssiiixxhkbvcwppgggjj", .klpctl = NULL};
+struct torture torture = {.phase = -1};
+static const char *const all_kinds[2] = {"rrrfffeeesssiiixxhkbvcwppgggjj", "rrrfffeeesssiiixxhkbvcwppgggjju"};
 
 static struct module modules[MODULES] = {
     {"a2", NULL, {2, 0, 0, 0}},  {"b3", NULL, {0, 3, 0, 0}}, {"c4", NULL, {0, 0, 4, 0}},   {"l2", NULL, {0, 0, 0, 2}},
@@ -238,6 +239,8 @@ int main(int argc, char **argv)
 	}
 	if (!torture.dir || !torture.klpctl || optind != argc)
 		usage();
+	if (!torture.kinds)
+		torture.kinds = all_kinds[mix(torture.seed) % 2];
 	if (steps == UINT64_MAX && transitions == UINT64_MAX && seconds == UINT64_MAX)
 		seconds = 60;
 	for (unsigned i = 0; i < MODULES; i++) {
@@ -247,7 +250,7 @@ int main(int argc, char **argv)
 			fail("module %s is not built", modules[i].name);
 		torture.module[i].file = file;
 	}
-	say("seed %lu\n", torture.seed);
+	say("seed %lu, threads %s\n", torture.seed, torture.kinds);
 	target_start();
 	torture.step = first;
 	torture.began_ns = now_ns();

@@ -292,11 +292,13 @@ static void signalling(struct worker *w)
 		for (unsigned i = 0; i < torture_workers; i++) {
 			const struct torture_worker *x = torture_worker[i].out;
 
-			if (x->kind != KIND_SIGNALLED && x->kind != KIND_JUMP)
+			uint32_t tid = __atomic_load_n(&x->tid, __ATOMIC_ACQUIRE);
+
+			if ((x->kind != KIND_SIGNALLED && x->kind != KIND_JUMP) || !tid) /* it has not begun yet */
 				continue;
-			if (syscall(SYS_tgkill, getpid(), x->tid, SIGUSR1))
+			if (syscall(SYS_tgkill, getpid(), tid, SIGUSR1))
 				torture_failed(w, errno);
-			torture_pause(w, 300 + (unsigned)torture_random(w) % 1000);
+			torture_pause(w, 50 + (unsigned)torture_random(w) % 500);
 		}
 	}
 }
@@ -371,7 +373,6 @@ void *torture_shape(void *arg)
 	    "exec", "churn", "write", "spin",  "signalled", "jump", "born",    "feeder", "drain", "signaller"};
 
 	torture_self = w;
-	w->out->tid = (uint32_t)gettid();
 	strncpy(name, kind[w->out->kind], sizeof(name) - 1);
 	name[sizeof(name) - 1] = 0;
 	if (w->out->kind != KIND_MAIN)
@@ -383,6 +384,7 @@ void *torture_shape(void *arg)
 		if (sigaltstack(&s, NULL))
 			torture_failed(w, errno);
 	}
+	__atomic_store_n(&w->out->tid, (uint32_t)gettid(), __ATOMIC_RELEASE); /* from now on it is sent signals */
 	run(w);
 	return NULL;
 }
