@@ -249,7 +249,6 @@ int klp_process_check(struct klp_process *p, struct klp_error *e)
 
 		if (klp_task_status(p, tid[i], &info, &ignored))
 			continue;
-		p->survey.signals |= info.sig_caught | info.sig_blocked;
 		p->survey.all_blocked |= info.sig_blocked == KLP_ALL_BLOCKED;
 		/* The one thread that is borrowed has its filters evaluated; dispatch makes system calls on all of
 		 * them. */

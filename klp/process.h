@@ -49,7 +49,6 @@ struct klp_object {
 struct klp_survey {
 	bool done;
 	bool all_blocked; /* of one of them even the C library's own signals: it may be in klp's code */
-	uint64_t signals; /* caught, or blocked by anybody */
 };
 #define KLP_ALL_BLOCKED 0xfffffffffffbfeffull /* but SIGKILL and SIGSTOP */
 

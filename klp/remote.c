@@ -622,52 +622,19 @@ static int klp_cb_adopt(struct klp_remote *r, struct klp_error *e)
 	return rc;
 }
 
-/*
- * The signal that wakes the helper. It waits for it, so it would take one away that is sent to the whole process: it
- * must be one that the program ignores by default, neither catches nor blocks. 0: there is none, and the helper looks
- * for requests every millisecond.
- */
-static uint32_t klp_wake_signal(const struct klp_remote *r)
-{
-	static const uint32_t candidate[] = {KLP_WAKE_SIGNAL, SIGWINCH};
-	struct klp_error ignored = KLP_ERROR_INIT;
-	uint64_t used = r->p->survey.signals;
-	pid_t *tid = NULL;
-	size_t n = 0;
-
-	if (!r->p->survey.done) {
-		if (klp_process_tids(r->p, &tid, &n, &ignored))
-			return 0;
-		for (size_t i = 0; i < n; i++) {
-			struct klp_task_info info;
-
-			if (!klp_task_status(r->p, tid[i], &info, &ignored))
-				used |= info.sig_caught | info.sig_blocked;
-		}
-		free(tid);
-	}
-	for (size_t i = 0; i < sizeof(candidate) / sizeof(candidate[0]); i++)
-		if (!(used & (1ull << (candidate[i] - 1))))
-			return candidate[i];
-	return 0;
-}
-
 static int klp_helper_start(struct klp_remote *r, unsigned wait_ms, struct klp_error *e)
 {
 	struct klp_borrowed who;
 	uint64_t until;
 	int32_t result = 0;
-	uint32_t helper = 0, wake;
+	uint32_t helper = 0;
 	int rc;
 
 	r->helper = 0;
 	rc = klp_remote_settle(r, e);
 	if (rc || r->helper)
 		return rc;
-	wake = klp_wake_signal(r);
-	rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, reserved[0])), &wake, sizeof(wake), e);
-	if (!rc)
-		rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, borrow_result)), &result, 4, e);
+	rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, borrow_result)), &result, 4, e);
 	if (!rc)
 		rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, helper_tid)), &helper, 4, e);
 	if (!rc)
@@ -804,17 +771,6 @@ static int klp_request_wait(struct klp_remote *r, uint8_t request, struct klp_er
 	}
 }
 
-static void klp_helper_wake(const struct klp_remote *r)
-{
-	struct klp_error ignored = KLP_ERROR_INIT;
-	uint32_t wake = 0;
-
-	if (!klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, reserved[0])), &wake, sizeof(wake),
-			      &ignored) &&
-	    wake && wake < 64)
-		syscall(SYS_tgkill, r->p->pid, r->helper, (int)wake);
-}
-
 /* A killed tool's request is executed to its end first: its ops must not be overwritten under the helper's hands. */
 static int klp_request_settle(struct klp_remote *r, uint8_t *done, struct klp_error *e)
 {
@@ -827,12 +783,26 @@ static int klp_request_settle(struct klp_remote *r, uint8_t *done, struct klp_er
 		return rc;
 	if (!r->helper)
 		rc = klp_helper_start(r, 5000, e);
-	if (!rc) {
-		klp_helper_wake(r);
+	if (!rc)
 		rc = klp_request_wait(r, request, e);
-	}
 	*done = request;
 	return rc;
+}
+
+/* The helper showed no tid behind the request: it had left before, or executed it and left, as it may have been told
+ * to, or is about to. Only a request that is still there then is for a successor. */
+static int klp_request_orphaned(struct klp_remote *r, uint8_t request, struct klp_error *e)
+{
+	uint8_t done;
+	int rc;
+
+	r->helper = 0;
+	rc = klp_remote_settle(r, e);
+	if (!rc && !r->helper)
+		rc = klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, done)), &done, 1, e);
+	if (rc || r->helper || done == request)
+		return rc;
+	return klp_helper_start(r, 5000, e);
 }
 
 int klp_remote_run(struct klp_remote *r, struct klp_rt_op *ops, size_t count, struct klp_error *e)
@@ -862,12 +832,10 @@ int klp_remote_run(struct klp_remote *r, struct klp_rt_op *ops, size_t count, st
 	if (rc)
 		return rc;
 	if (!helper || !r->helper) {
-		/* Its successor takes the request up. */
-		rc = klp_helper_start(r, 5000, e);
+		rc = klp_request_orphaned(r, request, e);
 		if (rc)
 			return rc;
 	}
-	klp_helper_wake(r);
 	rc = klp_request_wait(r, request, e);
 	if (rc)
 		return rc;

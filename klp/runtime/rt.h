@@ -35,7 +35,6 @@
 #define KLP_MAX_OPS 1024u    /* ops in one request */
 #define KLP_ARENA_SITES 256u /* site records in one arena */
 #define KLP_STUB_SIZE 64u
-#define KLP_WAKE_SIGNAL 23 /* SIGURG; sent to the helper's tid only, which has it blocked and waits for it */
 
 /*
  * First bytes of the image. Offsets are from the image's start. `build` identifies the layout and the code: the first
