@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "klp/callclass.h"
+#include "klp/restart.h"
 
 #define KLP_STOP_WAIT_NS 20000000ull /* a thread that does not stop by then (D state, vfork) is let go */
 #define KLP_ERESTARTSYS 512
@@ -136,6 +137,21 @@ static void klp_stop_repair(struct klp_stop *st)
 	ptrace(PTRACE_SETREGS, st->tid, NULL, &st->regs);
 }
 
+/* A handler ends its call with EINTR, whatever its flags; so an overtaken restart is known for what it is. Of other
+ * calls only the handler's flags, which nobody shows, would tell. */
+static bool klp_stop_ended_by_handlers(const struct klp_stop *st)
+{
+	return st->in_call && (st->eintr || (long)st->regs.rax == -KLP_ERESTARTNOHAND);
+}
+
+static void klp_stop_detach(struct klp_stop *st, int signal)
+{
+	st->watch = klp_stop_ended_by_handlers(st);
+	if (st->watch)
+		klp_restart_prepare(st);
+	ptrace(PTRACE_DETACH, st->tid, NULL, (void *)(long)signal);
+}
+
 /* Why a thread cannot be seized. One that is exiting answers EPERM as well: that is no failure, there is nothing to
  * stop any more. */
 static int klp_stop_refused(const struct klp_process *p, pid_t tid, int err, struct klp_error *e)
@@ -189,8 +205,10 @@ int klp_stop_begin(struct klp_remote *r, pid_t tid, struct klp_stop *st, struct 
 		 * ignored wakes a traced thread too, and so may have ended its call: that is repaired like any other.
 		 */
 		klp_stop_repair(st);
-		ptrace(PTRACE_DETACH, tid, NULL, (void *)(long)(status >> 16 ? 0 : WSTOPSIG(status)));
+		klp_stop_detach(st, status >> 16 ? 0 : WSTOPSIG(status));
 		klp_stop_hurry(st, false);
+		if (st->watch)
+			klp_restart_watch(st);
 		return 0;
 	}
 	r->threads_stopped++;
@@ -223,12 +241,29 @@ static bool klp_stop_before_call(const struct klp_stop *st, const struct user_re
 	return now->rsp == st->regs.rsp && now->rip == st->regs.rip - KLP_SYSCALL_LEN;
 }
 
+/*
+ * The tracer's end has a moment as well, the last microseconds of its thread: a traced thread is woken by a signal that
+ * it ignores, and if its call fails with EINTR after any wake-up, nobody is there to repair it. Signals to a process
+ * look at what its main thread ignores. So the main thread in such a call is let go by a stop, and the kernel's restart
+ * of its call is watched (klp/restart.h).
+ */
+static bool klp_stop_leaves_by_stop(const struct klp_stop *st)
+{
+	return st->eintr && st->tid == st->r->p->pid;
+}
+
+/* In a call, of whichever place, that the kernel is about to restart. */
+static bool klp_stop_in_call(const struct user_regs_struct *r)
+{
+	return (long)r->orig_rax >= 0 && (long)r->rax <= -KLP_ERESTARTSYS && (long)r->rax >= -KLP_ERESTART_RESTARTBLOCK;
+}
+
 /* It has stopped, at a signal or because it was asked to. true: it was let go; false: it is still on its way. */
 static bool klp_stop_at_home(struct klp_stop *st, int status, const struct user_regs_struct *resume,
 			     const struct klp_stop_chain *chain)
 {
 	struct user_regs_struct now;
-	bool event = status >> 16 != 0;
+	bool event = status >> 16 != 0, again = false;
 
 	if (ptrace(PTRACE_GETREGS, st->tid, NULL, &now))
 		return true;
@@ -243,6 +278,7 @@ static bool klp_stop_at_home(struct klp_stop *st, int status, const struct user_
 		if (st->eintr || (chain && (long)now.rax == -KLP_ERESTART_RESTARTBLOCK))
 			now.rax = (unsigned long long)-KLP_ERESTARTNOHAND;
 		ptrace(PTRACE_SETREGS, st->tid, NULL, &now);
+		again = true;
 	} else if ((long)now.orig_rax >= 0 && (long)now.rax == -EINTR) {
 		const uint64_t arg[6] = {now.rdi, now.rsi, now.rdx, now.r10, now.r8, now.r9};
 
@@ -251,30 +287,28 @@ static bool klp_stop_at_home(struct klp_stop *st, int status, const struct user_
 			ptrace(PTRACE_SETREGS, st->tid, NULL, &now);
 		}
 	}
+	/* No signal, and its call is to begin anew: it is not let go in that moment. */
+	if (event && (again || klp_stop_in_call(&now)) && !klp_stop_leaves_by_stop(st)) {
+		ptrace(PTRACE_CONT, st->tid, NULL, NULL);
+		return false;
+	}
 	/* The signal is delivered before anything else, so no restart comes before it. */
-	ptrace(PTRACE_DETACH, st->tid, NULL, (void *)(long)(event ? 0 : WSTOPSIG(status)));
+	klp_stop_detach(st, event ? 0 : WSTOPSIG(status));
 	return true;
 }
 
-/* Whether it waits in its call again. */
-static bool klp_stop_waits_again(const struct klp_stop *st)
+/* Whether it waits in its call again, or in another one of the program. */
+static bool klp_stop_waits_again(const struct klp_stop *st, const struct klp_stop_chain *chain)
 {
 	struct klp_error ignored = KLP_ERROR_INIT;
 	struct klp_task_syscall s;
+	struct user_regs_struct at = {0};
 
-	return !klp_task_syscall(st->r->p, st->tid, &s, &ignored) && !s.running && s.nr >= 0 && s.sp == st->regs.rsp &&
-	       s.pc == st->regs.rip;
-}
-
-/*
- * The tracer's end has a moment as well, the last microseconds of its thread: a traced thread is woken by a signal that
- * it ignores, and if its call fails with EINTR after any wake-up, nobody is there to repair it. Signals to a process
- * look at what its main thread ignores. So the main thread in such a call is let go by a stop: of a third of a
- * microsecond, the kernel's restart, instead.
- */
-static bool klp_stop_leaves_by_stop(const struct klp_stop *st)
-{
-	return st->eintr && st->tid == st->r->p->pid;
+	if (klp_task_syscall(st->r->p, st->tid, &s, &ignored) || s.running || s.nr < 0)
+		return false;
+	at.rsp = s.sp;
+	at.rip = s.pc;
+	return !klp_stop_in_chain(chain, &at);
 }
 
 /* It goes on. Returns when it waits in its call again, still traced; or was let go at a signal or somewhere else. */
@@ -298,7 +332,7 @@ static void klp_stop_stay(struct klp_stop *st, const struct user_regs_struct *re
 		}
 		if (got == st->tid || (got < 0 && errno != EINTR))
 			return; /* it is gone */
-		if (klp_stop_waits_again(st)) {
+		if (klp_stop_waits_again(st, chain)) {
 			if (!klp_stop_leaves_by_stop(st))
 				return;
 		} else if (klp_stop_now() < look) {
@@ -328,6 +362,8 @@ static void klp_stop_stay(struct klp_stop *st, const struct user_regs_struct *re
 		klp_stop_ended(st);
 		look = klp_stop_now() + KLP_HOME_LOOK_NS;
 	}
+	if (st->watch)
+		klp_restart_watch(st);
 }
 
 void klp_stop_end(struct klp_stop *st)
@@ -337,6 +373,21 @@ void klp_stop_end(struct klp_stop *st)
 		klp_stop_stay(st, &st->regs, NULL);
 		return;
 	}
+	klp_stop_detach(st, 0);
+	klp_stop_ended(st);
+	if (st->watch)
+		klp_restart_watch(st);
+}
+
+void klp_stop_end_with_eintr(struct klp_stop *st, uint64_t sp, uint64_t pc)
+{
+	if (!st->in_call || st->regs.rsp != sp || st->regs.rip != pc) {
+		klp_stop_end(st);
+		return;
+	}
+	st->regs.rax = (unsigned long long)-EINTR;
+	st->regs.orig_rax = (unsigned long long)-1; /* not to be restarted */
+	ptrace(PTRACE_SETREGS, st->tid, NULL, &st->regs);
 	ptrace(PTRACE_DETACH, st->tid, NULL, NULL);
 	klp_stop_ended(st);
 }

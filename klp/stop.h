@@ -19,6 +19,7 @@ struct klp_stop {
 	struct user_regs_struct regs;
 	bool in_call;  /* the stop interrupted a system call that would be restarted, or fails with EINTR */
 	bool eintr;    /* its result is -EINTR of the whitelist: to be repaired */
+	bool watch;    /* klp_restart_watch when it has been let go */
 	uint64_t mask; /* signal mask */
 	uint64_t old_signals;
 	int old_policy, old_priority; /* of the tool itself */
@@ -30,6 +31,8 @@ int klp_stop_begin(struct klp_remote *r, pid_t tid, struct klp_stop *st, struct 
 /* Lets it go on as it was. If the stop interrupted a call, this returns when it waits in that call again or has left
  * it. */
 void klp_stop_end(struct klp_stop *st);
+/* If it is in the call that returns to pc with that stack pointer, the call ends with EINTR; else the same. */
+void klp_stop_end_with_eintr(struct klp_stop *st, uint64_t sp, uint64_t pc);
 /* Where a borrowed thread is as long as it is not at home. */
 struct klp_stop_chain {
 	uint64_t code[2][2]; /* ranges of the program counter */

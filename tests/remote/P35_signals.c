@@ -21,6 +21,7 @@
 #define ANSWER_MS 2000u
 
 struct talk {
+	atomic_uint ready;   /* its handlers are there */
 	atomic_uint seen;    /* rounds of the loop that a signal ended */
 	atomic_uint handled; /* handlers that ran */
 	atomic_uint wrong;   /* a call that returned what it may not */
@@ -52,6 +53,7 @@ static void flag_loop(void)
 	int fd = epoll_create1(0);
 
 	sigaction(SIGTERM, &sa, NULL);
+	atomic_store(&talk->ready, 1);
 	for (;;) {
 		while (!quit) {
 			int rc = epoll_wait(fd, &ev, 1, -1);
@@ -74,9 +76,9 @@ static void restart_loop(int fd)
 
 	sigaction(SIGTERM, &sa, NULL);
 	sigaction(SIGALRM, &sa, NULL);
-	/* One of these the helper would wait for, and take away, if it could not see that they are handled. */
 	sigaction(SIGURG, &sa, NULL);
 	sigaction(SIGWINCH, &sa, NULL);
+	atomic_store(&talk->ready, 1);
 	for (;;) {
 		ssize_t rc = read(fd, &c, 1);
 
@@ -91,6 +93,7 @@ static void ignored_loop(void)
 	struct epoll_event ev;
 	int fd = epoll_create1(0);
 
+	atomic_store(&talk->ready, 1);
 	for (;;) {
 		int rc = epoll_wait(fd, &ev, 1, -1);
 
@@ -110,6 +113,7 @@ static void suspend_loop(void)
 	sigaddset(&block, SIGTERM);
 	sigprocmask(SIG_BLOCK, &block, NULL);
 	sigaction(SIGTERM, &sa, NULL);
+	atomic_store(&talk->ready, 1);
 	for (;;) {
 		while (!quit)
 			sigsuspend(&none);
@@ -176,7 +180,8 @@ static pid_t target(void (*loop)(void))
 		loop();
 		_exit(1);
 	}
-	sleep_ms(30);
+	while (!atomic_load(&talk->ready))
+		sleep_ms(1);
 	return pid;
 }
 
@@ -232,6 +237,10 @@ static void quiet(const char *name, void (*loop)(void), const int *signals, bool
 			random_pause(200);
 		check(!handled || talk->handled == before + 1, "%s: signal %u: %u handlers ran", name, i,
 		      talk->handled - before);
+		if (handled && talk->handled == before) {
+			tell_threads(pid);
+			tell_threads(tool);
+		}
 	}
 	tool_end(tool, r, stop);
 	check(!talk->wrong, "%s: %u calls ended (%d)", name, talk->wrong, talk->result);

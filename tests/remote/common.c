@@ -229,3 +229,43 @@ unsigned thread_count(pid_t pid)
 	closedir(d);
 	return n;
 }
+
+static void tell_file(pid_t pid, const char *tid, const char *name, const char *const *keys)
+{
+	char path[64], line[256];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%.16s/%s", pid, tid, name);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f)) {
+		bool wanted = !keys;
+
+		for (unsigned i = 0; keys && keys[i]; i++)
+			wanted |= !strncmp(line, keys[i], strlen(keys[i]));
+		if (wanted)
+			fprintf(stderr, "%d/%s %s: %s%s", pid, tid, name, line, strchr(line, '\n') ? "" : "\n");
+	}
+	if (f)
+		fclose(f);
+}
+
+void tell_threads(pid_t pid)
+{
+	static const char *const keys[] = {"State", "TracerPid", "SigPnd", "ShdPnd", "SigBlk", NULL};
+	char path[64];
+	struct dirent *d;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	dir = opendir(path);
+	while (dir && (d = readdir(dir))) {
+		if (d->d_name[0] == '.')
+			continue;
+		tell_file(pid, d->d_name, "status", keys);
+		tell_file(pid, d->d_name, "syscall", NULL);
+		tell_file(pid, d->d_name, "wchan", NULL);
+		tell_file(pid, d->d_name, "stack", NULL);
+	}
+	if (dir)
+		closedir(dir);
+}

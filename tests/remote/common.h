@@ -50,5 +50,7 @@ char *maps_text(pid_t pid);
 /* Field of /proc/PID/task/TID/status in hexadecimal. */
 uint64_t status_hex(pid_t pid, pid_t tid, const char *key);
 unsigned thread_count(pid_t pid);
+/* Prints where the threads of a process are, for a failure that waits for one. */
+void tell_threads(pid_t pid);
 
 #endif

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "klp/restart.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <time.h>
+
+#define KLP_RED_ZONE 128u
+#define KLP_SYSCALL_LEN 2u                /* 0f 05 */
+#define KLP_RESTART_WINDOW (20u << 10)    /* a signal frame with the largest extended state (AMX, 11 KiB) fits */
+#define KLP_RESTART_CHUNK 1024u           /* read at once; pages below may not exist */
+#define KLP_RESTART_NS 20000000ull        /* a thread that runs and is not in its call by then has left it */
+#define KLP_RESTART_LONG_NS 1000000000ull /* a handler runs, or the thread waits for a processor, so long at most */
+#define KLP_RESTART_TRIES 8u              /* other signals may be on their way to it */
+
+static uint64_t klp_restart_now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
+}
+
+/*
+ * Neighbours in a frame's registers (struct sigcontext of arch/x86/include/uapi/asm/sigcontext.h): the stack pointer of
+ * the call and the address of its instruction. Looks below the red zone; takes them away if told so.
+ */
+static bool klp_restart_frame(const struct klp_stop *st, bool forget)
+{
+	const struct klp_process *p = st->r->p;
+	const uint64_t pair[2] = {st->regs.rsp, st->regs.rip - KLP_SYSCALL_LEN}, nothing[2] = {0, 0};
+	uint64_t word[KLP_RESTART_CHUNK / 8 + 1];
+	uint64_t top = (st->regs.rsp - KLP_RED_ZONE) & ~7ull;
+	struct klp_error ignored = KLP_ERROR_INIT;
+	bool found = false;
+
+	word[KLP_RESTART_CHUNK / 8] = 0; /* the lowest word of the chunk above */
+	for (uint64_t at = top - KLP_RESTART_CHUNK; at >= top - KLP_RESTART_WINDOW; at -= KLP_RESTART_CHUNK) {
+		if (klp_process_read(p, at, word, KLP_RESTART_CHUNK, &ignored))
+			break;
+		for (size_t i = 0; i < KLP_RESTART_CHUNK / 8; i++) {
+			if (word[i] != pair[0] || word[i + 1] != pair[1])
+				continue;
+			found = true;
+			if (forget)
+				klp_process_write(p, at + i * 8, nothing, sizeof(nothing), &ignored);
+		}
+		word[KLP_RESTART_CHUNK / 8] = word[0];
+	}
+	return found;
+}
+
+static bool klp_restart_waits(const struct klp_stop *st)
+{
+	struct klp_error ignored = KLP_ERROR_INIT;
+	struct klp_task_syscall s;
+
+	return !klp_task_syscall(st->r->p, st->tid, &s, &ignored) && !s.running && s.nr >= 0 && s.sp == st->regs.rsp &&
+	       s.pc == st->regs.rip;
+}
+
+void klp_restart_prepare(const struct klp_stop *st)
+{
+	klp_restart_frame(st, true);
+}
+
+static void klp_restart_mend(struct klp_stop *st)
+{
+	for (unsigned n = 0; n < KLP_RESTART_TRIES && klp_restart_waits(st); n++) {
+		struct klp_error ignored = KLP_ERROR_INIT;
+		struct klp_stop again;
+		int rc = klp_stop_begin(st->r, st->tid, &again, &ignored);
+
+		if (rc < 0)
+			return;
+		if (rc) {
+			klp_stop_end_with_eintr(&again, st->regs.rsp, st->regs.rip);
+			return;
+		}
+	}
+}
+
+void klp_restart_watch(struct klp_stop *st)
+{
+	uint64_t began = klp_restart_now(), from = began, span = KLP_RESTART_NS;
+	const struct timespec pause = {0, 5000};
+	struct klp_task_runs runs;
+	bool counts = !klp_task_runs_open(st->r->p, st->tid, false, &runs);
+
+	while (klp_restart_now() - from < span && klp_restart_now() - began < KLP_RESTART_LONG_NS) {
+		/* In this order: a frame is written before the call begins anew. */
+		bool waits = klp_restart_waits(st);
+
+		if (klp_restart_frame(st, false)) {
+			if (waits) {
+				klp_restart_mend(st);
+				break;
+			}
+			span = KLP_RESTART_LONG_NS;
+		} else if (waits) {
+			break;
+		}
+		if (counts && klp_task_runs_same(&runs) == 1)
+			from = klp_restart_now(); /* it waits for a processor */
+		nanosleep(&pause, NULL);
+	}
+	if (counts)
+		klp_task_runs_close(&runs);
+}
