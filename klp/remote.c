@@ -28,7 +28,7 @@
 #define KLP_CORE_SIZE (KLP_RT_TEXT_SIZE + KLP_CB_SIZE)
 #define KLP_NEAR_REACH ((2ull << 30) - (16ull << 20))
 #define KLP_MAP_APPEAR_NS 300000000ull /* the borrowed thread's mmap; it runs at the target's own priority */
-#define KLP_HELPER_NS 1000000000ull    /* the helper's first sign of life */
+#define KLP_HELPER_NS 5000000000ull    /* the helper's first sign of life; it may wait for a processor */
 #define KLP_REQUEST_NS 10000000000ull
 #define KLP_POLL_NS 20000ull
 #define KLP_TCB_MAX 4096            /* the robust list's head is this near to the thread pointer */
