@@ -241,6 +241,8 @@ int main(int argc, char **argv)
 		usage();
 	if (!torture.kinds)
 		torture.kinds = all_kinds[mix(torture.seed) % 2];
+	if (!strchr(torture.kinds, 'h')) /* nobody would hold */
+		torture.weight[ACT_HOLD] = 0;
 	if (steps == UINT64_MAX && transitions == UINT64_MAX && seconds == UINT64_MAX)
 		seconds = 60;
 	for (unsigned i = 0; i < MODULES; i++) {
