@@ -644,7 +644,7 @@ static void klp_linked_fill(struct klp_layout *l, struct klp_linked *out)
 }
 
 int klp_link(const struct klp_module *m, const struct klp_process *p, const struct klp_object *o, uint64_t base,
-	     struct klp_linked *out, struct klp_error *e)
+	     const struct klp_chooser *chooser, struct klp_linked *out, struct klp_error *e)
 {
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
 	struct klp_layout l;
@@ -661,7 +661,7 @@ int klp_link(const struct klp_module *m, const struct klp_process *p, const stru
 			      o->machine);
 	l.base = base;
 	if (!rc)
-		rc = klp_resolver_new(m, p, o, &l.resolver, e);
+		rc = klp_resolver_new(m, p, o, chooser, &l.resolver, e);
 	if (!rc)
 		rc = klp_segments_fill(&l, e);
 	if (!rc)

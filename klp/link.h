@@ -14,6 +14,8 @@ struct klp_segment {
 	uint8_t *bytes;
 }; /* offset from base, page-aligned; size multiple of the page */
 
+struct klp_chooser; /* klp/resolve.h */
+
 struct klp_linked {
 	uint64_t base, size;
 	struct klp_segment seg[KLP_SEG_COUNT]; /* META holds the JSON text, then the function table */
@@ -31,7 +33,7 @@ int klp_link_measure(const struct klp_module *m, uint64_t page, uint64_t *size, 
 /* base: near the object (klp_near_find). Calls to functions that the target has are bound to the target's own entry
  * (L1). */
 int klp_link(const struct klp_module *m, const struct klp_process *p, const struct klp_object *o, uint64_t base,
-	     struct klp_linked *out, struct klp_error *e);
+	     const struct klp_chooser *chooser, struct klp_linked *out, struct klp_error *e);
 void klp_linked_free(struct klp_linked *l);
 
 #endif

@@ -9,6 +9,7 @@
 #include "klp/digest.h"
 #include "klp/link.h"
 #include "klp/reclaim.h"
+#include "klp/resolve.h"
 #include "klp/session.h"
 #include "klp/transition.h"
 
@@ -38,19 +39,30 @@ static int klp_segment_write(struct klp_session *s, const struct klp_linked *l, 
 		   : klp_remote_write_text(&s->r, l->base + seg->offset, seg->bytes, (size_t)seg->size, e);
 }
 
+static int klp_module_choose(void *ctx, uint64_t resolver, uint64_t *function, struct klp_error *e)
+{
+	struct klp_session *s = ctx;
+	struct klp_rt_op op = {.code = KLP_OP_CALL, .a = {resolver}};
+	int rc = klp_remote_run(&s->r, &op, 1, e);
+
+	*function = (uint64_t)op.result;
+	return rc;
+}
+
 /* Links the module for a place near the object and maps it there. -EEXIST: the program took that place meanwhile. */
 static int klp_module_map(struct klp_session *s, const struct klp_module *m, const struct klp_object *o, uint64_t size,
 			  unsigned index, struct klp_linked *l, struct klp_error *e)
 {
 	static const uint32_t prot[KLP_SEG_COUNT] = {PROT_READ | PROT_EXEC, PROT_READ, PROT_READ | PROT_WRITE,
 						     PROT_READ};
+	const struct klp_chooser chooser = {klp_module_choose, s};
 	uint64_t base = klp_session_near(s, o, size, e);
 	unsigned mapped[KLP_SEG_COUNT], n = 0;
 	int rc;
 
 	if (!base)
 		return -e->err;
-	rc = klp_link(m, &s->p, o, base, l, e);
+	rc = klp_link(m, &s->p, o, base, &chooser, l, e);
 	for (unsigned k = 0; k < KLP_SEG_COUNT && !rc; k++) {
 		if (!l->seg[k].size)
 			continue;

@@ -15,6 +15,7 @@ struct klp_resolver {
 	const struct klp_object *o;
 	struct klp_scope scope;
 	struct klp_dso *dso; /* *o; NULL until the scope is open */
+	const struct klp_chooser *chooser;
 };
 
 /* A word of the target that its dynamic linker has filled in. */
@@ -28,7 +29,7 @@ struct klp_slot {
 };
 
 int klp_resolver_new(const struct klp_module *m, const struct klp_process *p, const struct klp_object *o,
-		     struct klp_resolver **r, struct klp_error *e)
+		     const struct klp_chooser *chooser, struct klp_resolver **r, struct klp_error *e)
 {
 	*r = calloc(1, sizeof(**r));
 	if (!*r)
@@ -36,6 +37,7 @@ int klp_resolver_new(const struct klp_module *m, const struct klp_process *p, co
 	(*r)->m = m;
 	(*r)->p = p;
 	(*r)->o = o;
+	(*r)->chooser = chooser;
 	return 0;
 }
 
@@ -129,8 +131,31 @@ static int klp_resolver_slot(struct klp_resolver *r, const struct klp_module_sym
 	return 0;
 }
 
-/* A relocated slot of any object for the definition *def: the one way to an ifunc's choice without running its
- * resolver. */
+static bool klp_in_text(uint64_t addr, const struct klp_object *o)
+{
+	return addr >= o->text_start && addr < o->text_end;
+}
+
+/* The choice that nobody has needed so far (hazard N2). */
+static int klp_resolve_choose(const struct klp_resolver *r, const struct klp_definition *def, const char *name,
+			      uint64_t *addr, struct klp_error *e)
+{
+	const struct klp_object *o = def->dso->o;
+	int rc;
+
+	if (!r->chooser || !o->libc || !klp_in_text(def->value, o))
+		return klp_fail(
+		    e, ENOENT, KLP_NO_SYMBOL,
+		    "%s of %s is chosen at run time (ifunc), and no object of the process has resolved it yet", name,
+		    o->path);
+	rc = r->chooser->run(r->chooser->ctx, def->value, addr, e);
+	if (!rc && !klp_in_text(*addr, o))
+		rc = klp_fail(e, EINVAL, KLP_NO_SYMBOL, "the resolver of %s of %s answers 0x%" PRIx64, name, o->path,
+			      *addr);
+	return rc;
+}
+
+/* A relocated slot of any object for the definition *def tells an ifunc's choice; else its resolver is run. */
 static int klp_resolve_ifunc(struct klp_resolver *r, const struct klp_definition *def, const char *name, uint64_t *addr,
 			     struct klp_error *e)
 {
@@ -162,16 +187,14 @@ static int klp_resolve_ifunc(struct klp_resolver *r, const struct klp_definition
 					return rc;
 				/* The chosen function is the library's own; another value is another definition's. */
 				if (strcmp(slot.name, name) || slot.lazy || (*want && *have && strcmp(want, have)) ||
-				    slot.value[0] < def->dso->o->text_start || slot.value[0] >= def->dso->o->text_end)
+				    !klp_in_text(slot.value[0], def->dso->o))
 					continue;
 				*addr = slot.value[0];
 				return 0;
 			}
 		}
 	}
-	return klp_fail(e, ENOENT, KLP_NO_SYMBOL,
-			"%s of %s is chosen at run time (ifunc), and no object of the process has resolved it yet",
-			name, def->dso->o->path);
+	return klp_resolve_choose(r, def, name, addr, e);
 }
 
 static int klp_resolve_lookup(struct klp_resolver *r, const struct klp_module_symbol *y, bool for_address,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the symbols of a module stand for in one process (invariants L1 and L2). Reads the target's memory and nothing
- * else: its dynamic sections, symbol tables and relocated slots, all of them hostile.
+ * What the symbols of a module stand for in one process (invariants L1 and L2). Reads the target's memory: its dynamic
+ * sections, symbol tables and relocated slots, all of them hostile.
  */
 #ifndef KLP_RESOLVE_H
 #define KLP_RESOLVE_H
@@ -11,9 +11,19 @@
 /* What is known of one symbol; asked for per kind, because a call may be bound where an address may not. */
 struct klp_resolver;
 
-/* For symbols of modules that patch *o. Both must outlive it. */
+/*
+ * Runs an ifunc's resolver in the target: 0 and what it returned, or -errno. For resolvers of the C library only, which
+ * read what the dynamic linker knows of the processor and nothing else; those of other libraries may need a thread of
+ * the program (its thread-local variables, the dynamic linker's locks).
+ */
+struct klp_chooser {
+	int (*run)(void *ctx, uint64_t resolver, uint64_t *function, struct klp_error *e);
+	void *ctx;
+};
+
+/* For symbols of modules that patch *o. All must outlive it. chooser: NULL, an ifunc that no object uses is refused. */
 int klp_resolver_new(const struct klp_module *m, const struct klp_process *p, const struct klp_object *o,
-		     struct klp_resolver **r, struct klp_error *e);
+		     const struct klp_chooser *chooser, struct klp_resolver **r, struct klp_error *e);
 void klp_resolver_free(struct klp_resolver *r);
 
 /* The canonical address of symbol `index`: what the program's own pointers to it hold (L1). */

@@ -134,6 +134,8 @@ static int64_t execute(struct klp_rt_cb *cb, struct klp_rt_op *op)
 		return unmap(cb, a);
 	case KLP_OP_CLEAR:
 		return clear(cb);
+	case KLP_OP_CALL:
+		return ((int64_t(*)(void))a[0])();
 	case KLP_OP_INSERT:
 		return insert(cb, (uint32_t)a[0], (uint32_t)a[1]);
 	default:

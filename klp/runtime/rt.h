@@ -170,7 +170,8 @@ enum klp_rt_opcode {
 	KLP_OP_CLEAR,  /* forget all thread entries (only between transitions, and when no thread can still be in
 			  dispatch) */
 	KLP_OP_INSERT, /* insert tid a[0] with state a[1] unless it has an entry; result = index */
-	KLP_OP_EXIT    /* leave: helper_tid = 0, then exit */
+	KLP_OP_EXIT,   /* leave: helper_tid = 0, then exit */
+	KLP_OP_CALL    /* result = a[0](): a function of the target without arguments, an ifunc's resolver */
 };
 struct klp_rt_op {
 	uint32_t code;

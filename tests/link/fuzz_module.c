@@ -34,7 +34,7 @@ static void fuzz_link(const struct klp_process *self, const struct klp_module *m
 
 	if (klp_module_check_unwind(m, self, &e) || klp_link_measure(m, 4096, &length, &e) || !o)
 		return;
-	if (klp_link(m, self, o, (o->start - (256u << 20)) & ~4095ull, &l, &e))
+	if (klp_link(m, self, o, (o->start - (256u << 20)) & ~4095ull, NULL, &l, &e))
 		return;
 	if (l.size != length)
 		abort();

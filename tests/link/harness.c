@@ -237,7 +237,7 @@ int load(const char *object, const struct klp_object *o, json_t *symbols, struct
 		return rc;
 	}
 	base = near_base(o, size);
-	rc = klp_link(&out->m, &self, o, base, &out->l, e);
+	rc = klp_link(&out->m, &self, o, base, NULL, &out->l, e);
 	if (rc) {
 		munmap((void *)base, (size_t)size);
 		klp_module_free(&out->m);

@@ -54,7 +54,7 @@ static int use_bytes(const uint8_t *bytes, size_t len)
 		if (!rc)
 			rc = klp_link_measure(&m, 4096, &size, &e);
 		if (!rc) {
-			rc = klp_link(&m, &self, me, (me->start - (64u << 20)) & ~4095ull, &l, &e);
+			rc = klp_link(&m, &self, me, (me->start - (64u << 20)) & ~4095ull, NULL, &l, &e);
 			if (!rc) {
 				ck_assert_uint_eq(l.size, size);
 				klp_linked_free(&l);

@@ -305,7 +305,7 @@ START_TEST(test_lazy)
 	json_array_append_new(a, symbol_dynamic(me, "getppid", "func", 1, 0));
 	text = json_dumps(metadata(me, a), JSON_COMPACT);
 	ck_assert_int_eq(klp_module_parse_meta(text, strlen(text), &m, &e), 0);
-	ck_assert_int_eq(klp_resolver_new(&m, &self, me, &r, &e), 0);
+	ck_assert_int_eq(klp_resolver_new(&m, &self, me, NULL, &r, &e), 0);
 	ck_assert_msg(klp_resolve_call(r, 0, &addr, &near_plt, &e) == 0, "%s", e.text);
 	ck_assert_uint_eq(addr, value - 6);
 	ck_assert_uint_eq(near_plt, value - 6);
@@ -343,7 +343,7 @@ START_TEST(test_versions)
 		json_array_append_new(a, symbol_dynamic(me, several[i], "func", 0, 0));
 	text = json_dumps(metadata(me, a), JSON_COMPACT);
 	ck_assert_int_eq(klp_module_parse_meta(text, strlen(text), &m, &e), 0);
-	ck_assert_int_eq(klp_resolver_new(&m, &self, me, &r, &e), 0);
+	ck_assert_int_eq(klp_resolver_new(&m, &self, me, NULL, &r, &e), 0);
 	for (size_t i = 0; i < 3; i++)
 		ck_assert_msg(klp_resolve_address(r, i, &addr[i], &e) == 0, "%s", e.text);
 	ck_assert_uint_eq(addr[0], (uint64_t)(uintptr_t)dlvsym(RTLD_DEFAULT, "realpath", "GLIBC_2.3"));

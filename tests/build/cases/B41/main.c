@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Loading it needs the function to be resolved in the process already, or by the loader: what the module says is checked here. */
+/* No object of the process uses strnlen: its resolver has to be run. */
 #include "probe.h"
 
 #include <string.h>
