@@ -13,7 +13,8 @@
 #include "klp/callclass.h"
 #include "klp/restart.h"
 
-#define KLP_STOP_WAIT_NS 20000000ull /* a thread that does not stop by then (D state, vfork) is let go */
+#define KLP_STOP_WAIT_NS 20000000ull   /* a thread that does not stop by then is in uninterruptible sleep or vfork */
+#define KLP_STOP_LONG_NS 1000000000ull /* and is given up then */
 #define KLP_ERESTARTSYS 512
 #define KLP_ERESTARTNOHAND 514
 #define KLP_ERESTART_RESTARTBLOCK 516
@@ -110,22 +111,25 @@ static int klp_stop_wait(struct klp_stop *st, uint64_t until)
 
 /*
  * It stops some day (uninterruptible sleep, vfork, a contended mmap): the answer must come at once then, so we stay
- * with it. Meanwhile the tool can be interrupted: if that ends it, the thread was never stopped.
+ * with it for a while. Meanwhile the tool can be interrupted: if that ends it, the thread was never stopped. 0: it has
+ * not stopped. It cannot be detached then; the end of this tracing thread takes the request back (__ptrace_unlink()).
  */
 static int klp_stop_wait_long(struct klp_stop *st)
 {
 	int status = klp_stop_wait(st, klp_stop_now() + KLP_STOP_WAIT_NS);
-	pid_t got;
+	uint64_t until = klp_stop_now() + KLP_STOP_LONG_NS;
+	const struct timespec pause = {0, 20000};
 
 	if (status)
 		return status;
 	klp_stop_signals(st, false);
-	do {
-		got = waitpid(st->tid, &status, __WALL);
-	} while (got < 0 && errno == EINTR);
-	st->began_ns = klp_stop_now();
+	while (!status && klp_stop_now() < until) {
+		st->began_ns = klp_stop_now();
+		nanosleep(&pause, NULL);
+		status = klp_stop_wait(st, 0);
+	}
 	klp_stop_signals(st, true);
-	return got == st->tid && WIFSTOPPED(status) ? status : -1;
+	return status;
 }
 
 /* The kernel then restarts the call by itself, or makes it EINTR again if a handler runs. */
@@ -182,7 +186,7 @@ int klp_stop_begin(struct klp_remote *r, pid_t tid, struct klp_stop *st, struct 
 	if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL))
 		goto gone;
 	status = klp_stop_wait_long(st);
-	if (status < 0)
+	if (status <= 0)
 		goto gone;
 	if (ptrace(PTRACE_GETREGS, tid, NULL, &st->regs) ||
 	    ptrace(PTRACE_GETSIGMASK, tid, (void *)sizeof(st->mask), &st->mask)) {
