@@ -113,7 +113,13 @@ static int klp_function_check(struct klp_session *s, const struct klp_object *o,
 	if (rc)
 		return rc;
 	klp_site_hide_probe(s->p.machine, code, (size_t)(entry - from) + 16, (size_t)(entry - from));
-	return klp_site_decode(s->p.machine, entry, recorded, code, from, (size_t)(entry - from) + 16, &site, e);
+	rc = klp_site_decode(s->p.machine, entry, recorded, code, from, (size_t)(entry - from) + 16, &site, e);
+	if (rc) {
+		const struct klp_error why = *e;
+
+		klp_fail(e, why.err, why.reason, "%s: %s", fn->name, why.text);
+	}
+	return rc;
 }
 
 int klp_applicable_check(struct klp_session *s, const struct klp_module *m, const struct klp_object *o,

@@ -296,6 +296,15 @@ int klp_process_lock(struct klp_process *p, unsigned wait_ms, struct klp_error *
 	return klp_fail(e, EBUSY, KLP_BUSY, "another klpctl works on process %d", p->pid);
 }
 
+/* The file keeps the address space that it was opened for: it reads nothing when that is no more, while the pid may
+ * have another one by then (exec). */
+static bool klp_process_is_over(const struct klp_process *p)
+{
+	char byte;
+
+	return p->mem_fd >= 0 && pread(p->mem_fd, &byte, 1, 0) == 0;
+}
+
 static int klp_memory_fail(const struct klp_process *p, struct klp_error *e, int err, const char *what, uint64_t addr,
 			   size_t len)
 {
@@ -303,6 +312,8 @@ static int klp_memory_fail(const struct klp_process *p, struct klp_error *e, int
 				 : err == EPERM || err == EACCES ? KLP_PERMISSION
 								 : KLP_TARGET_MEMORY;
 
+	if (klp_process_is_over(p))
+		return klp_fail(e, ESRCH, KLP_NO_PROCESS, "process %d has ended, or executes another program", p->pid);
 	return klp_fail(e, err, reason, "%s %zu bytes at 0x%" PRIx64 " of process %d: %s", what, len, addr, p->pid,
 			strerror(err));
 }
@@ -364,8 +375,13 @@ int klp_process_read_pieces(const struct klp_process *p, const struct klp_piece 
 
 int klp_process_write(const struct klp_process *p, uint64_t addr, const void *buf, size_t len, struct klp_error *e)
 {
-	int rc = len ? klp_memory_move(p, true, addr, (void *)(uintptr_t)buf, len) : 0;
+	int rc = 0;
 
+	/* What was meant for one program must not be written into another. */
+	if (klp_process_is_over(p))
+		rc = -ESRCH;
+	else if (len)
+		rc = klp_memory_move(p, true, addr, (void *)(uintptr_t)buf, len);
 	return rc ? klp_memory_fail(p, e, -rc, "writing", addr, len) : 0;
 }
 

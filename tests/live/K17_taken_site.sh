@@ -1,0 +1,38 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Somebody else's byte on a site or in a prefix, before the load: refused by name, nothing changed. Behind a load: the unload does not touch it.
+. "$(dirname "$0")/lib.sh"
+begin
+start
+target=$live/dynamic/target
+symbol=$(readelf -sW "$target" | awk '$8 == "answer" {print $2; exit}')
+byte() { # OFFSET-FROM-THE-SYMBOL [VALUE]: prints what was there
+	python3 - "$(p)" "$target" "$symbol" "$@" <<-'PY'
+	import sys
+	pid, path, symbol, offset, *value = sys.argv[1:]
+	with open(f"/proc/{pid}/maps") as maps:
+	    base = next(int(line.split("-")[0], 16) for line in maps if line.rstrip().endswith(path))
+	at = base + int(symbol, 16) + int(offset)
+	with open(f"/proc/{pid}/mem", "r+b", buffering=0) as mem:
+	    mem.seek(at)
+	    print(mem.read(1)[0])
+	    if value:
+	        mem.seek(at)
+	        mem.write(bytes([int(value[0])]))
+	PY
+}
+expect 41 call answer 4
+for offset in 1 2 -1 -16; do
+	was=$(byte $offset 204) || die "the target's memory cannot be written"
+	before=$(fingerprint "$(p)")
+	RC=4 load fix
+		case $(result .reason) in SITE_TAKEN | BAD_FUNCTION | PREFIX_TOO_SMALL) ;; *) die "byte $offset: the reason is $(result .reason)" ;; esac
+	result .message | grep -q answer || die "byte $offset: the message does not name the function: $(result .message)"
+	[ "$(fingerprint "$(p)")" = "$before" ] || die "byte $offset: the refused load left something behind"
+	[ "$(byte $offset "$was")" = 204 ] || die "byte $offset: the other's byte is gone"
+	expect 41 call answer 4
+done
+load fix
+expect 42 call answer 4
+unload fix
+expect 41 call answer 4
