@@ -16,6 +16,8 @@ ctl 0 load -v --json -p "$inner" "$(module fix-static)"
 expect 42 call answer 4
 expect 42 fork 4
 [ "$("$klpctl" status --json -p "$inner" | jq -r '.processes[0].patches[0].name')" = fix-static ] || die "status does not show it"
-[ -z "$(ls -A "$work/root" | grep -vx target)" ] || die "something was left in its root: $(ls -A "$work/root")"
+for f in "$work"/root/* "$work"/root/.[!.]*; do
+	[ ! -e "$f" ] || [ "$f" = "$work/root/target" ] || die "something was left in its root: $f"
+done
 ctl 0 unload -v --json -p "$inner" fix-static
 expect 41 call answer 4
