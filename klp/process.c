@@ -9,16 +9,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/uio.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "klp/machine.h"
 #include "klp/maps.h"
 #include "klp/objects.h"
 
-#define KLP_LOCK_POLL_US 10000u
 #define KLP_AUXV_MAX 128u
 #define KLP_PIECES 256u /* read by one system call; IOV_MAX is 1024 */
 
@@ -273,27 +270,6 @@ int klp_process_check(struct klp_process *p, struct klp_error *e)
 	}
 	free(tid);
 	return rc;
-}
-
-int klp_process_lock(struct klp_process *p, unsigned wait_ms, struct klp_error *e)
-{
-	struct sockaddr_un a = {.sun_family = AF_UNIX};
-	int n = snprintf(a.sun_path + 1, sizeof(a.sun_path) - 1, "klp-%d-%" PRIu64, p->pid, p->start_time);
-	socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
-
-	p->lock_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (p->lock_fd < 0)
-		return klp_fail(e, errno, KLP_INTERNAL, "no socket for the lock: %s", strerror(errno));
-	for (uint64_t waited = 0;; waited += KLP_LOCK_POLL_US) {
-		if (!bind(p->lock_fd, (struct sockaddr *)&a, len))
-			return 0;
-		if (errno != EADDRINUSE || waited >= (uint64_t)wait_ms * 1000)
-			break;
-		usleep(KLP_LOCK_POLL_US);
-	}
-	close(p->lock_fd);
-	p->lock_fd = -1;
-	return klp_fail(e, EBUSY, KLP_BUSY, "another klpctl works on process %d", p->pid);
 }
 
 /* The file keeps the address space that it was opened for: it reads nothing when that is no more, while the pid may

@@ -82,8 +82,7 @@ int klp_process_refresh(struct klp_process *p, struct klp_error *e);
 int klp_process_reread(struct klp_process *p, struct klp_error *e);
 /* 0, or -EBUSY/KLP_TRACED, -EBUSY/KLP_STOPPED, -ESRCH/KLP_ZOMBIE..: whether it may be changed now. */
 int klp_process_check(struct klp_process *p, struct klp_error *e);
-/* One klpctl at a time per target: an abstract socket named after pid and start time; dies with its holder.
- * -EBUSY/KLP_BUSY after wait_ms. */
+/* One klpctl at a time per target, wherever it runs (klp/lock.c). -EBUSY/KLP_BUSY after wait_ms. */
 int klp_process_lock(struct klp_process *p, unsigned wait_ms, struct klp_error *e);
 
 /* All of len or an error. Reading never stops anybody. */

@@ -23,3 +23,21 @@ for ((i = 0; i < $(full 10 100); i++)); do
 	unload fix2
 	unload fix
 done
+# A tool in other namespaces is not alone either.
+asleep
+"$klpctl" load -v --json --timeout 30 -p "$(p)" "$(module sleeper)" >"$work/one" 2>"$work/one.err" &
+one=$!
+others+=("$one")
+wait_for 10 grep -qs "starting patching transition" "$work/one.err" || die "the first load did not begin"
+if unshare --net true 2>/dev/null; then
+	unshare --net "$klpctl" load --json --timeout 1 -p "$(p)" "$(module fix)" >"$work/json" 2>"$work/events"
+	rc=$?
+	[ $rc = 1 ] || [ $rc = 4 ] || die "a load from another network namespace: exit status $rc"
+	expect_reason BUSY
+	expect 41 call answer 4
+else
+	echo "no new namespaces: only tools of one were tried" >&2
+fi
+ask wake
+wait "$one" || die "the first load ended with status $?"
+unload sleeper
