@@ -30,9 +30,9 @@ one=$!
 others+=("$one")
 wait_for 10 grep -qs "starting patching transition" "$work/one.err" || die "the first load did not begin"
 if unshare --net true 2>/dev/null; then
-	unshare --net "$klpctl" load --json --timeout 1 -p "$(p)" "$(module fix)" >"$work/json" 2>"$work/events"
+	unshare --net "$klpctl" unload --json --timeout 1 -p "$(p)" sleeper >"$work/json" 2>"$work/events"
 	rc=$?
-	[ $rc = 1 ] || [ $rc = 4 ] || die "a load from another network namespace: exit status $rc"
+	[ $rc = 1 ] || [ $rc = 4 ] || die "an unload from another network namespace: exit status $rc"
 	expect_reason BUSY
 	expect 41 call answer 4
 else
