@@ -56,6 +56,14 @@ static int klp_stat(const struct klp_process *p, pid_t tid, char *state, uint64_
 	return 0;
 }
 
+int klp_task_start(const struct klp_process *p, pid_t tid, uint64_t *ticks)
+{
+	uint64_t flags, stack;
+	char state;
+
+	return klp_stat(p, tid, &state, &flags, ticks, &stack);
+}
+
 static int klp_process_auxv(const struct klp_process *p, uint64_t type, uint64_t *value, struct klp_error *e)
 {
 	uint64_t pair[2 * KLP_AUXV_MAX];

@@ -156,6 +156,8 @@ int klp_task_runs_open(const struct klp_process *p, pid_t tid, bool from_status,
 /* 1: the same answer as at the opening; 0: it ran; -errno. */
 int klp_task_runs_same(const struct klp_task_runs *r);
 void klp_task_runs_close(struct klp_task_runs *r);
+/* When it began: field 22 of stat, ticks of CLOCK_BOOTTIME, _SC_CLK_TCK a second. 0 or -errno. */
+int klp_task_start(const struct klp_process *p, pid_t tid, uint64_t *ticks);
 /* "" if it is gone */
 void klp_task_comm(const struct klp_process *p, pid_t tid, char *buf, size_t len);
 

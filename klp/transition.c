@@ -18,6 +18,7 @@
 #define KLP_RUNNING_SAMPLES 16u            /* P2: an interrupt only after so many "running" answers ... */
 #define KLP_RUNNING_SPAN_NS 100000000ull   /* ... spread over this long, the last one immediately before */
 #define KLP_INTERRUPT_GAP_NS 1000000000ull /* A6: one thread is interrupted at most once a second */
+#define KLP_SEAL_PASSES 8u                 /* listings at least, before the time that the user gave ends them */
 #define KLP_SWEEP_BATCH 64u                /* entries read at once: few enough that counts are young at the proof */
 #define KLP_TRANSITION_MAX_SITES (KLP_MAX_OPS / 2 - 64)
 
@@ -46,7 +47,15 @@ struct klp_run {
 	struct klp_proof *proof;
 	struct klp_rt_op *op;
 	struct klp_mover *looked; /* proof 3: whom klp_transition_look looks at */
+	uint64_t armed_ticks;     /* when every slot led to its stub (klp_task_start), 0: not asked for */
 };
+
+static uint64_t klp_ticks(const struct timespec *t)
+{
+	uint64_t hz = (uint64_t)sysconf(_SC_CLK_TCK);
+
+	return (uint64_t)t->tv_sec * hz + (uint64_t)t->tv_nsec * hz / 1000000000ull;
+}
 
 static uint64_t klp_cb_addr(const struct klp_session *s, size_t offset)
 {
@@ -273,7 +282,19 @@ static int klp_adopted_state(struct klp_session *s, pid_t tid, uint32_t *state, 
 	return rc;
 }
 
-/* Lists the threads and gives each new one an entry. *added says whether there were new ones. */
+/*
+ * A thread that was born behind the last slot's store needs no entry before the seal: whatever it called since went
+ * through dispatch, which gave it one, or it is clean. In doubt (the tick of the store) it is older.
+ */
+static bool klp_mover_is_older(const struct klp_run *run, pid_t tid)
+{
+	uint64_t ticks;
+
+	return !run->armed_ticks || klp_task_start(&run->s->p, tid, &ticks) || ticks <= run->armed_ticks;
+}
+
+/* Lists the threads and gives each new one an entry. *added says whether there were new ones from before the last
+ * slot's store. */
 static int klp_movers_list(struct klp_run *run, bool *added, struct klp_error *e)
 {
 	struct klp_session *s = run->s;
@@ -319,7 +340,8 @@ static int klp_movers_list(struct klp_run *run, bool *added, struct klp_error *e
 			continue;
 		m->listed = true;
 		run->list.count++;
-		*added = true;
+		if (!*added)
+			*added = klp_mover_is_older(run, m->tid);
 	}
 	free(tid);
 	/* Those that ended are forgotten; their entries stay and harm nobody. */
@@ -364,16 +386,27 @@ static int klp_movers_list(struct klp_run *run, bool *added, struct klp_error *e
 	return 0;
 }
 
-/* Every thread that existed when the last slot led to its stub gets an entry; then the word is sealed. */
-static int klp_transition_seal(struct klp_run *run, struct klp_error *e)
+/*
+ * Every thread that existed when the last slot led to its stub gets an entry; then the word is sealed. A listing of
+ * /proc/PID/task may miss a thread when others end meanwhile, so it is repeated until it finds no more of them.
+ */
+static int klp_transition_seal(struct klp_run *run, uint64_t deadline, struct klp_error *e)
 {
 	struct klp_session *s = run->s;
 	struct klp_rt_op op[2];
+	struct timespec now;
 	bool added = true;
 	int rc = 0;
 
-	for (unsigned pass = 0; added && pass < 1000 && !rc; pass++)
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	run->armed_ticks = klp_ticks(&now);
+	for (unsigned pass = 0; added && !rc; pass++) {
 		rc = klp_movers_list(run, &added, e);
+		if (!rc && added && pass > KLP_SEAL_PASSES && klp_now_ns() >= deadline)
+			rc = klp_fail(e, EAGAIN, KLP_PENDING, "%zu threads, and not all of them are listed yet",
+				      run->list.count);
+	}
+	run->armed_ticks = 0;
 	if (rc)
 		return rc;
 	klp_op_store(&op[0], klp_cb_addr(s, offsetof(struct klp_rt_cb, transition)),
@@ -691,7 +724,7 @@ int klp_transition_run(struct klp_session *s, struct klp_error *e)
 		return rc;
 	}
 	if (!rc && !KLP_TR_SEALED(s->cb->transition))
-		rc = klp_transition_seal(&run, e);
+		rc = klp_transition_seal(&run, deadline, e);
 	while (!rc) {
 		rc = klp_sweep(&run, &left, &running, e);
 		if (rc)
