@@ -16,6 +16,7 @@
 #define KLP_RED_ZONE 128u
 #define KLP_STACK_ROOM (16u << 10) /* A3: more than the frames below the stack pointer, inside its mapping */
 #define KLP_PICK_PAUSE_NS 200000ull
+#define KLP_PICK_PAUSE_MAX_NS 100000000ull /* after stops in vain */
 #define KLP_MAIN_AFTER                                                                                                 \
 	2u                  /* passes before the main thread in a call like epoll_wait, if it has others: klp/tracer.h \
 			     */
@@ -380,7 +381,7 @@ static int klp_pick_pass(struct klp_picker *k, unsigned pass, struct klp_borrowe
 
 static int klp_pick(struct klp_picker *k, unsigned wait_ms, struct klp_borrowed *who, struct klp_error *e)
 {
-	uint64_t deadline = klp_pick_now() + (uint64_t)wait_ms * 1000000ull;
+	uint64_t deadline = klp_pick_now() + (uint64_t)wait_ms * 1000000ull, pause = KLP_PICK_PAUSE_NS;
 	int rc = 0;
 
 	k->frame = calloc(1, KLP_FRAME_ROOM);
@@ -389,14 +390,19 @@ static int klp_pick(struct klp_picker *k, unsigned wait_ms, struct klp_borrowed 
 	k->why = KLP_NO_BORROW;
 	k->what = "all threads are in calls that cannot be issued again without harm";
 	for (unsigned pass = 0; rc == 0; pass++) {
+		unsigned stopped = k->r->threads_stopped;
+
 		rc = klp_pick_pass(k, pass, who, e);
 		if (rc == 0 && klp_pick_now() > deadline)
 			rc =
 			    klp_fail(e, EAGAIN, KLP_NO_BORROW, "no thread of process %d could be borrowed in %u ms: %s",
 				     k->r->p->pid, wait_ms, k->what);
 		if (rc == 0) {
-			struct timespec t = {0, KLP_PICK_PAUSE_NS};
+			struct timespec t = {0, (long)pause};
 
+			/* Only a stop shows what hinders some (their stack): they are not asked all the time. */
+			if (k->r->threads_stopped != stopped && pause < KLP_PICK_PAUSE_MAX_NS)
+				pause *= 2;
 			nanosleep(&t, NULL);
 		}
 	}

@@ -3,8 +3,7 @@
 # A thread that stays in a function being left and never blocks: it is interrupted at most once a second, however long the load waits for it.
 . "$(dirname "$0")/lib.sh"
 begin
-mkdir "$work/tree" "$work/a" "$work/b"
-cat >"$work/tree/prog.c" <<-'C'
+own_program 's/x + 1/x + 2/' <<-'C'
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -44,22 +43,15 @@ int main(void)
 	}
 }
 C
-printf 'prog: prog.o\n\t$(CC) -o $@ prog.o -pthread\nprog.o: prog.c\n\t$(CC) -O2 -g $(KLP_CFLAGS) -c prog.c\n' >"$work/tree/Makefile"
-make -s -C "$work/tree" KLP_CFLAGS="$klp_cflags" || die "it does not build"
-cp "$work/tree/prog.c" "$work/a/"
-sed 's/x + 1/x + 2/' "$work/tree/prog.c" >"$work/b/prog.c"
-(cd "$work" && diff -u a/prog.c b/prog.c) >"$work/x.diff"
-"$klp_build" -s "$work/tree" -b "make KLP_CFLAGS='$klp_cflags'" -t ./prog "$work/x.diff" -o "$work/busy.klp" >"$work/log" 2>&1 ||
-	die "klp-build: $(tail -3 "$work/log")"
 target t "$work/tree/prog"
 expect 0 stay
 seconds=3
-ctl 5 load -v --json -p "$(p)" --timeout $seconds "$work/busy.klp"
+ctl 5 load -v --json -p "$(p)" --timeout $seconds "$work/own.klp"
 stopped=$(result .threads_stopped)
 echo "$stopped threads stopped in $seconds s"
 # The load's own borrows, then one stop of the busy thread after 100 ms and one in each second.
 most=$((4 + 1 + seconds))
 [ "$stopped" -le $most ] || die "$stopped threads were stopped in $seconds s, at most $most were to be"
 expect 3 leave
-ctl 0 load -v --json -p "$(p)" "$work/busy.klp"
+ctl 0 load -v --json -p "$(p)" "$work/own.klp"
 expect 3 x

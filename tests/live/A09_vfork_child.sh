@@ -4,8 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 begin
 [ "$(uname -m)" = x86_64 ] || skip "the program makes its child by x86_64's system call"
-mkdir "$work/tree" "$work/a" "$work/b"
-cat >"$work/tree/prog.c" <<-'C'
+own_program 's/int v = 1;/int v = 2;/' <<-'C'
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -97,25 +96,18 @@ int main(void)
 	}
 }
 C
-printf 'prog: prog.o\n\t$(CC) -o $@ prog.o -pthread\nprog.o: prog.c\n\t$(CC) -O2 -g $(KLP_CFLAGS) -c prog.c\n' >"$work/tree/Makefile"
-make -s -C "$work/tree" KLP_CFLAGS="$klp_cflags" || die "it does not build"
-cp "$work/tree/prog.c" "$work/a/"
-sed 's/int v = 1;/int v = 2;/' "$work/tree/prog.c" >"$work/b/prog.c"
-(cd "$work" && diff -u a/prog.c b/prog.c) >"$work/x.diff"
-"$klp_build" -s "$work/tree" -b "make KLP_CFLAGS='$klp_cflags'" -t ./prog "$work/x.diff" -o "$work/pairs.klp" >"$work/log" 2>&1 ||
-	die "klp-build: $(tail -3 "$work/log")"
 target t "$work/tree/prog"
 expect 11 both
 expect ok fork
-ctl 5 load -v --json -p "$(p)" --timeout 0.5 "$work/pairs.klp"
+ctl 5 load -v --json -p "$(p)" --timeout 0.5 "$work/own.klp"
 expect_result IN_CLONE '.pending[0].reason'
 expect 11 go
-ctl 0 load -v --json -p "$(p)" "$work/pairs.klp"
+ctl 0 load -v --json -p "$(p)" "$work/own.klp"
 expect 22 both
 # The other way round, reversed while the child is there.
 expect ok fork
-ctl 5 unload -v --json -p "$(p)" --timeout 0.5 pairs
+ctl 5 unload -v --json -p "$(p)" --timeout 0.5 own
 expect_result IN_CLONE '.pending[0].reason'
 expect 22 go
-ctl 0 unload -v --json -p "$(p)" pairs
+ctl 0 unload -v --json -p "$(p)" own
 expect 11 both

@@ -164,6 +164,20 @@ expect_reason() { # NAME
 	expect_result "$1" .reason
 }
 
+# own_program SED-PROGRAM [CFLAGS]: a program of the test's own, from its standard input, is $work/tree/prog; what sed makes of its source is
+# $work/own.klp.
+own_program() {
+	mkdir "$work/tree" "$work/a" "$work/b"
+	cat >"$work/tree/prog.c"
+	printf 'prog: prog.o\n\t$(CC) -o $@ prog.o -pthread\nprog.o: prog.c\n\t$(CC) -O2 -g %s $(KLP_CFLAGS) -c prog.c\n' "${2:-}" >"$work/tree/Makefile"
+	make -s -C "$work/tree" KLP_CFLAGS="$klp_cflags" || die "the test's program does not build"
+	cp "$work/tree/prog.c" "$work/a/"
+	sed "$1" "$work/tree/prog.c" >"$work/b/prog.c"
+	(cd "$work" && diff -u a/prog.c b/prog.c) >"$work/own.diff"
+	"$klp_build" -s "$work/tree" -b "make KLP_CFLAGS='$klp_cflags'" -t ./prog "$work/own.diff" -o "$work/own.klp" >"$work/log" 2>&1 ||
+		die "klp-build: $(tail -3 "$work/log")"
+}
+
 # fingerprint PID: mappings, and a hash over every byte of text and read-only data. What a refused load must leave as it was.
 fingerprint() {
 	python3 - "$1" <<-'PY'
