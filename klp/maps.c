@@ -36,53 +36,84 @@ static int klp_maps_line(char *line, struct klp_mapping *m)
 	return m->path ? 0 : -ENOMEM;
 }
 
-int klp_maps_read(struct klp_process *p, struct klp_error *e)
+/*
+ * A listing is made by many reads, and only each of them is of one moment (proc(5), "inherently racy"): a mapping that
+ * grew over its listed neighbours between two reads comes with its new start. The later line is the truth of the later
+ * moment; what it overlaps was listed before and gives way.
+ */
+static void klp_maps_make_way(struct klp_process *p, uint64_t start)
 {
-	char path[64], *line = NULL;
+	while (p->map_count && p->map[p->map_count - 1].end > start) {
+		struct klp_mapping *m = &p->map[p->map_count - 1];
+
+		if (m->start < start) {
+			m->end = start;
+			return;
+		}
+		free((void *)(uintptr_t)m->path);
+		p->map_count--;
+	}
+}
+
+static int klp_maps_append(struct klp_process *p, size_t *room, const struct klp_mapping *m, struct klp_error *e)
+{
+	klp_maps_make_way(p, m->start);
+	if (p->map_count == KLP_MAX_MAPPINGS)
+		return klp_fail(e, E2BIG, KLP_LIMIT, "process %d has more than %d mappings", p->pid, KLP_MAX_MAPPINGS);
+	if (p->map_count == *room) {
+		size_t more = *room ? *room * 2 : 128;
+		struct klp_mapping *grown = realloc(p->map, more * sizeof(*grown));
+
+		if (!grown)
+			return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for the mapping list");
+		p->map = grown;
+		*room = more;
+	}
+	p->map[p->map_count++] = *m;
+	return 0;
+}
+
+int klp_maps_parse(struct klp_process *p, FILE *f, struct klp_error *e)
+{
+	char *line = NULL;
 	size_t room = 0, len = 0;
-	uint64_t last = 0;
-	FILE *f;
 	int rc = 0;
 
 	klp_maps_free(p);
+	while (!rc && getline(&line, &len, f) > 0) {
+		struct klp_mapping m = {0};
+
+		rc = klp_maps_line(line, &m);
+		if (rc) {
+			rc = klp_fail(e, -rc, KLP_TARGET_MEMORY, "a line of the mappings of process %d makes no sense",
+				      p->pid);
+			break;
+		}
+		rc = klp_maps_append(p, &room, &m, e);
+		if (rc)
+			free((void *)(uintptr_t)m.path);
+	}
+	if (!rc && ferror(f))
+		rc = klp_fail(e, EIO, KLP_IO, "the mappings of process %d cannot be read", p->pid);
+	free(line);
+	if (!rc && !p->map_count)
+		rc = klp_fail(e, ESRCH, KLP_ZOMBIE, "process %d has no memory any more", p->pid);
+	return rc;
+}
+
+int klp_maps_read(struct klp_process *p, struct klp_error *e)
+{
+	char path[64];
+	FILE *f;
+	int rc;
+
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/maps", p->pid, p->live_tid);
 	f = fopen(path, "re");
 	if (!f)
 		return klp_fail(e, errno, errno == EACCES || errno == EPERM ? KLP_PERMISSION : KLP_NO_PROCESS, "%s: %s",
 				path, strerror(errno));
-	while (!rc && getline(&line, &len, f) > 0) {
-		struct klp_mapping m = {0}, *grown;
-
-		rc = klp_maps_line(line, &m);
-		if (rc) {
-			klp_fail(e, -rc, KLP_TARGET_MEMORY, "a line of %s makes no sense", path);
-			break;
-		}
-		if (m.start < last || p->map_count == KLP_MAX_MAPPINGS) {
-			free((void *)(uintptr_t)m.path);
-			rc = klp_fail(e, E2BIG, KLP_LIMIT, "process %d has more than %d mappings, or unsorted ones",
-				      p->pid, KLP_MAX_MAPPINGS);
-			break;
-		}
-		last = m.end;
-		if (p->map_count == room) {
-			room = room ? room * 2 : 128;
-			grown = realloc(p->map, room * sizeof(*grown));
-			if (!grown) {
-				free((void *)(uintptr_t)m.path);
-				rc = klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for the mapping list");
-				break;
-			}
-			p->map = grown;
-		}
-		p->map[p->map_count++] = m;
-	}
-	if (!rc && ferror(f))
-		rc = klp_fail(e, EIO, KLP_IO, "%s cannot be read", path);
-	free(line);
+	rc = klp_maps_parse(p, f, e);
 	fclose(f);
-	if (!rc && !p->map_count)
-		rc = klp_fail(e, ESRCH, KLP_ZOMBIE, "process %d has no memory any more", p->pid);
 	return rc;
 }
 
