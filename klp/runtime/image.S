@@ -21,7 +21,11 @@ klp_rt_begin:
 	.long	0, 0
 #endif
 	.long	klp_rt_ops_livepatch - klp_rt_begin	/* ops_livepatch */
-	.long	0					/* reserved */
+#ifdef KLP_RT_HAVE_HELPER
+	.long	klp_rt_callback - klp_rt_begin		/* callback */
+#else
+	.long	0
+#endif
 
 	.balign	8
 	.globl	klp_rt_ops_livepatch

@@ -50,7 +50,7 @@ struct klp_rt_image {
 	uint32_t borrow;          /* klp_rt_borrow: a borrowed thread runs this */
 	uint32_t helper;          /* klp_rt_helper: the helper's first instruction */
 	uint32_t ops_livepatch;   /* struct klp_rt_ops of the live patcher */
-	uint32_t reserved;
+	uint32_t callback;        /* klp_rt_callback: a borrowed thread runs a patch's callback */
 };
 
 /* One borrow: written by E into the control block before the thread is redirected (never changed while it runs). The
@@ -66,6 +66,26 @@ struct klp_rt_borrow {
 	uint64_t stack_top;     /* of the helper */
 	uint64_t result;        /* address of cb->borrow_result */
 	uint64_t scratch;       /* address of cb->borrow_scratch */
+};
+
+/*
+ * A patch's callback on a borrowed thread (klp/callbacks.h). One at a time; the record says to a tool that finds it
+ * what was asked and how far it came. E writes it and stores ASKED last, before it redirects the thread.
+ */
+enum klp_rt_callback_state {
+	KLP_RT_CALLBACK_NONE = 0,
+	KLP_RT_CALLBACK_ASKED,
+	KLP_RT_CALLBACK_RUNS,
+	KLP_RT_CALLBACK_DONE
+};
+struct klp_rt_callback {
+	uint64_t fn;    /* E  address of the function */
+	uint32_t kind;  /* E  enum klp_callback */
+	uint32_t patch; /* E  index of the patch */
+	uint32_t tid;   /* E  the thread, as the target's pid namespace sees it */
+	int32_t result; /* T  of pre_patch, else 0 */
+	uint32_t state; /* E, T */
+	uint32_t pad;
 };
 
 /* The registers that the trampoline saved, as dispatch and ops see them. x86_64. */
@@ -206,7 +226,9 @@ struct klp_rt_patch {
 	uint64_t function_count;
 	uint32_t replace; /* loaded with --replace */
 	uint32_t forced;
-	uint64_t reserved[4];
+	uint64_t reserved[3];
+	uint32_t callbacks; /* bits 1 << enum klp_callback: klp/callbacks.h */
+	uint32_t pad;
 };
 
 struct klp_rt_cb {
@@ -239,13 +261,17 @@ struct klp_rt_cb {
 	uint32_t pad2;
 	uint64_t bindings; /* T  counts the bindings of thread pointers */
 	uint32_t reserved[12];
+	struct klp_rt_callback callback;
+	struct klp_rt_borrow callback_borrow; /* E  of the thread that runs it */
+	uint64_t callback_scratch[4];         /* that thread */
 	struct klp_rt_map maps[KLP_MAX_MAPS];
 	uint64_t arenas[KLP_MAX_ARENAS];       /* E  addresses of struct klp_rt_arena; 0 = free */
 	uint64_t arena_object[KLP_MAX_ARENAS]; /* E  lowest mapping of the object it is near to */
 	struct klp_rt_patch patches[KLP_MAX_PATCHES];
 	struct klp_rt_op ops[KLP_MAX_OPS];                                /* E, results H */
 	uint8_t frame[2][KLP_RT_FRAME_SIZE] __attribute__((aligned(64))); /* E  borrow frames: restart, eintr */
-	uint8_t stack[KLP_RT_STACK_SIZE] __attribute__((aligned(64)));    /* H */
+	uint8_t callback_frame[2][KLP_RT_FRAME_SIZE] __attribute__((aligned(64))); /* E  the same, of callback_borrow */
+	uint8_t stack[KLP_RT_STACK_SIZE] __attribute__((aligned(64)));             /* H */
 	struct klp_rt_thread threads[KLP_MAX_THREADS] __attribute__((aligned(64)));
 };
 

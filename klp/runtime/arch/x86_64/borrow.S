@@ -41,6 +41,7 @@ klp_rt_borrow:
 	jz	.Lchild
 	movq	72(%r12), %rbx		/* address of cb->borrow_result */
 	movl	%eax, (%rbx)
+.Lpending:
 	movq	80(%r12), %rbx		/* scratch: pending set, then struct sigaction of the kernel */
 	movq	%rbx, %rdi
 	movl	$8, %esi
@@ -87,4 +88,22 @@ klp_rt_borrow:
 	ud2
 	.cfi_endproc
 	.size	klp_rt_borrow, . - klp_rt_borrow
+
+/*
+ * klp_rt_callback: the same way home, but first the callback that cb->callback describes. It is ordinary code of the program, so it runs on the
+ * thread's own stack, below its red zone; the engine has aligned the stack pointer and seen that there is room.
+ */
+	.globl	klp_rt_callback
+	.hidden	klp_rt_callback
+	.type	klp_rt_callback, @function
+klp_rt_callback:
+	.cfi_startproc
+	.cfi_undefined %rip
+	cld
+	xorl	%ebp, %ebp
+	movq	B_CB(%r12), %rdi
+	call	klp_rt_callback_run
+	jmp	.Lpending
+	.cfi_endproc
+	.size	klp_rt_callback, . - klp_rt_callback
 	.section .note.GNU-stack, "", @progbits
