@@ -10,6 +10,7 @@
 #include "klp/digest.h"
 #include "klp/link.h"
 #include "klp/resolve.h"
+#include "klp/states.h"
 
 #define KLP_FUNCTION_MAX (16u << 20) /* bytes of one original function that are read for its digest */
 
@@ -128,8 +129,10 @@ int klp_applicable_check(struct klp_session *s, const struct klp_module *m, cons
 	const struct klp_module_object *mo = &m->object[0];
 	struct klp_site_set sites;
 	uint64_t size;
-	int rc = klp_sites_read(s, &sites, e);
+	int rc = klp_states_check(s, m, e);
 
+	if (!rc)
+		rc = klp_sites_read(s, &sites, e);
 	if (rc)
 		return rc;
 	for (size_t i = 0; i < mo->function_count && !rc; i++) {

@@ -14,7 +14,8 @@
 #include "klp/tracer.h"
 
 #define KLP_RED_ZONE 128u
-#define KLP_STACK_ROOM (16u << 10) /* A3: more than the frames below the stack pointer, inside its mapping */
+#define KLP_STACK_ROOM (16u << 10)  /* A3: more than the frames below the stack pointer, inside its mapping */
+#define KLP_GROWTH_GUARD (1u << 20) /* the kernel keeps this far from what is below a growing stack */
 #define KLP_PICK_PAUSE_NS 200000ull
 #define KLP_PICK_PAUSE_MAX_NS 100000000ull /* after stops in vain */
 #define KLP_MAIN_AFTER                                                                                                 \
@@ -41,6 +42,7 @@ struct klp_picker {
 	uint64_t gadget, restorer; /* of the target's own text; 0: through the image */
 	const struct klp_borrow_call *call;
 	size_t call_count;
+	const struct klp_borrow_visit *visit; /* NULL: calls, or the helper */
 	struct klp_watched *watched;
 	size_t watched_count;
 	uint8_t *frame;              /* KLP_FRAME_ROOM bytes: no memory is asked for while a thread is stopped */
@@ -144,7 +146,9 @@ static int klp_borrow_by_gadget(struct klp_picker *k, struct klp_stop *st, const
 	regs.rsp = k->call_count > 1 ? base : home_at;
 	k->chain = (struct klp_stop_chain){
 	    {{k->gadget, k->gadget + KLP_GADGET_LEN}, {k->restorer, k->restorer + KLP_RESTORER_LEN}},
-	    {base, base + need}};
+	    {base, base + need},
+	    NULL,
+	    NULL};
 	/* Registers first, then the mask: a tool killed in between must not leave signals blocked for ever; the frame
 	 * holds the mask. */
 	if (ptrace(PTRACE_SETREGS, st->tid, NULL, &regs))
@@ -154,13 +158,32 @@ static int klp_borrow_by_gadget(struct klp_picker *k, struct klp_stop *st, const
 	return 1;
 }
 
+/* A callback is ordinary code: the stack may have to grow under it. */
+static bool klp_stack_may_grow(const struct klp_process *p, uint64_t sp, uint64_t room)
+{
+	const struct klp_mapping *m = klp_process_mapping(p, sp);
+	uint64_t low = sp - room - KLP_GROWTH_GUARD, end = p->start_stack;
+
+	if (!m || !m->grows_down || strcmp(m->path, "[stack]") || !p->start_stack || sp > p->start_stack || low > sp ||
+	    (p->stack_limit != UINT64_MAX && end - low > p->stack_limit))
+		return false;
+	for (size_t i = 0; i < p->map_count; i++)
+		if (p->map[i].end > low && p->map[i].start < m->start)
+			return false;
+	return true;
+}
+
 static int klp_borrow_by_image(struct klp_picker *k, struct klp_stop *st, pid_t ns_tid,
 			       const struct user_regs_struct *restart, const struct user_regs_struct *eintr,
 			       struct klp_error *e)
 {
 	struct klp_remote *r = k->r;
-	uint64_t frame[2] = {r->cb + offsetof(struct klp_rt_cb, frame[0]),
-			     r->cb + offsetof(struct klp_rt_cb, frame[1])};
+	const bool visit = k->visit != NULL;
+	uint64_t frames =
+	    r->cb + (visit ? offsetof(struct klp_rt_cb, callback_frame) : offsetof(struct klp_rt_cb, frame));
+	uint64_t record =
+	    r->cb + (visit ? offsetof(struct klp_rt_cb, callback_borrow) : offsetof(struct klp_rt_cb, borrow));
+	uint64_t frame[2] = {frames, frames + KLP_RT_FRAME_SIZE};
 	size_t len = klp_frame_size(st->tid);
 	struct user_regs_struct regs = st->regs;
 	struct klp_rt_borrow b = {
@@ -173,7 +196,8 @@ static int klp_borrow_by_image(struct klp_picker *k, struct klp_stop *st, pid_t 
 	    .has_call = st->in_call,
 	    .stack_top = r->cb + offsetof(struct klp_rt_cb, stack) + KLP_RT_STACK_SIZE,
 	    .result = r->cb + offsetof(struct klp_rt_cb, borrow_result),
-	    .scratch = r->cb + offsetof(struct klp_rt_cb, borrow_scratch),
+	    .scratch = r->cb + (visit ? offsetof(struct klp_rt_cb, callback_scratch)
+				      : offsetof(struct klp_rt_cb, borrow_scratch)),
 	};
 	uint64_t all = ~0ull;
 	uint8_t *buf = k->frame;
@@ -194,13 +218,20 @@ static int klp_borrow_by_image(struct klp_picker *k, struct klp_stop *st, pid_t 
 	if (!rc)
 		rc = klp_process_write(r->p, frame[1], buf, len, e);
 	if (!rc)
-		rc = klp_process_write(r->p, r->cb + offsetof(struct klp_rt_cb, borrow), &b, sizeof(b), e);
+		rc = klp_process_write(r->p, record, &b, sizeof(b), e);
 	if (rc)
 		return rc;
+	if (visit && !k->visit->fit(k->visit->ctx, st, ns_tid))
+		return 0;
 	regs.orig_rax = (unsigned long long)-1;
-	regs.rip = r->image + r->hdr.borrow;
-	regs.r12 = r->cb + offsetof(struct klp_rt_cb, borrow);
-	k->chain = (struct klp_stop_chain){{{r->image, r->image + KLP_RT_TEXT_SIZE}}, {0, UINT64_MAX}};
+	regs.rip = r->image + (visit ? r->hdr.callback : r->hdr.borrow);
+	regs.r12 = record;
+	if (visit)
+		regs.rsp = (st->regs.rsp - KLP_RED_ZONE) & ~15ull;
+	k->chain = (struct klp_stop_chain){{{r->image, r->image + KLP_RT_TEXT_SIZE}},
+					   {0, UINT64_MAX},
+					   visit ? k->visit->works : NULL,
+					   visit ? k->visit->ctx : NULL};
 	if (ptrace(PTRACE_SETREGS, st->tid, NULL, &regs))
 		return 0;
 	ptrace(PTRACE_SETSIGMASK, st->tid, (void *)8, &all);
@@ -256,6 +287,13 @@ static int klp_borrow_thread(void *arg)
 	} else if (k->r->image && st.regs.rip >= k->r->image && st.regs.rip < k->r->image + KLP_RT_TEXT_SIZE) {
 		k->why = KLP_NO_BORROW;
 		k->what = "it is inside klp's own code";
+	} else if (k->visit && !st.in_call) {
+		k->why = KLP_NO_BORROW;
+		k->what = "it does not wait in a system call";
+	} else if (k->visit && !klp_stack_has_room(k->r->p, st.regs.rsp, st.regs.fs_base, k->visit->room) &&
+		   !klp_stack_may_grow(k->r->p, st.regs.rsp, k->visit->room)) {
+		k->why = KLP_NO_ROOM;
+		k->what = "there is too little room on its stack";
 	} else if (!st.in_call && klp_frame_in_rseq(tid, k->r->p)) {
 		k->why = KLP_NO_BORROW;
 		k->what = "it is inside a restartable sequence";
@@ -351,7 +389,9 @@ static int klp_pick_pass(struct klp_picker *k, unsigned pass, struct klp_borrowe
 			continue;
 		if ((info.sig_pending | info.shd_pending) & ~info.sig_blocked)
 			continue;
-		if (s.running) {
+		if (s.running && k->visit) {
+			continue;
+		} else if (s.running) {
 			fit = klp_watch_running(k, tid[i], info.switches_voluntary + info.switches_involuntary,
 						klp_pick_now());
 		} else {
@@ -369,6 +409,8 @@ static int klp_pick_pass(struct klp_picker *k, unsigned pass, struct klp_borrowe
 				fit = since != 0;
 			}
 		}
+		if (fit && k->visit)
+			fit = k->visit->look(k->visit->ctx, tid[i]);
 		if (fit) {
 			struct klp_candidate c = {k, tid[i], &info, s.running ? NULL : &call, since, who, e};
 
@@ -418,6 +460,14 @@ int klp_borrow_calls(struct klp_remote *r, const struct klp_borrow_call *call, s
 	int rc = klp_frame_gadgets(r->p, &k.gadget, &k.restorer, e);
 
 	return rc ? rc : klp_pick(&k, wait_ms, who, e);
+}
+
+int klp_borrow_visit(struct klp_remote *r, const struct klp_borrow_visit *v, unsigned wait_ms, struct klp_borrowed *who,
+		     struct klp_error *e)
+{
+	struct klp_picker k = {.r = r, .visit = v};
+
+	return klp_pick(&k, wait_ms, who, e);
 }
 
 int klp_borrow_helper(struct klp_remote *r, unsigned wait_ms, struct klp_borrowed *who, struct klp_error *e)

@@ -6,7 +6,7 @@
  *
  *   TEXT    executable sections, then the module's PLT entries       RODATA  read-only sections, then the module's
  * slots (GOT) DATA    writable sections                                        META    JSON text, then the function
- * table
+ * table, then the addresses of the callbacks
  */
 #include "klp/link.h"
 
@@ -304,7 +304,7 @@ static int klp_layout_segments(struct klp_layout *l, uint64_t page, struct klp_e
 	if (l->got_words)
 		l->used[KLP_SEG_RODATA] = l->got_offset + (uint64_t)l->got_words * 8;
 	l->functions_offset = klp_align(l->m->meta_len, KLP_GOT_ALIGN);
-	l->used[KLP_SEG_META] = l->functions_offset + l->function_count * 16;
+	l->used[KLP_SEG_META] = l->functions_offset + l->function_count * 16 + KLP_CALLBACK_KINDS * 8;
 	for (size_t k = 0; k < KLP_SEG_COUNT; k++) {
 		l->seg[k].offset = at;
 		l->seg[k].size = klp_align(l->used[k], page);
@@ -623,6 +623,47 @@ static int klp_functions_fill(struct klp_layout *l, struct klp_linked *out, stru
 	return 0;
 }
 
+/* The module's own symbol of that type; klp_module_own has seen that there is one. 0: there is none. */
+static uint64_t klp_own_addr(const struct klp_layout *l, const char *name, unsigned type, enum klp_segment_kind in)
+{
+	for (size_t y = 1; y < l->f.symbol_count; y++) {
+		const struct klp_elf_symbol *s = &l->f.symbol[y];
+
+		if (s->type == type && s->shndx != SHN_UNDEF && s->shndx < l->f.section_count &&
+		    l->place[s->shndx].seg == in && !strcmp(s->name, name))
+			return klp_symbol_addr(l, y);
+	}
+	return 0;
+}
+
+/* Behind the function table: one word for each kind of callback, 0 for none. And where the states' records are. */
+static int klp_callbacks_fill(struct klp_layout *l, struct klp_linked *out, struct klp_error *e)
+{
+	uint8_t *table = l->seg[KLP_SEG_META].bytes + l->functions_offset + l->function_count * 16;
+	uint64_t addr;
+
+	for (size_t k = 0; k < KLP_CALLBACK_KINDS; k++) {
+		const char *name = l->m->object[0].callback[k];
+
+		addr = name ? klp_own_addr(l, name, STT_FUNC, KLP_SEG_TEXT) : 0;
+		if (name && !addr)
+			return klp_fail(e, EINVAL, KLP_BAD_MODULE, "the module does not contain its callback %s", name);
+		memcpy(table + k * 8, &addr, 8);
+	}
+	out->state_count = l->m->state_count;
+	out->state = calloc(l->m->state_count + 1, sizeof(*out->state));
+	if (!out->state)
+		return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory to link module '%s'", l->m->name);
+	for (size_t i = 0; i < l->m->state_count; i++) {
+		addr = klp_own_addr(l, l->m->state[i].symbol, STT_OBJECT, KLP_SEG_DATA);
+		if (!addr)
+			return klp_fail(e, EINVAL, KLP_BAD_MODULE, "the module does not contain its state %s",
+					l->m->state[i].symbol);
+		out->state[i] = addr - klp_segment_addr(l, KLP_SEG_DATA);
+	}
+	return 0;
+}
+
 static void klp_linked_fill(struct klp_layout *l, struct klp_linked *out)
 {
 	out->base = l->base;
@@ -669,6 +710,8 @@ int klp_link(const struct klp_module *m, const struct klp_process *p, const stru
 	if (!rc)
 		rc = klp_functions_fill(&l, out, e);
 	if (!rc)
+		rc = klp_callbacks_fill(&l, out, e);
+	if (!rc)
 		klp_linked_fill(&l, out);
 	else
 		klp_linked_free(out);
@@ -682,5 +725,6 @@ void klp_linked_free(struct klp_linked *l)
 		free(l->seg[k].bytes);
 	free(l->new_function);
 	free(l->new_range);
+	free(l->state);
 	memset(l, 0, sizeof(*l));
 }

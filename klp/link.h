@@ -20,12 +20,15 @@ struct klp_linked {
 	uint64_t base, size;
 	struct klp_segment seg[KLP_SEG_COUNT]; /* META holds the JSON text, then the function table */
 	uint64_t meta_addr, meta_len;
-	uint64_t functions_addr;      /* uint64_t pairs {site record: filled by the caller, new function}, in META */
-	uint64_t *new_function;       /* by function index: run-time address */
-	struct klp_range *new_range;  /* by function index: its code in the module */
-	uint64_t text_addr, text_len; /* the executable segment */
+	uint64_t functions_addr; /* uint64_t pairs {site record: filled by the caller, new function}, in META; behind
+				    them KLP_CALLBACK_KINDS addresses of callbacks, 0 for none */
+	uint64_t *new_function;  /* by function index: run-time address */
+	struct klp_range *new_range;           /* by function index: its code in the module */
+	uint64_t text_addr, text_len;          /* the executable segment */
 	uint64_t eh_frame_addr, eh_frame_size; /* unwind information of the module's code; size 0: none */
 	size_t function_count;
+	uint64_t *state; /* by state index: where in DATA its record is, KLP_STATE_RECORD_SIZE bytes */
+	size_t state_count;
 };
 
 /* Size needed, before an address is chosen. */

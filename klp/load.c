@@ -6,11 +6,13 @@
 
 #include "klp/applicable.h"
 #include "klp/arming.h"
+#include "klp/callbacks.h"
 #include "klp/digest.h"
 #include "klp/link.h"
 #include "klp/reclaim.h"
 #include "klp/resolve.h"
 #include "klp/session.h"
+#include "klp/states.h"
 #include "klp/transition.h"
 
 #define KLP_TIDY_WAIT_MS 200u /* for memory that an earlier command could not give back */
@@ -124,6 +126,7 @@ static int klp_module_place(struct klp_session *s, const struct klp_module *m, c
 			return rc;
 		pair[2 * i] = site[i].record;
 	}
+	klp_states_fill(s, m, l);
 	for (unsigned k = 0; k < KLP_SEG_COUNT; k++) {
 		rc = klp_segment_write(s, l, k, e);
 		if (rc)
@@ -179,8 +182,10 @@ static int klp_load_new(struct klp_session *s, const struct klp_module *m, const
 	klp_linked_free(&linked);
 	if (!rc) {
 		klp_log(s, 0, "'%s': initializing patching transition", rec.name);
-		rc = klp_sites_arm(s, site, mo->function_count, e);
+		rc = klp_callback_stage(s, index, KLP_CALLBACK_PRE_PATCH, e);
 	}
+	if (!rc)
+		rc = klp_sites_arm(s, site, mo->function_count, e);
 	for (size_t i = 0; i < mo->function_count && !rc; i++)
 		if (site[i].site.weak_to_uprobe)
 			klp_log(
@@ -211,6 +216,10 @@ static void klp_load_tidy(struct klp_session *s, unsigned wait_ms)
 	if (!s->remote_started || klp_session_read_cb(s, &second) || klp_patches_read(s, &second) || !s->cb ||
 	    KLP_TR_ACTIVE(s->cb->transition))
 		return;
+	if (klp_callbacks_run_owed(s, &second)) {
+		klp_log(s, 1, "%s", second.text);
+		return;
+	}
 	if (klp_reclaim(s, wait_ms, &done, &second))
 		klp_log(s, 1, "memory is kept in the target: %s", second.text);
 	else if (done.waiting)
@@ -225,7 +234,27 @@ static int klp_load_resume(struct klp_session *s, struct klp_patch *p, struct kl
 	if (!rc && klp_transition_patch(s) && klp_transition_patch(s)->rec.state == KLP_PATCH_DISABLING)
 		rc = klp_transition_reverse(s, e);
 	(void)p;
-	return rc ? rc : klp_transition_run(s, e);
+	if (!rc)
+		rc = klp_transition_run(s, e);
+	return rc ? rc : klp_callbacks_run_owed(s, e);
+}
+
+/* What an earlier command could not run any more, or has left running. 1: it ran the last one of the module's patch. */
+static int klp_load_owed(struct klp_session *s, const struct klp_module *m, struct klp_error *e)
+{
+	const struct klp_patch *p = klp_patch_find(s, m->name);
+	enum klp_callback kind;
+	bool own = p && klp_callback_owed(&p->rec, &kind), any = s->cb && s->cb->callback.state;
+	int rc;
+
+	for (size_t i = 0; i < s->patch_count; i++)
+		any |= klp_callback_owed(&s->patch[i].rec, &kind);
+	if (!any)
+		return 0;
+	rc = klp_session_start(s, e);
+	if (!rc)
+		rc = klp_callbacks_run_owed(s, e);
+	return rc ? rc : own;
 }
 
 static int klp_load_session(struct klp_session *s, const struct klp_module *m, struct klp_error *e)
@@ -233,7 +262,7 @@ static int klp_load_session(struct klp_session *s, const struct klp_module *m, s
 	const struct klp_object *o = NULL;
 	struct klp_patch *p;
 	struct klp_reclaimed done;
-	int rc = klp_applicable_object(s, m, &o, e);
+	int owed, rc = klp_applicable_object(s, m, &o, e);
 
 	if (rc)
 		return rc;
@@ -244,6 +273,12 @@ static int klp_load_session(struct klp_session *s, const struct klp_module *m, s
 	rc = klp_applicable_name(m, e);
 	if (rc)
 		return rc;
+	owed = klp_load_owed(s, m, e);
+	if (owed < 0)
+		return owed;
+	rc = klp_applicable_object(s, m, &o, e); /* the object array may have moved */
+	if (rc)
+		return rc;
 	p = klp_transition_patch(s);
 	if (p && memcmp(p->rec.digest, m->digest, sizeof(p->rec.digest)))
 		return klp_fail(e, EBUSY, KLP_BUSY, "the transition of patch '%s' is in progress", p->rec.name);
@@ -252,6 +287,8 @@ static int klp_load_session(struct klp_session *s, const struct klp_module *m, s
 	p = klp_patch_find(s, m->name);
 	if (p && memcmp(p->rec.digest, m->digest, sizeof(p->rec.digest)))
 		return klp_fail(e, EEXIST, KLP_EXISTS, "another patch named '%s' is loaded", m->name);
+	if (p && owed)
+		return 0;
 	if (p) {
 		klp_fail(e, EEXIST, KLP_EXISTS, "patch '%s' is loaded already", m->name);
 		return 1;
@@ -272,6 +309,8 @@ static int klp_load_session(struct klp_session *s, const struct klp_module *m, s
 		rc = klp_load_new(s, m, o, e);
 	if (!rc)
 		rc = klp_transition_run(s, e);
+	if (!rc)
+		rc = klp_callbacks_run_owed(s, e);
 	if (rc && rc != -EAGAIN)
 		klp_load_tidy(s, 1000);
 	/* Replaced patches are DISABLED now. */

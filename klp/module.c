@@ -95,6 +95,28 @@ static int klp_module_replacement(const struct klp_elf *f, const char *name, str
 	return 0;
 }
 
+/* A callback is one function of the module's code, a state's record one datum of the module that can be written. */
+static int klp_module_own(const struct klp_elf *f, const char *name, unsigned type, uint64_t min, struct klp_error *e)
+{
+	const uint64_t want = type == STT_FUNC ? SHF_EXECINSTR : SHF_WRITE;
+	const struct klp_elf_symbol *found = NULL;
+
+	for (size_t i = 1; i < f->symbol_count; i++) {
+		const struct klp_elf_symbol *s = &f->symbol[i];
+
+		if (s->type != type || s->shndx == SHN_UNDEF || s->shndx >= f->section_count || strcmp(s->name, name))
+			continue;
+		if (found)
+			return klp_fail(e, EINVAL, KLP_AMBIGUOUS, "the module has two symbols named %s", name);
+		found = s;
+	}
+	if (!found || (f->section[found->shndx].flags & (SHF_EXECINSTR | SHF_WRITE)) != want || found->size < min ||
+	    found->value > f->section[found->shndx].size || found->size > f->section[found->shndx].size - found->value)
+		return klp_fail(e, EINVAL, KLP_BAD_MODULE, "the module has no %s %s",
+				type == STT_FUNC ? "callback" : "state", name);
+	return 0;
+}
+
 /* What file and metadata say about each other. */
 static int klp_module_agree(const struct klp_module *m, const struct klp_elf *f, struct klp_error *e)
 {
@@ -120,6 +142,20 @@ static int klp_module_agree(const struct klp_module *m, const struct klp_elf *f,
 			if (rc)
 				return rc;
 		}
+	for (size_t i = 0; i < m->object_count; i++)
+		for (size_t k = 0; k < KLP_CALLBACK_KINDS; k++) {
+			const char *name = m->object[i].callback[k];
+			int rc = name ? klp_module_own(f, name, STT_FUNC, 1, e) : 0;
+
+			if (rc)
+				return rc;
+		}
+	for (size_t i = 0; i < m->state_count; i++) {
+		int rc = klp_module_own(f, m->state[i].symbol, STT_OBJECT, KLP_STATE_RECORD_SIZE, e);
+
+		if (rc)
+			return rc;
+	}
 	return 0;
 }
 

@@ -16,6 +16,9 @@
 #define KLP_MODULE_MAX_FUNCTIONS 1024u
 #define KLP_MODULE_MAX_SYMBOLS 65536u
 #define KLP_MODULE_MAX_RANGES 16u
+#define KLP_MODULE_MAX_STATES 256u
+#define KLP_STATE_RECORD_SIZE 12u    /* three words: id, version, previous version */
+#define KLP_STATE_RECORD_PREVIOUS 8u /* the last one, filled in by the engine */
 #define KLP_NAME_MAX 512u
 
 struct klp_range {
@@ -35,12 +38,31 @@ struct klp_module_function {
 	bool has_digest;
 };
 
+/* When the engine has a thread of the target run a function of the patch; the numbers are in a target's control block.
+ */
+enum klp_callback {
+	KLP_CALLBACK_PRE_PATCH,
+	KLP_CALLBACK_POST_PATCH,
+	KLP_CALLBACK_PRE_UNPATCH,
+	KLP_CALLBACK_POST_UNPATCH,
+	KLP_CALLBACK_KINDS
+};
+/* "pre_patch"; "callback" for a number that is none. */
+const char *klp_callback_name(unsigned kind);
+
 struct klp_module_object {
 	char *name; /* soname or base name, for messages */
 	uint8_t build_id[KLP_BUILD_ID_MAX];
 	size_t build_id_len;
 	struct klp_module_function *function;
 	size_t function_count;
+	char *callback[KLP_CALLBACK_KINDS]; /* symbols in the module, NULL: none */
+};
+
+/* What the patches of one kind of state call it by, and how old this patch's knowledge of it is. */
+struct klp_module_state {
+	uint32_t id, version;
+	char *symbol; /* of a struct klp_state_ (<klp/patch.h>) in the module's data */
 };
 
 enum klp_symbol_how { KLP_SYM_ADDRESS, KLP_SYM_DYNAMIC, KLP_SYM_TLS };
@@ -69,6 +91,8 @@ struct klp_module { /* opaque to users of <klp/klp.h> */
 	size_t object_count;
 	struct klp_module_symbol *symbol;
 	size_t symbol_count;
+	struct klp_module_state *state;
+	size_t state_count;
 	bool coupled;    /* some function is in the patch only because of another one */
 	bool exceptions; /* C++ or -fexceptions code that could unwind through a module frame */
 	json_t *escapes; /* array of names: why its text cannot be proven unreferenced; empty = reclaimable */

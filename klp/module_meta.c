@@ -213,6 +213,37 @@ static int klp_meta_function_unique(const struct klp_module_object *o, size_t n,
 	return 0;
 }
 
+const char *klp_callback_name(unsigned kind)
+{
+	static const char *const name[KLP_CALLBACK_KINDS] = {"pre_patch", "post_patch", "pre_unpatch", "post_unpatch"};
+
+	return kind < KLP_CALLBACK_KINDS ? name[kind] : "callback";
+}
+
+/* Optional, {kind: {"function", "symbol"}}. */
+static int klp_meta_callbacks(const json_t *o, struct klp_at at, struct klp_module_object *out, struct klp_error *e)
+{
+	json_t *all, *one;
+	const char *key;
+	int rc = klp_meta_get(o, at, "callbacks", JSON_OBJECT, false, &all, e);
+
+	if (rc || !all)
+		return rc;
+	json_object_foreach(all, key, one)
+	{
+		unsigned kind = 0;
+
+		while (kind < KLP_CALLBACK_KINDS && strcmp(key, klp_callback_name(kind)))
+			kind++;
+		if (kind == KLP_CALLBACK_KINDS || !json_is_object(one))
+			return klp_meta_bad(at, "callbacks", "has something else than pre_patch and its like", e);
+		rc = klp_meta_text(one, at, "symbol", KLP_TEXT_NOT_EMPTY, 2 * KLP_NAME_MAX, &out->callback[kind], e);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
 static int klp_meta_object(const json_t *o, struct klp_at at, struct klp_module_object *out, size_t *total,
 			   struct klp_error *e)
 {
@@ -227,6 +258,8 @@ static int klp_meta_object(const json_t *o, struct klp_at at, struct klp_module_
 		rc = klp_meta_get(o, at, "build_id", JSON_STRING, true, &id, e);
 	if (!rc)
 		rc = klp_meta_hex(id, at, "build_id", 4, KLP_BUILD_ID_MAX, out->build_id, &out->build_id_len, e);
+	if (!rc)
+		rc = klp_meta_callbacks(o, at, out, e);
 	if (!rc)
 		rc = klp_meta_get(o, at, "functions", JSON_ARRAY, true, &functions, e);
 	if (rc)
@@ -436,6 +469,48 @@ static int klp_meta_symbols(struct klp_module *m, struct klp_error *e)
 	return 0;
 }
 
+/* Optional, [{"id", "version", "symbol"}]. */
+static int klp_meta_states(struct klp_module *m, struct klp_error *e)
+{
+	struct klp_at top = {NULL, 0};
+	json_t *list, *v;
+	size_t i;
+	int rc = klp_meta_get(m->meta, top, "states", JSON_ARRAY, false, &list, e);
+
+	if (rc || !list)
+		return rc;
+	if (json_array_size(list) > KLP_MODULE_MAX_STATES)
+		return klp_fail(e, E2BIG, KLP_LIMIT, "metadata: more than %u states", KLP_MODULE_MAX_STATES);
+	m->state = calloc(json_array_size(list) + 1, sizeof(*m->state));
+	if (!m->state)
+		return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for metadata");
+	json_array_foreach(list, i, v)
+	{
+		struct klp_module_state *s = &m->state[i];
+		struct klp_at at = {"state", i};
+		uint64_t id = 0, version = 0;
+
+		m->state_count++;
+		if (!json_is_object(v))
+			return klp_meta_bad(top, "states", "is not made of objects", e);
+		rc = klp_meta_number(v, at, "id", true, UINT32_MAX, &id, e);
+		if (!rc)
+			rc = klp_meta_number(v, at, "version", true, UINT32_MAX, &version, e);
+		if (!rc)
+			rc = klp_meta_text(v, at, "symbol", KLP_TEXT_NOT_EMPTY, 2 * KLP_NAME_MAX, &s->symbol, e);
+		if (!rc && (!id || !version))
+			rc = klp_meta_bad(at, id ? "version" : "id", "is 0", e);
+		s->id = (uint32_t)id;
+		s->version = (uint32_t)version;
+		for (size_t k = 0; k < i && !rc; k++)
+			if (m->state[k].id == s->id)
+				rc = klp_meta_bad(at, "id", "stands twice", e);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
 int klp_module_parse_meta(const char *text, size_t len, struct klp_module *m, struct klp_error *e)
 {
 	json_error_t je;
@@ -455,6 +530,8 @@ int klp_module_parse_meta(const char *text, size_t len, struct klp_module *m, st
 		rc = klp_meta_objects(m, e);
 	if (!rc)
 		rc = klp_meta_symbols(m, e);
+	if (!rc)
+		rc = klp_meta_states(m, e);
 	if (!rc) {
 		m->meta_text = malloc(len + 1);
 		if (!m->meta_text)
@@ -480,9 +557,14 @@ void klp_module_free(struct klp_module *m)
 			free(o->function[k].file);
 			free(o->function[k].replacement);
 		}
+		for (size_t k = 0; k < KLP_CALLBACK_KINDS; k++)
+			free(o->callback[k]);
 		free(o->function);
 		free(o->name);
 	}
+	for (size_t i = 0; i < m->state_count; i++)
+		free(m->state[i].symbol);
+	free(m->state);
 	for (size_t i = 0; i < m->symbol_count; i++) {
 		free(m->symbol[i].name);
 		free(m->symbol[i].version);

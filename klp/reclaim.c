@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "klp/arming.h"
+#include "klp/callbacks.h"
 #include "klp/proof.h"
 
 #define KLP_REMOVE_WAIT_MS 2000u /* search for a thread to borrow for the last munmap */
@@ -30,6 +31,10 @@ struct klp_exit_run {
 
 static bool klp_patch_is_garbage(const struct klp_patch *p)
 {
+	enum klp_callback kind;
+
+	if (klp_callback_owed(&p->rec, &kind)) /* its post_unpatch comes first */
+		return false;
 	if (p->rec.state == KLP_PATCH_LOADING)
 		return true;
 	return p->rec.state == KLP_PATCH_DISABLED && !p->rec.forced && json_array_size(p->meta.escapes) == 0;

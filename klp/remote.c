@@ -94,6 +94,15 @@ static pid_t klp_thread_by_ns_tid(const struct klp_process *p, uint64_t ns_tid, 
 	return found;
 }
 
+int klp_remote_visits(const struct klp_remote *r, uint32_t ns_tid, uint64_t old_mask)
+{
+	struct klp_task_info info;
+
+	if (!klp_thread_by_ns_tid(r->p, ns_tid, &info))
+		return -1;
+	return info.sig_blocked == KLP_ALL_BLOCKED && (old_mask & KLP_ALL_BLOCKED) != KLP_ALL_BLOCKED;
+}
+
 static pid_t klp_outer_tid(const struct klp_process *p, uint32_t ns_tid)
 {
 	struct klp_task_info info;
@@ -608,6 +617,9 @@ static int klp_cb_adopt(struct klp_remote *r, struct klp_error *e)
 	if (!rc)
 		rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, borrow)), &nobody, sizeof(nobody),
 				       e);
+	if (!rc) /* whoever ran a callback then is not here */
+		rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, callback.state)), &none,
+				       sizeof(none), e);
 	if (!rc)
 		rc = klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, done)), &same, 1, e);
 	if (!rc)

@@ -67,4 +67,8 @@ int klp_remote_remove(struct klp_remote *r, unsigned wait_ms, struct klp_error *
 typedef void (*klp_look_fn)(void *ctx, pid_t tid, const struct klp_unw_regs *regs, uint64_t thread_pointer);
 int klp_remote_interrupt(struct klp_remote *r, pid_t tid, klp_look_fn look, void *ctx, struct klp_error *e);
 
+/* Whether a thread that a callback was given to is in klp's code still: every signal is blocked there, and was not
+ * before. -1: it is gone. */
+int klp_remote_visits(const struct klp_remote *r, uint32_t ns_tid, uint64_t old_mask);
+
 #endif

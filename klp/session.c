@@ -8,6 +8,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "klp/callbacks.h"
+
 #define KLP_LOCK_WAIT_MS 2000u   /* two klpctl at once: the second one waits this long before it says EBUSY */
 #define KLP_BORROW_WAIT_MS 5000u /* search for a thread that can be borrowed without harm */
 
@@ -77,7 +79,8 @@ int klp_session_open(struct klp_session *s, pid_t pid, int how, const struct klp
 		s->opt.timeout_ms = 10000;
 	s->began_ns = klp_now_ns();
 	s->pending = json_array();
-	if (!s->pending)
+	s->callbacks = json_array();
+	if (!s->pending || !s->callbacks)
 		return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory");
 	rc = klp_process_open(pid, &s->p, e);
 	if (rc)
@@ -105,6 +108,7 @@ fail_open:
 	klp_process_close(&s->p);
 fail:
 	json_decref(s->pending);
+	json_decref(s->callbacks);
 	memset(s, 0, sizeof(*s));
 	return rc;
 }
@@ -117,7 +121,9 @@ int klp_session_start(struct klp_session *s, struct klp_error *e)
 		return rc;
 	s->remote_started = true;
 	rc = klp_session_read_cb(s, e);
-	return rc ? rc : klp_patches_read(s, e);
+	if (!rc)
+		rc = klp_patches_read(s, e);
+	return rc ? rc : klp_callbacks_settle(s, e);
 }
 
 void klp_session_close(struct klp_session *s)
@@ -133,6 +139,7 @@ void klp_session_close(struct klp_session *s)
 	free(s->cb);
 	klp_process_close(&s->p);
 	json_decref(s->pending);
+	json_decref(s->callbacks);
 	memset(s, 0, sizeof(*s));
 }
 
@@ -193,6 +200,10 @@ json_t *klp_session_result(const struct klp_session *s, pid_t pid, const char *p
 	json_object_set_new(o, "elapsed_us", json_integer((json_int_t)((klp_now_ns() - began) / 1000)));
 	json_object_set_new(o, "longest_stop_us", json_integer((json_int_t)((s->r.longest_stop_ns + 999) / 1000)));
 	json_object_set_new(o, "early_returns", json_integer((json_int_t)s->r.early_returns));
+	if (s->callbacks)
+		json_object_set(o, "callbacks", s->callbacks);
+	else
+		json_object_set_new(o, "callbacks", json_array());
 	json_object_set(o, "pending", s->pending ? s->pending : NULL);
 	if (!s->pending)
 		json_object_set_new(o, "pending", json_array());

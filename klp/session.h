@@ -27,6 +27,7 @@ struct klp_session {
 	size_t patch_count;
 	struct klp_unw_space *space; /* klp_tables_build */
 	json_t *pending;             /* array: the threads that hold the operation up */
+	json_t *callbacks;           /* array: those that this command has run */
 	size_t threads;              /* in the last sweep */
 	bool no_schedstat;           /* this kernel does not count there (klp_prove_blocked) */
 };

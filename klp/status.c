@@ -6,7 +6,9 @@
 #include <time.h>
 
 #include "klp/arming.h"
+#include "klp/callbacks.h"
 #include "klp/plan.h"
+#include "klp/states.h"
 #include "klp/transition.h"
 
 static const char *klp_site_word(struct klp_session *s, struct klp_site_set *sites, uint64_t record)
@@ -66,6 +68,21 @@ static json_t *klp_status_transition(struct klp_session *s, const struct klp_pat
 	return o;
 }
 
+/* The one that runs now, or that the next load or unload has to run. */
+static json_t *klp_status_callback(const struct klp_session *s, const struct klp_patch *p)
+{
+	const struct klp_rt_callback *c = &s->cb->callback;
+	enum klp_callback kind;
+	bool asked = c->state == KLP_RT_CALLBACK_ASKED || c->state == KLP_RT_CALLBACK_RUNS;
+
+	if (asked && c->patch == p->index)
+		return json_pack("{s:s, s:s, s:I}", "name", klp_callback_name(c->kind), "state", "running", "tid",
+				 (json_int_t)c->tid);
+	if (!KLP_TR_ACTIVE(s->cb->transition) && klp_callback_owed(&p->rec, &kind))
+		return json_pack("{s:s, s:s}", "name", klp_callback_name(kind), "state", "owed");
+	return json_null();
+}
+
 static json_t *klp_status_patch(struct klp_session *s, const struct klp_patch *p, struct klp_site_set *sites)
 {
 	json_t *o = json_object();
@@ -78,6 +95,8 @@ static json_t *klp_status_patch(struct klp_session *s, const struct klp_patch *p
 	json_object_set_new(o, "forced", json_boolean(p->rec.forced));
 	json_object_set_new(o, "stack_order", json_integer((json_int_t)klp_patch_stack_order(s, p)));
 	json_object_set_new(o, "functions", p->has_meta ? klp_status_functions(s, p, sites) : json_array());
+	json_object_set_new(o, "states", klp_states_json(&p->meta));
+	json_object_set_new(o, "callback", klp_status_callback(s, p));
 	json_object_set_new(o, "transition", klp_status_transition(s, p));
 	if (p->has_meta && p->rec.state == KLP_PATCH_DISABLED)
 		json_object_set(o, "pinned_by", p->meta.escapes ? p->meta.escapes : json_null());

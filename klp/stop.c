@@ -22,7 +22,9 @@
 #define KLP_STOP_EVENT 128          /* PTRACE_EVENT_STOP */
 #define KLP_HOME_NS 1000000000ull   /* a borrowed thread that is not at home by then is let go where it is */
 #define KLP_HOME_LOOK_NS 2000000ull /* between two looks at a thread that does not wait in its call again */
-#define KLP_SCHED_DEADLINE 6        /* SCHED_DEADLINE */
+#define KLP_WORK_FIRST_NS 20000     /* between two looks at a thread that runs a callback; doubles */
+#define KLP_WORK_MAX_NS 1000000
+#define KLP_SCHED_DEADLINE 6 /* SCHED_DEADLINE */
 
 static uint64_t klp_stop_now(void)
 {
@@ -315,6 +317,34 @@ static bool klp_stop_waits_again(const struct klp_stop *st, const struct klp_sto
 	return !klp_stop_in_chain(chain, &at);
 }
 
+/*
+ * It runs code of the program, traced but not stopped: its tracer only passes on what stops it by itself (a fault, a
+ * SIGSTOP to the process). false: it is gone, or left to itself; it has not been stopped then.
+ */
+static bool klp_stop_works(struct klp_stop *st, const struct klp_stop_chain *chain)
+{
+	struct timespec pause = {0, KLP_WORK_FIRST_NS};
+	int status, works;
+
+	while ((works = chain->works(chain->ctx)) > 0) {
+		int got = waitpid(st->tid, &status, __WALL | WNOHANG);
+
+		if (got == st->tid && WIFSTOPPED(status)) {
+			if (status >> 16 == KLP_STOP_EVENT && WSTOPSIG(status) != SIGTRAP)
+				ptrace(PTRACE_LISTEN, st->tid, NULL, NULL); /* it stays stopped like the others */
+			else
+				ptrace(PTRACE_CONT, st->tid, NULL, (void *)(long)(status >> 16 ? 0 : WSTOPSIG(status)));
+			continue;
+		}
+		if (got == st->tid || (got < 0 && errno != EINTR))
+			return false;
+		nanosleep(&pause, NULL);
+		if (pause.tv_nsec < KLP_WORK_MAX_NS)
+			pause.tv_nsec *= 2;
+	}
+	return works == 0;
+}
+
 /* It goes on. Returns when it waits in its call again, still traced; or was let go at a signal or somewhere else. */
 static void klp_stop_stay(struct klp_stop *st, const struct user_regs_struct *resume,
 			  const struct klp_stop_chain *chain)
@@ -325,6 +355,8 @@ static void klp_stop_stay(struct klp_stop *st, const struct user_regs_struct *re
 
 	ptrace(PTRACE_CONT, st->tid, NULL, NULL);
 	klp_stop_ended(st);
+	if (chain && chain->works && !klp_stop_works(st, chain))
+		return;
 	until = klp_stop_now() + KLP_HOME_NS;
 	look = klp_stop_now() + KLP_HOME_LOOK_NS;
 	while (!home) {

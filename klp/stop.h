@@ -37,6 +37,12 @@ void klp_stop_end_with_eintr(struct klp_stop *st, uint64_t sp, uint64_t pc);
 struct klp_stop_chain {
 	uint64_t code[2][2]; /* ranges of the program counter */
 	uint64_t stack[2];   /* and of the stack pointer */
+	/*
+	 * It runs code of the program first, and is not stopped or looked at while this says 1; 0: it is on its way
+	 * home; -1: it is left where it is. NULL: it does not.
+	 */
+	int (*works)(void *ctx);
+	void *ctx;
 };
 /*
  * The same for a borrowed thread, whose registers the caller has set. If a signal comes before it waits in its call

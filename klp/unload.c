@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "klp/callbacks.h"
 #include "klp/reclaim.h"
 #include "klp/session.h"
 #include "klp/transition.h"
@@ -11,7 +12,8 @@
 static struct klp_patch *klp_patch_left(struct klp_session *s, const char *name)
 {
 	for (size_t i = 0; i < s->patch_count; i++)
-		if (s->patch[i].rec.state == KLP_PATCH_DISABLED && !strcmp(s->patch[i].rec.name, name))
+		if ((s->patch[i].rec.state == KLP_PATCH_DISABLED || s->patch[i].rec.state == KLP_PATCH_LOADING) &&
+		    !strcmp(s->patch[i].rec.name, name))
 			return &s->patch[i];
 	return NULL;
 }
@@ -21,6 +23,8 @@ static int klp_unload_start(struct klp_session *s, const char *name, struct klp_
 	struct klp_patch *p;
 	int rc = klp_session_start(s, e);
 
+	if (!rc)
+		rc = klp_callbacks_run_owed(s, e);
 	if (rc)
 		return rc;
 	p = klp_transition_patch(s);
@@ -30,6 +34,12 @@ static int klp_unload_start(struct klp_session *s, const char *name, struct klp_
 	if (!p || p->rec.state != KLP_PATCH_ENABLED)
 		return klp_fail(e, EINVAL, KLP_TARGET_MEMORY, "patch '%s' is in no state to be unloaded", name);
 	klp_log(s, 0, "'%s': initializing unpatching transition", name);
+	rc = klp_callback_stage(s, p->index, KLP_CALLBACK_PRE_UNPATCH, e);
+	if (rc)
+		return rc;
+	p = klp_patch_find(s, name); /* the list has been read again */
+	if (!p)
+		return klp_fail(e, EINVAL, KLP_TARGET_MEMORY, "patch '%s' is gone", name);
 	return klp_transition_start(s, p, KLP_TRANSITION_UNLOAD, e);
 }
 
@@ -41,19 +51,26 @@ static int klp_unload_session(struct klp_session *s, const char *name, struct kl
 	if (p && strcmp(p->rec.name, name))
 		return klp_fail(e, EBUSY, KLP_BUSY, "the transition of patch '%s' is in progress", p->rec.name);
 	if (!p && !klp_patch_find(s, name)) {
+		bool loading;
+
 		klp_fail(e, ENOENT, KLP_NOT_LOADED, "patch '%s' is not loaded", name);
-		if (!klp_patch_left(s, name))
+		p = klp_patch_left(s, name);
+		if (!p)
 			return 1;
+		loading = p->rec.state == KLP_PATCH_LOADING; /* a load that did not come as far: undone now */
 		/* Unloaded before, its memory still there: try to give it back. */
 		rc = klp_session_start(s, e);
+		rc = rc ? rc : klp_callbacks_run_owed(s, e);
 		rc = rc ? rc : klp_reclaim(s, KLP_UNLOAD_WAIT_MS, done, e);
-		return rc ? rc : 1;
+		return rc ? rc : !loading;
 	}
 	/* Twice if it began with the end of somebody else's commit, which cannot be reversed any more. */
 	for (unsigned pass = 0; pass < 2; pass++) {
 		rc = klp_unload_start(s, name, e);
 		if (!rc)
 			rc = klp_transition_run(s, e);
+		if (!rc)
+			rc = klp_callbacks_run_owed(s, e);
 		if (rc || !klp_patch_find(s, name))
 			break;
 	}
@@ -106,6 +123,8 @@ int klp_force(pid_t pid, const char *name, const struct klp_options *o, json_t *
 			rc = klp_session_start(&s, e);
 		if (!rc)
 			rc = klp_transition_force(&s, e);
+		if (!rc)
+			rc = klp_callbacks_run_owed(&s, e);
 	}
 	if (result)
 		*result = klp_session_result(&s, pid, name, 0, rc, e);

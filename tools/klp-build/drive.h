@@ -16,7 +16,7 @@ struct kb_drive {
 	json_t *added;      /* base names of files that the diffs create */
 	json_t *touched;    /* paths within the tree of files that they change */
 	json_t *before;     /* files of the tree before the diffs */
-	json_t *statements; /* [{kind, name, file, why}] of the patched units */
+	json_t *statements; /* [{kind, name, file, why}] of the patched units; why: the symbol of a callback or state */
 	char *shipped;      /* what runs, NULL: the rebuilt original */
 	json_t *running;    /* kb_producers of it, or of its debug file */
 };
@@ -35,6 +35,12 @@ const json_t *kb_statement_about(const struct kb_drive *d, const char *kind, con
 void kb_accept(struct kb_drive *d, const char *symbol, const char *file, const char *reason);
 /* A note for each statement of that kind that accepted nothing. */
 void kb_note_statements(struct kb_drive *d, const char *kind);
+
+/* callbacks.c */
+/* Is it a kind of statement that names a callback? */
+bool kb_is_callback(const char *kind);
+/* Refuses what a patch can have only once. */
+void kb_check_callbacks(struct kb_drive *d);
 
 /* concern.c */
 /* true if no type has another layout, in any way that concerns the module; `found` is what the comparison said. */

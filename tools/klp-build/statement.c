@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the author states in the patched units by <klp/patch.h>: three strings for each statement, its kind, the name
- * and the reason, in a section that no program maps.
+ * and the reason, in a section that no program maps. Of a callback or a state the third one is its symbol in the unit.
  */
 #include "drive.h"
 
@@ -29,7 +29,8 @@ static void kb_read_section(struct kb_drive *d, const char *file, const char *at
 		json_t *s;
 
 		if (!kind || !name || !why || n == KB_MAX_STATEMENTS ||
-		    (strcmp(kind, "layout") && strcmp(kind, "data"))) {
+		    (strcmp(kind, "layout") && strcmp(kind, "data") && !kb_is_callback(kind) &&
+		     strcmp(kind, "state"))) {
 			kb_refuse(d, "", file, "its statements (section .klp.statement) are damaged or unknown",
 				  "use the <klp/patch.h> of this version of klp");
 			return;
@@ -76,6 +77,7 @@ bool kb_find_statements(struct kb_drive *d)
 	d->statements = json_array();
 	json_object_foreach(d->patched_units, key, unit)
 	    kb_read_statements(d, kb_relative(d, kb_str(unit, "source")), kb_str(unit, "kept"));
+	kb_check_callbacks(d);
 	return json_array_size(json_object_get(d->report, "refused")) == before;
 }
 

@@ -56,11 +56,13 @@ enum klp_reason {
 	/* patches */
 	KLP_EXISTS, /* already loaded: "skipped" */
 	KLP_NOT_LOADED,
-	KLP_ORDER,       /* a patch above it in the stack is in the way */
-	KLP_STATE,       /* an older state version */
-	KLP_PENDING,     /* the transition is not complete: see the pending list */
-	KLP_UNSUPPORTED, /* a feature that this version does not have; the text names it */
-	KLP_LIMIT,       /* a named limit was reached */
+	KLP_ORDER,              /* a patch above it in the stack is in the way */
+	KLP_STATE,              /* an older state version */
+	KLP_PENDING,            /* the transition is not complete: see the pending list */
+	KLP_UNSUPPORTED,        /* a feature that this version does not have; the text names it */
+	KLP_LIMIT,              /* a named limit was reached */
+	KLP_CALLBACK,           /* the pre_patch callback of the patch refused the load, or ended its thread */
+	KLP_NO_CALLBACK_THREAD, /* no thread of the target may run a callback */
 	/* why a stack is not reliable (invariant U1) */
 	KLP_UNW_NO_MODULE,
 	KLP_UNW_NO_ROW,

@@ -14,8 +14,6 @@ static bool defined(const struct od_map *m, const struct od_sec *s)
 	return def && def->sec == s;
 }
 
-static void include(struct od *d, struct od_sec *s, const char *reason);
-
 /* What included code or data needs and the target does not have comes along. */
 static void include_targets(struct od *d, struct od_sec *s)
 {
@@ -27,16 +25,16 @@ static void include_targets(struct od *d, struct od_sec *s)
 		switch (t.sec->kind) {
 		case OD_ANON:
 		case OD_CONSTS:
-			include(d, t.sec, "belongs to its function");
+			od_include(d, t.sec, "belongs to its function");
 			break;
 		case OD_CODE:
 			if (!t.sec->peer || od_owner(t.sec) == od_owner(s))
-				include(d, t.sec, t.sec->peer ? "part of a changed function" : "new function");
+				od_include(d, t.sec, t.sec->peer ? "part of a changed function" : "new function");
 			break;
 		case OD_RODATA:
 		case OD_DATA:
 			if (!t.sec->peer)
-				include(d, t.sec, "new data");
+				od_include(d, t.sec, "new data");
 			break;
 		case OD_TLS:
 			if (!t.sec->peer)
@@ -76,7 +74,7 @@ static struct od_sec *except_partner(const struct od_sec *s)
 	return NULL;
 }
 
-static void include(struct od *d, struct od_sec *s, const char *reason)
+void od_include(struct od *d, struct od_sec *s, const char *reason)
 {
 	struct od_sec *partner;
 
@@ -89,13 +87,13 @@ static void include(struct od *d, struct od_sec *s, const char *reason)
 		return;
 	partner = except_partner(s);
 	if (partner)
-		include(d, partner, "exception table of a changed function");
+		od_include(d, partner, "exception table of a changed function");
 	/* all parts of a function travel together */
 	for (size_t i = 0; i < s->obj->sec_count; i++) {
 		struct od_sec *o = &s->obj->sec[i];
 
 		if (o != s && o->kind == OD_CODE && od_owner(o) == od_owner(s) && (o->hot || s->hot))
-			include(d, o, "part of a changed function");
+			od_include(d, o, "part of a changed function");
 	}
 }
 
@@ -119,7 +117,7 @@ static void include_code(struct od *d, struct od_sec *s, const char *reason)
 			      "it runs only at start or exit (constructor or destructor)");
 		return;
 	}
-	include(d, f, reason);
+	od_include(d, f, reason);
 }
 
 /*
@@ -175,7 +173,7 @@ static void clone_constant(struct od *d, struct od_sec *s)
 		od_refuse_sec(d, s, advice, "changed constant data that no code of the program refers to directly");
 		return;
 	}
-	include(d, s, "changed constant: a copy for the functions of the module");
+	od_include(d, s, "changed constant: a copy for the functions of the module");
 	for (size_t i = 0; i < d->count; i++) {
 		struct od_obj *o = &d->after[i];
 
@@ -280,6 +278,7 @@ void od_decide(struct od *d)
 	for (size_t i = 0; i < d->count; i++)
 		for (size_t k = 0; k < d->after[i].sec_count; k++)
 			decide_section(d, &d->after[i].sec[k]);
+	od_include_authored(d);
 	check_winners(d);
 }
 

@@ -49,6 +49,15 @@ void od_correlate(struct od *d);
 void od_compare(struct od *d);
 /* Chooses what is in the module and refuses the rest. */
 void od_decide(struct od *d);
+/* Takes a section into the module with all that it needs. */
+void od_include(struct od *d, struct od_sec *s, const char *reason);
+
+/* authored.c: the callbacks and states of the author's statements */
+bool od_has_authored(const struct od *d);
+void od_include_authored(struct od *d);
+json_t *od_callbacks(struct od *d); /* {kind: {function, symbol}} */
+json_t *od_states(struct od *d);    /* [{id, version, symbol}] */
+
 /* Every changed section has been decided about: the rest is refused by name. */
 void od_account(struct od *d);
 

@@ -364,7 +364,7 @@ static int build(struct rs *r, const struct klp_objdiff_input *in, struct klp_er
 {
 	struct od *d = r->d;
 	bool coupled, exceptions;
-	json_t *functions, *meta, *escapes, *object;
+	json_t *functions, *meta, *escapes, *object, *callbacks, *states;
 	uint8_t *image = NULL;
 	size_t len = 0;
 	int rc;
@@ -373,14 +373,22 @@ static int build(struct rs *r, const struct klp_objdiff_input *in, struct klp_er
 	if (!functions)
 		return KLP_OBJDIFF_FAILED;
 	escapes = json_array();
+	callbacks = od_callbacks(d);
+	states = od_states(d);
 	object =
 	    json_pack("{s:s,s:s,s:o}", "name", r->running.soname ? r->running.soname : base_of(in->running), "build_id",
 		      hex(&d->pool, r->running.build_id, r->running.build_id_len), "functions", functions);
+	if (json_object_size(callbacks))
+		json_object_set(object, "callbacks", callbacks);
 	meta = json_pack("{s:i,s:s,s:s,s:s,s:s,s:s,s:b,s:b,s:o,s:[],s:[o],s:O,s:O}", "format", 1, "name",
 			 in->patch_name, "description", in->description ? in->description : "", "arch", "x86_64",
 			 "built_with", d->count && d->after[0].producer ? d->after[0].producer : "", "klp_version",
 			 KLP_VERSION, "coupled", coupled, "exceptions", exceptions, "escapes", escapes, "labels",
 			 "objects", object, "symbols", r->symbols, "notes", d->notes);
+	if (json_array_size(states))
+		json_object_set(meta, "states", states);
+	json_decref(callbacks);
+	json_decref(states);
 	if (!meta) {
 		klp_fail(e, EINVAL, KLP_INTERNAL, "the metadata could not be made (a name that is not UTF-8?)");
 		return KLP_OBJDIFF_FAILED;
@@ -411,6 +419,9 @@ int klp_objdiff_run(const struct klp_objdiff_input *in, json_t **report, struct 
 	check_exports(&r);
 	drop_unlinked(&r);
 	list_functions(&d);
+	if (!has_replacement(&d) && od_has_authored(&d))
+		od_refuse(&d, "", "", "", "let the diff change the function that the fix is about",
+			  "the patch has callbacks or states, but replaces no function");
 	if (!has_replacement(&d) && !json_array_size(d.refused))
 		rc = KLP_OBJDIFF_NO_CHANGE;
 	else if (json_array_size(d.refused))

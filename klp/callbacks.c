@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "klp/callbacks.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "klp/borrow.h"
+#include "klp/frame.h"
+#include "klp/proof.h"
+#include "patchsite/patchsite.h"
+
+#define KLP_CALLBACK_ROOM (64u << 10)      /* of the thread's own stack, for what a callback calls */
+#define KLP_CALLBACK_START_NS 50000000ull  /* a thread that was sent by a tool that was killed: its first instructions \
+					    */
+#define KLP_CALLBACK_HOME_NS 3000000000ull /* from the callback's return to the end of the way home */
+#define KLP_CALLBACK_LOOK_NS 1000000ull
+#define KLP_START_FRAMES_MAIN 2u   /* the C library's, between the entry point and main */
+#define KLP_START_FRAMES_THREAD 1u /* and between clone and a thread's function */
+#define KLP_ERRNO_MAX 4095
+
+/* ---- which thread ---- */
+
+struct klp_visit {
+	struct klp_session *s;
+	struct klp_rt_callback rec;
+	struct klp_proof *proof;
+	struct klp_site_list sites; /* of a static program: what has one is the program's own */
+	bool have_sites;
+	uint64_t began, ended, deadline;
+	char why[200]; /* of the last thread that could not be taken */
+};
+
+static const char *klp_base(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+/* Libraries that hold locks or half-made state of their own while they wait: the C library, the dynamic linker, the
+ * unwinder. */
+static bool klp_frame_is_system(const struct klp_visit *v, const struct klp_unw_frame *f)
+{
+	static const char *const part[] = {"libc.", "libc-2.", "ld-", "libpthread", "libgcc_s", "libdl", "librt"};
+	const struct klp_object *o = klp_process_object_at(&v->s->p, f->lookup);
+	const char *name;
+
+	if (!o) /* a replacement of klp's; anything else is no part of a reliable stack */
+		return false;
+	if (o->main) {
+		if (!o->libc)
+			return false;
+		/* Linked into the program. The C library was not compiled with klp's flags. */
+		for (size_t i = 0; v->have_sites && i < v->sites.count; i++)
+			if (v->sites.entry[i].recorded && v->sites.entry[i].entry == f->fde_start - o->bias)
+				return false;
+		return true;
+	}
+	if (o->libc || o->interpreter || o->vdso)
+		return true;
+	name = klp_base(o->path);
+	for (size_t i = 0; i < sizeof(part) / sizeof(part[0]); i++)
+		if (!strncmp(name, part[i], strlen(part[i])))
+			return true;
+	return false;
+}
+
+/*
+ * A thread may run a callback if it waits in a system call that its own code made: at the innermost end the call's
+ * wrapper, at the outermost the C library's start, and in between nothing of the C library, no signal handler. NULL, or
+ * what is in the way.
+ */
+static const char *klp_visit_hindrance(struct klp_visit *v, pid_t tid, char *buf, size_t len)
+{
+	const struct klp_unw_trace *t = &v->proof->trace;
+	size_t low = 0, high, start = tid == v->s->p.pid ? KLP_START_FRAMES_MAIN : KLP_START_FRAMES_THREAD;
+
+	if (v->proof->verdict != KLP_OK || !t->count) {
+		snprintf(buf, len, "its stack is not reliable (%s)", klp_reason_name(v->proof->verdict));
+		return buf;
+	}
+	high = t->count - 1; /* the end, by identity */
+	if (klp_frame_is_system(v, &t->frame[0]))
+		low = 1;
+	while (start-- > 0 && high > low && klp_frame_is_system(v, &t->frame[high - 1]))
+		high--;
+	for (size_t i = 0; i < t->count; i++)
+		if (t->frame[i].signal)
+			return "a signal handler is on its stack";
+	for (size_t i = low; i < high; i++) {
+		const struct klp_object *o = klp_process_object_at(&v->s->p, t->frame[i].lookup);
+
+		if (!klp_frame_is_system(v, &t->frame[i]))
+			continue;
+		snprintf(buf, len, "it is inside %s", o && !o->main ? klp_base(o->path) : "the C library");
+		return buf;
+	}
+	return high > low ? NULL : "no function of the program is on its stack";
+}
+
+static void klp_visit_says(struct klp_visit *v, pid_t tid, const char *why)
+{
+	char comm[64];
+
+	klp_task_comm(&v->s->p, tid, comm, sizeof(comm));
+	snprintf(v->why, sizeof(v->why), "thread %d (%s): %s", tid, comm, why);
+}
+
+static bool klp_visit_look(void *ctx, pid_t tid)
+{
+	struct klp_visit *v = ctx;
+	char buf[96];
+	const char *why;
+
+	klp_prove_blocked(v->s, tid, NULL, 0, v->proof);
+	if (v->proof->gone || v->proof->kernel_made || v->proof->running)
+		return false;
+	/* Frame pointers: only a stop shows the register. But the wrapper's caller is in the trace already. */
+	if (v->proof->verdict == KLP_UNW_REG_UNKNOWN && v->proof->trace.count > 1 &&
+	    !klp_frame_is_system(v, &v->proof->trace.frame[1]))
+		return true;
+	why = klp_visit_hindrance(v, tid, buf, sizeof(buf));
+	if (why)
+		klp_visit_says(v, tid, why);
+	return !why;
+}
+
+static int klp_callback_store(struct klp_session *s, const struct klp_rt_callback *rec, struct klp_error *e)
+{
+	struct klp_rt_callback unasked = *rec;
+	int rc;
+
+	unasked.state = KLP_RT_CALLBACK_NONE;
+	rc = klp_session_write_cb(s, offsetof(struct klp_rt_cb, callback), &unasked, sizeof(unasked), e);
+	return rc ? rc
+		  : klp_session_write_cb(s, offsetof(struct klp_rt_cb, callback.state), &rec->state, sizeof(rec->state),
+					 e);
+}
+
+/* Stopped, with all its registers: now it is certain. */
+static bool klp_visit_fit(void *ctx, const struct klp_stop *st, pid_t ns_tid)
+{
+	struct klp_visit *v = ctx;
+	struct klp_error ignored = KLP_ERROR_INIT;
+	struct klp_unw_regs regs = {0};
+	char buf[96];
+	const char *why;
+
+	klp_registers_for_unwind(&st->regs, &regs);
+	klp_prove_registers(v->s, st->tid, &regs, st->regs.fs_base, NULL, 0, v->proof);
+	why = klp_visit_hindrance(v, st->tid, buf, sizeof(buf));
+	if (why) {
+		klp_visit_says(v, st->tid, why);
+		return false;
+	}
+	v->rec.tid = (uint32_t)ns_tid;
+	v->rec.result = 0;
+	v->rec.state = KLP_RT_CALLBACK_ASKED;
+	v->began = klp_now_ns();
+	return !klp_callback_store(v->s, &v->rec, &ignored);
+}
+
+static int klp_visit_works(void *ctx)
+{
+	struct klp_visit *v = ctx;
+	struct klp_error ignored = KLP_ERROR_INIT;
+	uint32_t state;
+
+	if (klp_process_read(&v->s->p, v->s->r.cb + offsetof(struct klp_rt_cb, callback.state), &state, sizeof(state),
+			     &ignored))
+		return -1;
+	v->ended = klp_now_ns();
+	if (state == KLP_RT_CALLBACK_DONE)
+		return 0;
+	return v->ended > v->deadline ? -1 : 1;
+}
+
+/* ---- what has been run ---- */
+
+static uint32_t klp_bit(enum klp_callback kind)
+{
+	return 1u << kind;
+}
+
+bool klp_callback_owed(const struct klp_rt_patch *rec, enum klp_callback *kind)
+{
+	const uint32_t done = rec->callbacks;
+
+	if (!(done & klp_bit(KLP_CALLBACK_PRE_PATCH)) || (done & klp_bit(KLP_CALLBACK_POST_PATCH)))
+		return false;
+	if (rec->state == KLP_PATCH_ENABLED) {
+		*kind = KLP_CALLBACK_POST_PATCH;
+		return true;
+	}
+	*kind = KLP_CALLBACK_POST_UNPATCH;
+	return (rec->state == KLP_PATCH_LOADING || rec->state == KLP_PATCH_DISABLED) &&
+	       !(done & klp_bit(KLP_CALLBACK_POST_UNPATCH));
+}
+
+static int klp_callback_note(struct klp_session *s, unsigned index, enum klp_callback kind, struct klp_error *e)
+{
+	uint32_t done = s->cb->patches[index].callbacks | klp_bit(kind);
+	int rc;
+
+	if (kind == KLP_CALLBACK_POST_PATCH)
+		done &= ~klp_bit(KLP_CALLBACK_PRE_UNPATCH);
+	if (kind == KLP_CALLBACK_PRE_UNPATCH)
+		done &= ~klp_bit(KLP_CALLBACK_POST_PATCH);
+	rc = klp_session_write_cb(s,
+				  offsetof(struct klp_rt_cb, patches) + index * sizeof(struct klp_rt_patch) +
+				      offsetof(struct klp_rt_patch, callbacks),
+				  &done, sizeof(done), e);
+	return rc ? rc : klp_patches_read(s, e);
+}
+
+/* The callback's address out of the module in the target, 0 if the patch has none of that kind. Hostile. */
+static int klp_callback_address(struct klp_session *s, const struct klp_rt_patch *rec, enum klp_callback kind,
+				uint64_t *fn, struct klp_error *e)
+{
+	int rc;
+
+	if (rec->function_count > KLP_MODULE_MAX_FUNCTIONS)
+		return klp_fail(e, EINVAL, KLP_TARGET_MEMORY, "patch '%.63s' in the target has impossible sizes",
+				rec->name);
+	rc =
+	    klp_process_read(&s->p, rec->functions + rec->function_count * 16 + (uint64_t)kind * 8, fn, sizeof(*fn), e);
+	if (!rc && *fn && (*fn < rec->text || *fn - rec->text >= rec->text_len))
+		rc = klp_fail(e, EINVAL, KLP_TARGET_MEMORY,
+			      "the %s callback of patch '%.63s' in the target is not in its code",
+			      klp_callback_name(kind), rec->name);
+	return rc;
+}
+
+static int klp_callback_pending(const struct klp_session *s, const struct klp_rt_callback *rec, struct klp_error *e)
+{
+	return klp_fail(e, EAGAIN, KLP_PENDING, "the %s callback of patch '%.63s' has not returned (thread %u)",
+			klp_callback_name(rec->kind), s->cb->patches[rec->patch].name, rec->tid);
+}
+
+static void klp_callback_report(struct klp_session *s, const struct klp_rt_callback *rec, uint64_t ns)
+{
+	json_t *o = json_object();
+
+	json_object_set_new(o, "name", json_string(klp_callback_name(rec->kind)));
+	json_object_set_new(o, "patch", klp_json_text(s->cb->patches[rec->patch].name));
+	json_object_set_new(o, "result", json_integer(rec->result));
+	json_object_set_new(o, "us", ns ? json_integer((json_int_t)((ns + 999) / 1000)) : json_null());
+	json_array_append_new(s->callbacks, o);
+}
+
+/*
+ * Behind a callback that returned, or one that never began. The thread is on its way home on klp's frames until its
+ * signals are its own again. ns: how long it ran, 0 if nobody looked.
+ */
+static int klp_callback_finish(struct klp_session *s, struct klp_rt_callback *rec, uint64_t ns, struct klp_error *e)
+{
+	uint32_t none = KLP_RT_CALLBACK_NONE;
+	bool lost = rec->state == KLP_RT_CALLBACK_RUNS; /* its thread ended in it */
+	int rc = 0;
+
+	if (rec->state != KLP_RT_CALLBACK_ASKED) {
+		if (lost)
+			rec->result = -ECANCELED;
+		klp_callback_report(s, rec, ns);
+		if (rec->kind != KLP_CALLBACK_PRE_PATCH || !rec->result)
+			rc = klp_callback_note(s, rec->patch, (enum klp_callback)rec->kind, e);
+	}
+	if (!rc)
+		rc = klp_session_write_cb(s, offsetof(struct klp_rt_cb, callback.state), &none, sizeof(none), e);
+	return rc;
+}
+
+/* Waits until nobody runs the callback or is on the way home from it. rec: as it is then. */
+static int klp_callback_wait(struct klp_session *s, uint64_t deadline, struct klp_rt_callback *rec, struct klp_error *e)
+{
+	uint64_t began = klp_now_ns(), now, home = 0;
+
+	for (;;) {
+		int visits,
+		    rc = klp_process_read(&s->p, s->r.cb + offsetof(struct klp_rt_cb, callback), rec, sizeof(*rec), e);
+
+		if (rc)
+			return rc;
+		if (rec->state == KLP_RT_CALLBACK_NONE)
+			return 0;
+		if (rec->patch >= KLP_MAX_PATCHES || rec->kind >= KLP_CALLBACK_KINDS ||
+		    rec->state > KLP_RT_CALLBACK_DONE)
+			return klp_fail(e, EINVAL, KLP_TARGET_MEMORY,
+					"the callback in the control block of process %d makes no sense", s->p.pid);
+		visits = klp_remote_visits(&s->r, rec->tid, s->cb->callback_borrow.old_mask);
+		now = klp_now_ns();
+		if (visits < 0)
+			return 0;
+		if (rec->state == KLP_RT_CALLBACK_ASKED && !visits && now - began > KLP_CALLBACK_START_NS)
+			return 0; /* the tool was killed before it sent it */
+		if (rec->state == KLP_RT_CALLBACK_DONE) {
+			if (!visits)
+				return 0;
+			if (!home)
+				home = now;
+			if (now - home > KLP_CALLBACK_HOME_NS)
+				return klp_fail(e, ETIMEDOUT, KLP_HELPER,
+						"a thread of process %d does not leave klp's code", s->p.pid);
+		} else if (now > deadline) {
+			return klp_callback_pending(s, rec, e);
+		}
+		klp_sleep_ns(KLP_CALLBACK_LOOK_NS);
+	}
+}
+
+int klp_callbacks_settle(struct klp_session *s, struct klp_error *e)
+{
+	uint64_t deadline = klp_now_ns() + (uint64_t)s->opt.timeout_ms * 1000000ull;
+	struct klp_rt_callback rec;
+	int rc;
+
+	if (!s->cb || s->cb->callback.state == KLP_RT_CALLBACK_NONE)
+		return 0;
+	rc = klp_callback_wait(s, deadline, &rec, e);
+	if (rc || rec.state == KLP_RT_CALLBACK_NONE)
+		return rc ? rc : klp_session_read_cb(s, e);
+	rc = klp_callback_finish(s, &rec, 0, e);
+	return rc ? rc : klp_session_read_cb(s, e);
+}
+
+/* ---- running one ---- */
+
+static int klp_callback_result(const struct klp_session *s, const struct klp_rt_callback *rec, struct klp_error *e)
+{
+	int err = rec->result < 0 ? -rec->result : rec->result;
+
+	if (rec->state != KLP_RT_CALLBACK_DONE)
+		return klp_fail(e, ECANCELED, KLP_CALLBACK, "the %s callback of patch '%.63s' ended its thread",
+				klp_callback_name(rec->kind), s->cb->patches[rec->patch].name);
+	if (rec->kind != KLP_CALLBACK_PRE_PATCH || !rec->result)
+		return 0;
+	if (err <= 0 || err > KLP_ERRNO_MAX)
+		err = EINVAL;
+	return klp_fail(e, err, KLP_CALLBACK, "the pre_patch callback of patch '%.63s' returned %d (%s)",
+			s->cb->patches[rec->patch].name, rec->result, strerror(err));
+}
+
+static int klp_callback_run(struct klp_session *s, unsigned index, enum klp_callback kind, uint64_t fn,
+			    struct klp_error *e)
+{
+	struct klp_visit v = {.s = s, .rec = {.fn = fn, .kind = (uint32_t)kind, .patch = index}};
+	const struct klp_borrow_visit visit = {klp_visit_look, klp_visit_fit, klp_visit_works, &v, KLP_CALLBACK_ROOM};
+	struct klp_error none = KLP_ERROR_INIT;
+	struct klp_borrowed who;
+	char exe[64];
+	int rc;
+
+	snprintf(v.why, sizeof(v.why), "none waits in a system call that can be issued again without harm");
+	v.deadline = klp_now_ns() + (uint64_t)s->opt.timeout_ms * 1000000ull;
+	v.proof = calloc(1, sizeof(*v.proof));
+	if (!v.proof)
+		return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for a stack trace");
+	memset(v.proof, 0xff, sizeof(*v.proof)); /* in memory before anybody is stopped */
+	rc = klp_process_refresh(&s->p, e);
+	if (!rc)
+		rc = klp_tables_build(s, e);
+	for (size_t i = 0; i < s->p.object_count && !rc; i++)
+		if (s->p.object[i].main && s->p.object[i].libc) {
+			snprintf(exe, sizeof(exe), "/proc/%d/exe", s->p.pid);
+			v.have_sites = !klp_site_list_file(exe, &v.sites, &none);
+		}
+	if (!rc)
+		rc = klp_borrow_visit(&s->r, &visit, s->opt.timeout_ms, &who, e);
+	if (rc == -EAGAIN && e->reason == KLP_NO_BORROW) {
+		uint32_t unasked = KLP_RT_CALLBACK_NONE;
+
+		klp_session_write_cb(s, offsetof(struct klp_rt_cb, callback.state), &unasked, sizeof(unasked), &none);
+		rc = klp_fail(e, EDEADLK, KLP_NO_CALLBACK_THREAD,
+			      "no thread of process %d can run the %s callback of patch '%.63s': %s", s->p.pid,
+			      klp_callback_name(kind), s->cb->patches[index].name, v.why);
+	}
+	if (!rc) {
+		rc = klp_callback_wait(s, v.deadline, &v.rec, e);
+		if (!rc) {
+			struct klp_rt_callback rec = v.rec;
+
+			rc = klp_callback_finish(s, &rec, v.ended > v.began ? v.ended - v.began : 1, e);
+		}
+		if (!rc)
+			rc = klp_callback_result(s, &v.rec, e);
+	}
+	if (v.have_sites)
+		klp_site_list_free(&v.sites);
+	free(v.proof);
+	return rc;
+}
+
+int klp_callback_stage(struct klp_session *s, unsigned index, enum klp_callback kind, struct klp_error *e)
+{
+	const struct klp_rt_patch *rec = &s->cb->patches[index];
+	uint64_t fn;
+	int rc = klp_callback_address(s, rec, kind, &fn, e);
+
+	if (rc)
+		return rc;
+	if (!fn)
+		return klp_callback_note(s, index, kind, e);
+	klp_log(s, 0, "'%s': %s callback", rec->name, klp_callback_name(kind));
+	return klp_callback_run(s, index, kind, fn, e);
+}
+
+int klp_callbacks_run_owed(struct klp_session *s, struct klp_error *e)
+{
+	if (!s->cb || KLP_TR_ACTIVE(s->cb->transition))
+		return 0;
+	for (unsigned i = 0; i < KLP_MAX_PATCHES; i++) {
+		enum klp_callback kind;
+		int rc;
+
+		if (!klp_callback_owed(&s->cb->patches[i], &kind))
+			continue;
+		rc = klp_callback_stage(s, i, kind, e);
+		if (rc == -EDEADLK && e->reason == KLP_NO_CALLBACK_THREAD) {
+			const struct klp_error why = *e;
+
+			rc = klp_fail(e, EAGAIN, KLP_PENDING, "%s; it is run by the next load or unload", why.text);
+		}
+		if (rc)
+			return rc;
+	}
+	return 0;
+}

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# What the tests of callbacks and states share. Sourced behind lib.sh. The program's main thread waits in a read of its own, not in the C
+# library's, so it can run callbacks; what the callbacks note is asked for with `log`.
+
+callbacks_program() { # its source into $work/tree/prog.c, built
+	mkdir "$work/tree"
+	cat >"$work/tree/prog.c" <<-'C'
+	#include <errno.h>
+	#include <pthread.h>
+	#include <signal.h>
+	#include <stdio.h>
+	#include <stdlib.h>
+	#include <string.h>
+	#include <unistd.h>
+	#define NOINLINE __attribute__((noipa))
+
+	int limit = 10;
+	static char notes[4096];
+	static int pipes[2], slept, seen_errno;
+
+	NOINLINE void note(const char *what)
+	{
+		if (strlen(notes) + strlen(what) + 2 < sizeof(notes)) {
+			if (*notes)
+				strcat(notes, " ");
+			strcat(notes, what);
+		}
+	}
+
+	NOINLINE int answer(int x)
+	{
+		return x * 10 + 1;
+	}
+
+	NOINLINE int other(int x)
+	{
+		return x * 100 + 1;
+	}
+
+	NOINLINE int sleeper(int fd)
+	{
+		char c = 0;
+
+		while (read(fd, &c, 1) < 0)
+			;
+		return 100 + c;
+	}
+
+	static void *sleep_thread(void *arg)
+	{
+		(void)arg;
+		slept = sleeper(pipes[0]);
+		for (;;)
+			pause();
+		return NULL;
+	}
+
+	static void reply(char *line)
+	{
+		char word[32] = "", name[32] = "", out[4200];
+		int x = 0;
+
+		sscanf(line, "%31s %31s %d", word, name, &x);
+		if (!strcmp(word, "call") && !strcmp(name, "other"))
+			sprintf(out, "%d\n", other(x));
+		else if (!strcmp(word, "call"))
+			sprintf(out, "%d\n", answer(x));
+		else if (!strcmp(word, "log")) {
+			sprintf(out, "%s\n", notes);
+			notes[0] = 0;
+		} else if (!strcmp(word, "limit"))
+			sprintf(out, "%d\n", limit);
+		else if (!strcmp(word, "errno"))
+			sprintf(out, "%d\n", seen_errno);
+		else if (!strcmp(word, "sleep")) {
+			pthread_t t;
+
+			slept = 0;
+			if (pipe(pipes) || pthread_create(&t, NULL, sleep_thread, NULL))
+				abort();
+			sprintf(out, "ok\n");
+		} else if (!strcmp(word, "wake"))
+			sprintf(out, "%d\n", (int)write(pipes[1], "", 1));
+		else if (!strcmp(word, "slept"))
+			sprintf(out, "%d\n", slept);
+		else
+			sprintf(out, "?\n");
+		if (write(1, out, strlen(out)) < 0)
+			abort();
+	}
+
+	static void on_usr1(int sig)
+	{
+		(void)sig;
+		note("signal");
+	}
+
+	NOINLINE int serve(void)
+	{
+		char line[256];
+		ssize_t n;
+
+		for (;;) {
+			errno = 77;
+			n = read(0, line, sizeof(line) - 1);
+			seen_errno = errno;
+			if (n <= 0)
+				return 0;
+			line[n] = 0;
+			reply(line);
+		}
+	}
+
+	/* Waits in the C library, which holds a lock of its own meanwhile. */
+	NOINLINE int serve_stdio(void)
+	{
+		char line[256];
+
+		while (fgets(line, sizeof(line), stdin))
+			reply(line);
+		return 0;
+	}
+
+	int main(int argc, char **argv)
+	{
+		struct sigaction sa = {.sa_handler = on_usr1, .sa_flags = SA_RESTART};
+
+		sigaction(SIGUSR1, &sa, NULL);
+		return argc > 1 && !strcmp(argv[1], "--stdio") ? serve_stdio() : serve();
+	}
+	C
+	cat >"$work/tree/Makefile" <<-'MAKE'
+	prog: prog.o
+	MAKE
+	printf '\t$(CC) -o $@ prog.o -pthread\nprog.o: prog.c\n\t$(CC) %s -I%s $(KLP_CFLAGS) -c prog.c\n' "${CALLBACKS_CFLAGS:--O2 -g}" \
+		"$root/klp/include" >>"$work/tree/Makefile"
+	make -s -C "$work/tree" KLP_CFLAGS="$klp_cflags" || die "the test's program does not build"
+	cp "$work/tree/prog" "$work/prog"
+}
+
+# patched NAME SED: prepares $work/NAME.diff from what sed makes of the program and the lines of standard input, which go behind it.
+patched() {
+	rm -rf "$work/a" "$work/b"
+	mkdir "$work/a" "$work/b"
+	cp "$work/tree/prog.c" "$work/a/"
+	{
+		sed "$2" "$work/tree/prog.c"
+		printf '#include <klp/patch.h>\n'
+		cat
+	} >"$work/b/prog.c"
+	(cd "$work" && diff -u a/prog.c b/prog.c) >"$work/$1.diff"
+}
+built() { # WANTED-STATUS NAME: runs klp-build on $work/NAME.diff; what it says is in $work/log
+	local got
+	"$klp_build" -s "$work/tree" -b "make KLP_CFLAGS='$klp_cflags'" -t ./prog "$work/$2.diff" -o "$work/$2.klp" >"$work/log" 2>&1
+	got=$?
+	[ "$got" = "$1" ] || die "klp-build $2: exit status $got, expected $1: $(tail -5 "$work/log")"
+}
+callback_module() { # NAME SED: both, from standard input
+	patched "$1" "$2"
+	built 0 "$1"
+}
+all_four() { # NOTE: the source of four callbacks that note what they are, with NOTE behind it
+	printf 'static int pre(void)\n{\n\tnote("pre_patch%s");\n\treturn 0;\n}\nKLP_PRE_PATCH(pre);\n' "$1"
+	printf 'static void post(void)\n{\n\tnote("post_patch%s");\n}\nKLP_POST_PATCH(post);\n' "$1"
+	printf 'static void pre_un(void)\n{\n\tnote("pre_unpatch%s");\n}\nKLP_PRE_UNPATCH(pre_un);\n' "$1"
+	printf 'static void post_un(void)\n{\n\tnote("post_unpatch%s");\n}\nKLP_POST_UNPATCH(post_un);\n' "$1"
+}
+load_own() { # NAME [OPTION...]
+	local n=$1
+	shift
+	ctl "${RC:-0}" load -v --json -p "$(p)" "$@" "$work/$n.klp"
+}
