@@ -26,6 +26,10 @@ klp_rt_begin:
 #else
 	.long	0
 #endif
+	.irp	call, get, begin, take, next, end	/* shadow: KLP_SHADOW_CALL_NAMES */
+	.long	klp_rt_shadow_\call - klp_rt_begin
+	.endr
+	.long	0					/* reserved */
 
 	.balign	8
 	.globl	klp_rt_ops_livepatch

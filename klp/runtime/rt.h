@@ -23,6 +23,8 @@
 
 #include <stdint.h>
 
+#include "klp/runtime/shadow.h"
+
 #define KLP_RT_MAGIC "klp-runtime-1\n\0" /* 16 bytes with its terminator, first bytes of the image; written LAST */
 #define KLP_CB_MAGIC "klp-control-1\n\0" /* first bytes of the control block; written last */
 #define KLP_RT_TEXT_SIZE 0x4000u
@@ -51,6 +53,8 @@ struct klp_rt_image {
 	uint32_t helper;          /* klp_rt_helper: the helper's first instruction */
 	uint32_t ops_livepatch;   /* struct klp_rt_ops of the live patcher */
 	uint32_t callback;        /* klp_rt_callback: a borrowed thread runs a patch's callback */
+	uint32_t shadow[KLP_SHADOW_CALLS]; /* functions that modules may call: KLP_SHADOW_CALL_NAMES */
+	uint32_t reserved;
 };
 
 /* One borrow: written by E into the control block before the thread is redirected (never changed while it runs). The
@@ -203,10 +207,11 @@ struct klp_rt_op {
 struct klp_rt_map {
 	uint64_t addr, len;
 	uint32_t prot;
-	uint32_t owner; /* KLP_OWNER_CORE, KLP_OWNER_ARENA + index, KLP_OWNER_PATCH + index */
+	uint32_t owner; /* KLP_OWNER_CORE, KLP_OWNER_SHADOW, KLP_OWNER_ARENA + index, KLP_OWNER_PATCH + index */
 	uint64_t live;  /* H */
 };
 #define KLP_OWNER_CORE 1u
+#define KLP_OWNER_SHADOW 2u
 #define KLP_OWNER_ARENA 0x100u
 #define KLP_OWNER_PATCH 0x1000u
 
@@ -260,7 +265,8 @@ struct klp_rt_cb {
 	uint32_t removing;      /* E  1: a thread may be on its way to unmap the core */
 	uint32_t pad2;
 	uint64_t bindings; /* T  counts the bindings of thread pointers */
-	uint32_t reserved[12];
+	uint64_t shadow;   /* H  address of the shadow variables (klp/runtime/shadow.h), 0 none */
+	uint32_t reserved[10];
 	struct klp_rt_callback callback;
 	struct klp_rt_borrow callback_borrow; /* E  of the thread that runs it */
 	uint64_t callback_scratch[4];         /* that thread */
