@@ -12,9 +12,8 @@
 #include "klp/proof.h"
 #include "patchsite/patchsite.h"
 
-#define KLP_CALLBACK_ROOM (64u << 10)      /* of the thread's own stack, for what a callback calls */
-#define KLP_CALLBACK_START_NS 50000000ull  /* a thread that was sent by a tool that was killed: its first instructions \
-					    */
+#define KLP_CALLBACK_ROOM (64u << 10)      /* of the thread's own stack */
+#define KLP_CALLBACK_START_NS 50000000ull  /* until a thread that a killed tool sent has begun */
 #define KLP_CALLBACK_HOME_NS 3000000000ull /* from the callback's return to the end of the way home */
 #define KLP_CALLBACK_LOOK_NS 1000000ull
 #define KLP_START_FRAMES_MAIN 2u   /* the C library's, between the entry point and main */
@@ -196,8 +195,7 @@ bool klp_callback_owed(const struct klp_rt_patch *rec, enum klp_callback *kind)
 		return true;
 	}
 	*kind = KLP_CALLBACK_POST_UNPATCH;
-	return (rec->state == KLP_PATCH_LOADING || rec->state == KLP_PATCH_DISABLED) &&
-	       !(done & klp_bit(KLP_CALLBACK_POST_UNPATCH));
+	return rec->state == KLP_PATCH_DISABLED && !(done & klp_bit(KLP_CALLBACK_POST_UNPATCH));
 }
 
 static int klp_callback_note(struct klp_session *s, unsigned index, enum klp_callback kind, struct klp_error *e)

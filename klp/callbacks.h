@@ -5,8 +5,8 @@
  * What has been run is written into the patch's record (struct klp_rt_patch.callbacks, one bit for each kind), so that
  * what is still owed follows from record and state alone, whoever looks:
  *
- *   LOADING, DISABLED     pre_patch has passed, post_patch has not (or is taken back): post_unpatch is owed, once
- *   ENABLED               post_patch is owed unless its bit is set
+ *   DISABLED      pre_patch has passed, post_patch has not (or is taken back): post_unpatch is owed, once
+ *   ENABLED       post_patch is owed unless its bit is set
  *
  * pre_unpatch takes post_patch's bit away, so an unload that is turned round owes a post_patch; a patch that was
  * replaced keeps it, so its post_unpatch never runs. A kind that the patch does not have counts as run.

@@ -6,7 +6,7 @@
  *
  *   TEXT    executable sections, then the module's PLT entries       RODATA  read-only sections, then the module's
  * slots (GOT) DATA    writable sections                                        META    JSON text, then the function
- * table, then the addresses of the callbacks
+ * table, then the addresses of callbacks and of states
  */
 #include "klp/link.h"
 
@@ -304,7 +304,8 @@ static int klp_layout_segments(struct klp_layout *l, uint64_t page, struct klp_e
 	if (l->got_words)
 		l->used[KLP_SEG_RODATA] = l->got_offset + (uint64_t)l->got_words * 8;
 	l->functions_offset = klp_align(l->m->meta_len, KLP_GOT_ALIGN);
-	l->used[KLP_SEG_META] = l->functions_offset + l->function_count * 16 + KLP_CALLBACK_KINDS * 8;
+	l->used[KLP_SEG_META] =
+	    l->functions_offset + l->function_count * 16 + (KLP_CALLBACK_KINDS + l->m->state_count) * 8;
 	for (size_t k = 0; k < KLP_SEG_COUNT; k++) {
 		l->seg[k].offset = at;
 		l->seg[k].size = klp_align(l->used[k], page);
@@ -636,7 +637,7 @@ static uint64_t klp_own_addr(const struct klp_layout *l, const char *name, unsig
 	return 0;
 }
 
-/* Behind the function table: one word for each kind of callback, 0 for none. And where the states' records are. */
+/* Behind the function table: one word for each kind of callback, 0 for none, and one for each state's record. */
 static int klp_callbacks_fill(struct klp_layout *l, struct klp_linked *out, struct klp_error *e)
 {
 	uint8_t *table = l->seg[KLP_SEG_META].bytes + l->functions_offset + l->function_count * 16;
@@ -660,6 +661,7 @@ static int klp_callbacks_fill(struct klp_layout *l, struct klp_linked *out, stru
 			return klp_fail(e, EINVAL, KLP_BAD_MODULE, "the module does not contain its state %s",
 					l->m->state[i].symbol);
 		out->state[i] = addr - klp_segment_addr(l, KLP_SEG_DATA);
+		memcpy(table + (KLP_CALLBACK_KINDS + i) * 8, &addr, 8);
 	}
 	return 0;
 }

@@ -21,7 +21,8 @@ struct klp_linked {
 	struct klp_segment seg[KLP_SEG_COUNT]; /* META holds the JSON text, then the function table */
 	uint64_t meta_addr, meta_len;
 	uint64_t functions_addr; /* uint64_t pairs {site record: filled by the caller, new function}, in META; behind
-				    them KLP_CALLBACK_KINDS addresses of callbacks, 0 for none */
+				    them KLP_CALLBACK_KINDS addresses of callbacks, 0 for none, and one of each state's
+				    record */
 	uint64_t *new_function;  /* by function index: run-time address */
 	struct klp_range *new_range;           /* by function index: its code in the module */
 	uint64_t text_addr, text_len;          /* the executable segment */

@@ -126,7 +126,9 @@ static int klp_module_place(struct klp_session *s, const struct klp_module *m, c
 			return rc;
 		pair[2 * i] = site[i].record;
 	}
-	klp_states_fill(s, m, l);
+	rc = klp_states_fill(s, m, l, e);
+	if (rc)
+		return rc;
 	for (unsigned k = 0; k < KLP_SEG_COUNT; k++) {
 		rc = klp_segment_write(s, l, k, e);
 		if (rc)
@@ -143,6 +145,26 @@ static int klp_module_place(struct klp_session *s, const struct klp_module *m, c
 	rec->reserved[0] = l->eh_frame_addr;
 	rec->reserved[1] = l->eh_frame_size;
 	return klp_patch_record(s, index, rec, e);
+}
+
+/*
+ * From the first callback on the patch's code has run, and what it has left behind may lead to the module: if the load
+ * ends here, memory is given back as it is after an unload. So the record becomes DISABLED.
+ */
+static int klp_load_pre_patch(struct klp_session *s, const struct klp_module *m, unsigned index, struct klp_error *e)
+{
+	const uint32_t state = KLP_PATCH_DISABLED;
+	bool any = false;
+	int rc = 0;
+
+	for (size_t k = 0; k < KLP_CALLBACK_KINDS; k++)
+		any |= m->object[0].callback[k] != NULL;
+	if (any)
+		rc = klp_session_write_cb(s,
+					  offsetof(struct klp_rt_cb, patches) + index * sizeof(struct klp_rt_patch) +
+					      offsetof(struct klp_rt_patch, state),
+					  &state, sizeof(state), e);
+	return rc ? rc : klp_callback_stage(s, index, KLP_CALLBACK_PRE_PATCH, e);
 }
 
 static int klp_load_new(struct klp_session *s, const struct klp_module *m, const struct klp_object *o,
@@ -182,7 +204,7 @@ static int klp_load_new(struct klp_session *s, const struct klp_module *m, const
 	klp_linked_free(&linked);
 	if (!rc) {
 		klp_log(s, 0, "'%s': initializing patching transition", rec.name);
-		rc = klp_callback_stage(s, index, KLP_CALLBACK_PRE_PATCH, e);
+		rc = klp_load_pre_patch(s, m, index, e);
 	}
 	if (!rc)
 		rc = klp_sites_arm(s, site, mo->function_count, e);

@@ -17,8 +17,10 @@
 #define KLP_MODULE_MAX_SYMBOLS 65536u
 #define KLP_MODULE_MAX_RANGES 16u
 #define KLP_MODULE_MAX_STATES 256u
-#define KLP_STATE_RECORD_SIZE 12u    /* three words: id, version, previous version */
-#define KLP_STATE_RECORD_PREVIOUS 8u /* the last one, filled in by the engine */
+/* struct klp_state_ of <klp/patch.h>: id, version, and two fields that the engine fills in. */
+#define KLP_STATE_RECORD_SIZE 24u
+#define KLP_STATE_RECORD_PREVIOUS 8u
+#define KLP_STATE_RECORD_DATA 16u
 #define KLP_NAME_MAX 512u
 
 struct klp_range {

@@ -6,11 +6,14 @@
  * The life of a patch (struct klp_rt_patch.state); every step is one store, so a kill between two of them leaves a
  * state that this table explains:
  *
- *   FREE -> LOADING    the record exists; its mappings and sites are being made. Found by a later command: undone
- * (klp/reclaim.c) LOADING -> ENABLING   together with the transition word, by one request of the helper ENABLING ->
- * ENABLED   together with the final slots and the end of the transition word, by one request ENABLED -> DISABLING,
- * DISABLING -> DISABLED   the same for unload DISABLED -> FREE   when its memory has been given back; stays DISABLED
- * while it is pinned or threads hinder it ENABLING <-> DISABLING by reversal
+ *   FREE -> LOADING          the record exists; its mappings and sites are being made. Found by a later command: undone
+ *                            (klp/reclaim.c)
+ *   LOADING -> DISABLED      before pre_patch, if the patch has callbacks: its code runs from here on
+ *   LOADING, DISABLED -> ENABLING   together with the transition word, by one request of the helper
+ *   ENABLING -> ENABLED      together with the final slots and the end of the transition word, by one request
+ *   ENABLED -> DISABLING, DISABLING -> DISABLED   the same for unload
+ *   DISABLED -> FREE         when its memory has been given back; stays DISABLED while that is not possible
+ *   ENABLING <-> DISABLING   by reversal
  */
 #ifndef KLP_PATCH_STATE_H
 #define KLP_PATCH_STATE_H

@@ -36,25 +36,55 @@ int klp_states_check(const struct klp_session *s, const struct klp_module *m, st
 	return 0;
 }
 
-/* Versions never go down in the stack, so the latest is the highest patch's. */
-void klp_states_fill(const struct klp_session *s, const struct klp_module *m, struct klp_linked *l)
+/* The record's data in the target, which is hostile. */
+static int klp_state_read(const struct klp_session *s, const struct klp_patch *p, size_t index, uint64_t *data,
+			  struct klp_error *e)
 {
-	const struct klp_segment *data = &l->seg[KLP_SEG_DATA];
+	uint64_t table = p->rec.functions + p->rec.function_count * 16 + KLP_CALLBACK_KINDS * 8, addr;
+	uint8_t record[KLP_STATE_RECORD_SIZE];
+	int rc = klp_process_read(&s->p, table + index * 8, &addr, sizeof(addr), e);
+
+	if (!rc && (addr < p->rec.base || addr - p->rec.base >= p->rec.len))
+		rc = klp_fail(e, EINVAL, KLP_TARGET_MEMORY, "state %u of patch '%s' in the target is not in its data",
+			      p->meta.state[index].id, p->rec.name);
+	if (!rc)
+		rc = klp_process_read(&s->p, addr, record, sizeof(record), e);
+	if (!rc)
+		memcpy(data, record + KLP_STATE_RECORD_DATA, sizeof(*data));
+	return rc;
+}
+
+int klp_states_fill(const struct klp_session *s, const struct klp_module *m, struct klp_linked *l, struct klp_error *e)
+{
+	const struct klp_segment *segment = &l->seg[KLP_SEG_DATA];
 
 	for (size_t i = 0; i < m->state_count && i < l->state_count; i++) {
-		uint32_t previous = 0;
+		const struct klp_patch *last = NULL; /* the highest in the stack */
+		const struct klp_module_state *known = NULL;
+		uint64_t data = 0;
 
 		for (size_t k = 0; k < s->patch_count; k++) {
 			const struct klp_patch *p = &s->patch[k];
 			const struct klp_module_state *old =
 			    klp_patch_stack_order(s, p) ? klp_state_find(&p->meta, m->state[i].id) : NULL;
 
-			if (old && old->version > previous)
-				previous = old->version;
+			if (old && (!last || p->rec.order > last->rec.order)) {
+				last = p;
+				known = old;
+			}
 		}
-		if (data->size >= KLP_STATE_RECORD_SIZE && l->state[i] <= data->size - KLP_STATE_RECORD_SIZE)
-			memcpy(data->bytes + l->state[i] + KLP_STATE_RECORD_PREVIOUS, &previous, sizeof(previous));
+		if (segment->size < KLP_STATE_RECORD_SIZE || l->state[i] > segment->size - KLP_STATE_RECORD_SIZE)
+			return klp_fail(e, EINVAL, KLP_BAD_MODULE, "state %u is not in the module's data",
+					m->state[i].id);
+		if (!last)
+			continue;
+		if (klp_state_read(s, last, (size_t)(known - last->meta.state), &data, e))
+			return -e->err;
+		memcpy(segment->bytes + l->state[i] + KLP_STATE_RECORD_PREVIOUS, &known->version,
+		       sizeof(known->version));
+		memcpy(segment->bytes + l->state[i] + KLP_STATE_RECORD_DATA, &data, sizeof(data));
 	}
+	return 0;
 }
 
 json_t *klp_states_json(const struct klp_module *m)

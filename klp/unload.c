@@ -51,18 +51,21 @@ static int klp_unload_session(struct klp_session *s, const char *name, struct kl
 	if (p && strcmp(p->rec.name, name))
 		return klp_fail(e, EBUSY, KLP_BUSY, "the transition of patch '%s' is in progress", p->rec.name);
 	if (!p && !klp_patch_find(s, name)) {
-		bool loading;
+		enum klp_callback kind;
+		bool undone;
 
 		klp_fail(e, ENOENT, KLP_NOT_LOADED, "patch '%s' is not loaded", name);
 		p = klp_patch_left(s, name);
 		if (!p)
 			return 1;
-		loading = p->rec.state == KLP_PATCH_LOADING; /* a load that did not come as far: undone now */
+		/* A load that did not come as far: undone now. */
+		undone = p->rec.state == KLP_PATCH_LOADING || klp_callback_owed(&p->rec, &kind) ||
+			 (s->cb->callback.state && s->cb->callback.patch == p->index);
 		/* Unloaded before, its memory still there: try to give it back. */
 		rc = klp_session_start(s, e);
 		rc = rc ? rc : klp_callbacks_run_owed(s, e);
 		rc = rc ? rc : klp_reclaim(s, KLP_UNLOAD_WAIT_MS, done, e);
-		return rc ? rc : !loading;
+		return rc ? rc : !undone;
 	}
 	/* Twice if it began with the end of somebody else's commit, which cannot be reversed any more. */
 	for (unsigned pass = 0; pass < 2; pass++) {

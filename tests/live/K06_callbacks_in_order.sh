@@ -7,7 +7,7 @@ begin
 callbacks_program
 callback_module fix 's/return x \* 10 + 1;/return x * 10 + 2;/' < <(all_four "")
 target t "$work/prog"
-for round in 1 2; do
+for _ in 1 2; do
 	expect 41 call answer 4
 	load_own fix
 	events "enabling patch 'fix'" "'fix': initializing patching transition" "'fix': pre_patch callback" "'fix': starting patching transition" \

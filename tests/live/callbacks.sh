@@ -2,6 +2,8 @@
 # shellcheck shell=bash
 # What the tests of callbacks and states share. Sourced behind lib.sh. The program's main thread waits in a read of its own, not in the C
 # library's, so it can run callbacks; what the callbacks note is asked for with `log`.
+# shellcheck disable=SC2154 # lib.sh sets them
+:
 
 callbacks_program() { # its source into $work/tree/prog.c, built
 	mkdir "$work/tree"
@@ -171,4 +173,39 @@ load_own() { # NAME [OPTION...]
 	local n=$1
 	shift
 	ctl "${RC:-0}" load -v --json -p "$(p)" "$@" "$work/$n.klp"
+}
+state_patch() { # VERSION NEW-LIMIT: callbacks that put the program's limit up and back; what it was before is the state's data
+	cat <<-C
+	#include <stdlib.h>
+	KLP_STATE(7, $1);
+	static int take(void)
+	{
+		if (klp_state_prev_version(7)) {
+			note(klp_state_prev_version(7) == 1 ? "had:1" : "had:2");
+			return 0;
+		}
+		note("allocated");
+		klp_state_data(7) = malloc(sizeof(int));
+		return klp_state_data(7) ? 0 : -12;
+	}
+	KLP_PRE_PATCH(take);
+	static void apply(void)
+	{
+		if (!klp_state_prev_version(7))
+			*(int *)klp_state_data(7) = limit;
+		limit = $2;
+	}
+	KLP_POST_PATCH(apply);
+	static void restore(void)
+	{
+		limit = *(int *)klp_state_data(7);
+	}
+	KLP_PRE_UNPATCH(restore);
+	static void drop(void)
+	{
+		note("freed");
+		free(klp_state_data(7));
+	}
+	KLP_POST_UNPATCH(drop);
+	C
 }

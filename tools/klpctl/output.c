@@ -42,6 +42,22 @@ static void print_pending(const json_t *result)
 		   text(t, "reason"), text(t, "function")[0] ? text(t, "function") : "?", number(t, "since_ms"));
 }
 
+static void print_callbacks(const json_t *result)
+{
+	const json_t *c;
+	size_t i;
+
+	json_array_foreach(json_object_get(result, "callbacks"), i, c)
+	{
+		printf("  %s callback of %s", text(c, "name"), text(c, "patch"));
+		if (json_is_integer(json_object_get(c, "us")))
+			printf(": %lld us", number(c, "us"));
+		if (number(c, "result"))
+			printf(", returned %lld", number(c, "result"));
+		putchar('\n');
+	}
+}
+
 void klpctl_print_result(const char *command, const json_t *result)
 {
 	const char *word = text(result, "result");
@@ -66,6 +82,7 @@ void klpctl_print_result(const char *command, const json_t *result)
 		fprintf(stderr, "klpctl: %lld: %s %s %s: %s: %s\n", number(result, "pid"), command,
 			text(result, "patch"), word, text(result, "reason"), text(result, "message"));
 	}
+	print_callbacks(result);
 	print_pending(result);
 }
 
@@ -86,6 +103,11 @@ void klpctl_print_status(const json_t *result)
 		       json_is_true(json_object_get(p, "forced")) ? ", forced" : "");
 		if (json_is_object(t))
 			printf("  in transition (%s) for %lld ms\n", text(t, "direction"), number(t, "since_ms"));
+		t = json_object_get(p, "callback");
+		if (json_is_object(t))
+			printf("  its %s callback is %s\n", text(t, "name"), text(t, "state"));
+		json_array_foreach(json_object_get(p, "states"), k, f)
+		    printf("  state %lld, version %lld\n", number(f, "id"), number(f, "version"));
 		json_array_foreach(json_object_get(p, "functions"), k, f)
 		    printf("  %s %s: 0x%llx -> 0x%llx (%s)\n", text(f, "object"), text(f, "name"),
 			   number(f, "old_address"), number(f, "new_address"), text(f, "site"));
@@ -123,6 +145,7 @@ void klpctl_print_sites(const json_t *result)
 void klpctl_print_info(const json_t *result)
 {
 	const json_t *o, *f;
+	const char *kind;
 	size_t i, k;
 
 	printf("name:        %s\n", text(result, "name"));
@@ -135,7 +158,11 @@ void klpctl_print_info(const json_t *result)
 		json_array_foreach(json_object_get(o, "functions"), k, f)
 		    printf("  replaces   %s at 0x%llx, %lld bytes\n", text(f, "name"), number(f, "address"),
 			   number(f, "size"));
+		json_object_foreach(json_object_get(o, "callbacks"), kind, f)
+		    printf("  callback   %s: %s\n", kind, text(f, "function"));
 	}
+	json_array_foreach(json_object_get(result, "states"), i, f)
+	    printf("state:       %lld, version %lld\n", number(f, "id"), number(f, "version"));
 	json_array_foreach(json_object_get(result, "escapes"), i, f)
 	    printf("pins:        %s\n", json_string_value(f) ? json_string_value(f) : "");
 }

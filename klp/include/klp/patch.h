@@ -56,18 +56,22 @@
  * may know one in an earlier version than an installed patch.
  *
  * klp_state_prev_version(CVE_2024_1_TABLE): the version in which the patches that were installed before know the state,
- * 0 if none does. Valid from pre_patch on.
+ * 0 if none does. klp_state_data(CVE_2024_1_TABLE): a void * that the patch may set, at the latest in post_patch; the
+ * next patch that knows the state finds there what the one before it left (so not a part of the patch itself, which may
+ * go). Both are valid from pre_patch on.
  */
 #define KLP_STATE(id, version)                                                                  \
 	static volatile struct klp_state_ klp_state_##id __asm__("klp_state_" #id)              \
-	    __attribute__((used)) = {(id), (version), 0};                                       \
+	    __attribute__((used)) = {(id), (version), 0, 0, 0};                                 \
 	KLP_ASSERT_((id) > 0 && (version) > 0, "a state's number and its version are above 0"); \
 	KLP_STATEMENT_("state", #id, "\"klp_state_" #id "\"")
 #define klp_state_prev_version(id) ((unsigned int)klp_state_##id.previous)
+#define klp_state_data(id) (klp_state_##id.data)
 
 /* As klp-build and the engine know it. */
 struct klp_state_ {
-	unsigned int id, version, previous;
+	unsigned int id, version, previous, reserved;
+	void *data;
 };
 
 #define KLP_CALLBACK_(kind, fn, type, call)                                         \

@@ -7,7 +7,7 @@
 #include <string.h>
 #include "tools/klp-build/objdiff/diff.h"
 
-#define STATE_RECORD 12u /* id, version, previous: struct klp_state_ of <klp/patch.h> */
+#define STATE_RECORD 24u /* id, version, ...: struct klp_state_ of <klp/patch.h> */
 
 static const char *text_of(const json_t *s, const char *key)
 {
