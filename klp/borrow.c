@@ -17,7 +17,8 @@
 #define KLP_STACK_ROOM (16u << 10)  /* A3: more than the frames below the stack pointer, inside its mapping */
 #define KLP_GROWTH_GUARD (1u << 20) /* the kernel keeps this far from what is below a growing stack */
 #define KLP_PICK_PAUSE_NS 200000ull
-#define KLP_PICK_PAUSE_MAX_NS 100000000ull /* after stops in vain */
+#define KLP_PICK_PAUSE_MAX_NS 100000000ull     /* after stops in vain */
+#define KLP_PICK_VISIT_PAUSE_MAX_NS 1000000ull /* stacks have been walked; below KLP_WATCH_GAP_NS */
 #define KLP_MAIN_AFTER                                                                                                 \
 	2u                  /* passes before the main thread in a call like epoll_wait, if it has others: klp/tracer.h \
 			     */
@@ -43,6 +44,7 @@ struct klp_picker {
 	const struct klp_borrow_call *call;
 	size_t call_count;
 	const struct klp_borrow_visit *visit; /* NULL: calls, or the helper */
+	uint32_t visitor;                     /* who runs a callback: is on its way home from there, 0 nobody */
 	struct klp_watched *watched;
 	size_t watched_count;
 	uint8_t *frame;              /* KLP_FRAME_ROOM bytes: no memory is asked for while a thread is stopped */
@@ -173,6 +175,11 @@ static bool klp_stack_may_grow(const struct klp_process *p, uint64_t sp, uint64_
 	return true;
 }
 
+bool klp_borrow_room(const struct klp_process *p, uint64_t sp, uint64_t thread_pointer, uint64_t room)
+{
+	return klp_stack_has_room(p, sp, thread_pointer, room) || klp_stack_may_grow(p, sp, room);
+}
+
 static int klp_borrow_by_image(struct klp_picker *k, struct klp_stop *st, pid_t ns_tid,
 			       const struct user_regs_struct *restart, const struct user_regs_struct *eintr,
 			       struct klp_error *e)
@@ -264,11 +271,13 @@ static int klp_borrow_thread(void *arg)
 	struct klp_stop st;
 	struct klp_task_info again;
 	uint64_t late;
+	const char *before = k->what;
 	int rc = klp_stop_begin(k->r, tid, &st, e);
 
 	if (rc <= 0)
 		return rc;
 	rc = 0;
+	k->what = NULL;
 	late = c->since_ns ? (klp_pick_now() - c->since_ns) / 1000000 : 0;
 	if ((long)st.regs.orig_rax >= 0) {
 		const struct klp_task_syscall s = {
@@ -290,8 +299,7 @@ static int klp_borrow_thread(void *arg)
 	} else if (k->visit && !st.in_call) {
 		k->why = KLP_NO_BORROW;
 		k->what = "it does not wait in a system call";
-	} else if (k->visit && !klp_stack_has_room(k->r->p, st.regs.rsp, st.regs.fs_base, k->visit->room) &&
-		   !klp_stack_may_grow(k->r->p, st.regs.rsp, k->visit->room)) {
+	} else if (k->visit && !klp_borrow_room(k->r->p, st.regs.rsp, st.regs.fs_base, k->visit->room)) {
 		k->why = KLP_NO_ROOM;
 		k->what = "there is too little room on its stack";
 	} else if (!st.in_call && klp_frame_in_rseq(tid, k->r->p)) {
@@ -318,6 +326,10 @@ static int klp_borrow_thread(void *arg)
 	} else {
 		klp_stop_end(&st);
 	}
+	if (rc == 0 && k->visit && k->what)
+		k->visit->says(k->visit->ctx, tid, k->what);
+	if (!k->what)
+		k->what = before;
 	return rc;
 }
 
@@ -385,7 +397,8 @@ static int klp_pick_pass(struct klp_picker *k, unsigned pass, struct klp_borrowe
 
 		if (klp_task_info(p, tid[i], &info, &ignored) || klp_task_syscall(p, tid[i], &s, &ignored) ||
 		    klp_task_is_kernel_made(&info) || info.shadow_stack || info.tracer ||
-		    (info.state != 'S' && info.state != 'R') || tid[i] == k->r->helper)
+		    (info.state != 'S' && info.state != 'R') || tid[i] == k->r->helper ||
+		    (k->visitor && (uint32_t)info.ns_tid == k->visitor))
 			continue;
 		if ((info.sig_pending | info.shd_pending) & ~info.sig_blocked)
 			continue;
@@ -426,6 +439,14 @@ static int klp_pick(struct klp_picker *k, unsigned wait_ms, struct klp_borrowed 
 	uint64_t deadline = klp_pick_now() + (uint64_t)wait_ms * 1000000ull, pause = KLP_PICK_PAUSE_NS;
 	int rc = 0;
 
+	if (k->r->cb) {
+		struct klp_rt_callback c;
+
+		rc = klp_process_read(k->r->p, k->r->cb + offsetof(struct klp_rt_cb, callback), &c, sizeof(c), e);
+		if (rc)
+			return rc;
+		k->visitor = c.state == KLP_RT_CALLBACK_NONE ? 0 : c.tid;
+	}
 	k->frame = calloc(1, KLP_FRAME_ROOM);
 	if (!k->frame)
 		return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for a signal frame");
@@ -443,7 +464,9 @@ static int klp_pick(struct klp_picker *k, unsigned wait_ms, struct klp_borrowed 
 			struct timespec t = {0, (long)pause};
 
 			/* Only a stop shows what hinders some (their stack): they are not asked all the time. */
-			if (k->r->threads_stopped != stopped && pause < KLP_PICK_PAUSE_MAX_NS)
+			if (pause < (k->r->threads_stopped != stopped ? KLP_PICK_PAUSE_MAX_NS
+				     : k->visit                       ? KLP_PICK_VISIT_PAUSE_MAX_NS
+								      : 0))
 				pause *= 2;
 			nanosleep(&t, NULL);
 		}

@@ -16,9 +16,11 @@
 #define KLP_CALLBACK_START_NS 50000000ull  /* until a thread that a killed tool sent has begun */
 #define KLP_CALLBACK_HOME_NS 3000000000ull /* from the callback's return to the end of the way home */
 #define KLP_CALLBACK_LOOK_NS 1000000ull
+#define KLP_CALLBACK_PING_NS 500000000ull
 #define KLP_START_FRAMES_MAIN 2u   /* the C library's, between the entry point and main */
 #define KLP_START_FRAMES_THREAD 1u /* and between clone and a thread's function */
 #define KLP_ERRNO_MAX 4095
+#define KLP_REFUSALS 3u /* threads that an error names */
 
 /* ---- which thread ---- */
 
@@ -28,8 +30,11 @@ struct klp_visit {
 	struct klp_proof *proof;
 	struct klp_site_list sites; /* of a static program: what has one is the program's own */
 	bool have_sites;
-	uint64_t began, ended, deadline;
-	char why[200]; /* of the last thread that could not be taken */
+	uint64_t began, ended, pinged, deadline;
+	struct klp_visit_refusal {
+		pid_t tid;
+		char why[100];
+	} refusal[KLP_REFUSALS]; /* of the first threads that cannot be taken */
 };
 
 static const char *klp_base(const char *path)
@@ -100,12 +105,36 @@ static const char *klp_visit_hindrance(struct klp_visit *v, pid_t tid, char *buf
 	return high > low ? NULL : "no function of the program is on its stack";
 }
 
-static void klp_visit_says(struct klp_visit *v, pid_t tid, const char *why)
+static void klp_visit_says(void *ctx, pid_t tid, const char *why)
 {
-	char comm[64];
+	struct klp_visit *v = ctx;
 
-	klp_task_comm(&v->s->p, tid, comm, sizeof(comm));
-	snprintf(v->why, sizeof(v->why), "thread %d (%s): %s", tid, comm, why);
+	for (size_t i = 0; i < KLP_REFUSALS; i++) {
+		struct klp_visit_refusal *r = &v->refusal[i];
+
+		if (r->tid && r->tid != tid)
+			continue;
+		r->tid = tid;
+		snprintf(r->why, sizeof(r->why), "%s", why);
+		return;
+	}
+}
+
+/* One sentence of it. */
+static void klp_visit_refusals(const struct klp_visit *v, char *buf, size_t len)
+{
+	size_t at = 0;
+
+	snprintf(buf, len, "none waits in a system call that can be issued again without harm");
+	for (size_t i = 0; i < KLP_REFUSALS && v->refusal[i].tid && at < len; i++) {
+		char comm[64];
+		int n;
+
+		klp_task_comm(&v->s->p, v->refusal[i].tid, comm, sizeof(comm));
+		n = snprintf(buf + at, len - at, "%sthread %d (%s): %s", i ? "; " : "", v->refusal[i].tid, comm,
+			     v->refusal[i].why);
+		at += n > 0 ? (size_t)n : 0;
+	}
 }
 
 static bool klp_visit_look(void *ctx, pid_t tid)
@@ -122,6 +151,9 @@ static bool klp_visit_look(void *ctx, pid_t tid)
 	    !klp_frame_is_system(v, &v->proof->trace.frame[1]))
 		return true;
 	why = klp_visit_hindrance(v, tid, buf, sizeof(buf));
+	if (!why &&
+	    !klp_borrow_room(&v->s->p, v->proof->trace.frame[0].sp, klp_thread_pointer(v->s, tid), KLP_CALLBACK_ROOM))
+		why = "there is too little room on its stack";
 	if (why)
 		klp_visit_says(v, tid, why);
 	return !why;
@@ -158,7 +190,7 @@ static bool klp_visit_fit(void *ctx, const struct klp_stop *st, pid_t ns_tid)
 	v->rec.tid = (uint32_t)ns_tid;
 	v->rec.result = 0;
 	v->rec.state = KLP_RT_CALLBACK_ASKED;
-	v->began = klp_now_ns();
+	v->began = v->pinged = klp_now_ns();
 	return !klp_callback_store(v->s, &v->rec, &ignored);
 }
 
@@ -174,7 +206,14 @@ static int klp_visit_works(void *ctx)
 	v->ended = klp_now_ns();
 	if (state == KLP_RT_CALLBACK_DONE)
 		return 0;
-	return v->ended > v->deadline ? -1 : 1;
+	if (v->ended > v->deadline)
+		return -1;
+	if (v->ended - v->pinged > KLP_CALLBACK_PING_NS) { /* the helper is to be there to be told to leave */
+		v->pinged = v->ended;
+		if (klp_remote_ping(&v->s->r, &ignored))
+			return -1;
+	}
+	return 1;
 }
 
 /* ---- what has been run ---- */
@@ -315,7 +354,8 @@ int klp_callbacks_settle(struct klp_session *s, struct klp_error *e)
 	struct klp_rt_callback rec;
 	int rc;
 
-	if (!s->cb || s->cb->callback.state == KLP_RT_CALLBACK_NONE)
+	/* In a fork's child nobody runs what its parent ran (klp_remote_start). */
+	if (!s->cb || s->r.adopted || s->cb->callback.state == KLP_RT_CALLBACK_NONE)
 		return 0;
 	rc = klp_callback_wait(s, deadline, &rec, e);
 	if (rc || rec.state == KLP_RT_CALLBACK_NONE)
@@ -345,13 +385,13 @@ static int klp_callback_run(struct klp_session *s, unsigned index, enum klp_call
 			    struct klp_error *e)
 {
 	struct klp_visit v = {.s = s, .rec = {.fn = fn, .kind = (uint32_t)kind, .patch = index}};
-	const struct klp_borrow_visit visit = {klp_visit_look, klp_visit_fit, klp_visit_works, &v, KLP_CALLBACK_ROOM};
+	const struct klp_borrow_visit visit = {klp_visit_look,   klp_visit_fit, klp_visit_says, klp_visit_works, &v,
+					       KLP_CALLBACK_ROOM};
 	struct klp_error none = KLP_ERROR_INIT;
 	struct klp_borrowed who;
-	char exe[64];
+	char exe[64], why[320];
 	int rc;
 
-	snprintf(v.why, sizeof(v.why), "none waits in a system call that can be issued again without harm");
 	v.deadline = klp_now_ns() + (uint64_t)s->opt.timeout_ms * 1000000ull;
 	v.proof = calloc(1, sizeof(*v.proof));
 	if (!v.proof)
@@ -371,9 +411,10 @@ static int klp_callback_run(struct klp_session *s, unsigned index, enum klp_call
 		uint32_t unasked = KLP_RT_CALLBACK_NONE;
 
 		klp_session_write_cb(s, offsetof(struct klp_rt_cb, callback.state), &unasked, sizeof(unasked), &none);
+		klp_visit_refusals(&v, why, sizeof(why));
 		rc = klp_fail(e, EDEADLK, KLP_NO_CALLBACK_THREAD,
 			      "no thread of process %d can run the %s callback of patch '%.63s': %s", s->p.pid,
-			      klp_callback_name(kind), s->cb->patches[index].name, v.why);
+			      klp_callback_name(kind), s->cb->patches[index].name, why);
 	}
 	if (!rc) {
 		rc = klp_callback_wait(s, v.deadline, &v.rec, e);

@@ -153,18 +153,24 @@ static int klp_module_place(struct klp_session *s, const struct klp_module *m, c
  */
 static int klp_load_pre_patch(struct klp_session *s, const struct klp_module *m, unsigned index, struct klp_error *e)
 {
-	const uint32_t state = KLP_PATCH_DISABLED;
+	const size_t at = offsetof(struct klp_rt_cb, patches) + index * sizeof(struct klp_rt_patch) +
+			  offsetof(struct klp_rt_patch, state);
+	const uint32_t loading = KLP_PATCH_LOADING, disabled = KLP_PATCH_DISABLED;
 	bool any = false;
 	int rc = 0;
 
 	for (size_t k = 0; k < KLP_CALLBACK_KINDS; k++)
 		any |= m->object[0].callback[k] != NULL;
 	if (any)
-		rc = klp_session_write_cb(s,
-					  offsetof(struct klp_rt_cb, patches) + index * sizeof(struct klp_rt_patch) +
-					      offsetof(struct klp_rt_patch, state),
-					  &state, sizeof(state), e);
-	return rc ? rc : klp_callback_stage(s, index, KLP_CALLBACK_PRE_PATCH, e);
+		rc = klp_session_write_cb(s, at, &disabled, sizeof(disabled), e);
+	if (!rc)
+		rc = klp_callback_stage(s, index, KLP_CALLBACK_PRE_PATCH, e);
+	if (any && rc == -EDEADLK && e->reason == KLP_NO_CALLBACK_THREAD) {
+		struct klp_error second = KLP_ERROR_INIT;
+
+		klp_session_write_cb(s, at, &loading, sizeof(loading), &second); /* nothing of it has run */
+	}
+	return rc;
 }
 
 static int klp_load_new(struct klp_session *s, const struct klp_module *m, const struct klp_object *o,

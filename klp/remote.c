@@ -121,6 +121,7 @@ static int klp_remote_settle(struct klp_remote *r, struct klp_error *e)
 {
 	uint64_t began = klp_remote_now(), passed;
 	struct klp_task_info info;
+	struct klp_rt_callback visit;
 	struct klp_rt_borrow b;
 	uint32_t helper;
 	int32_t result;
@@ -141,10 +142,15 @@ static int klp_remote_settle(struct klp_remote *r, struct klp_error *e)
 			return rc;
 		if (helper && (r->helper = klp_outer_tid(r->p, helper)))
 			return 0;
+		rc = klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, callback)), &visit, sizeof(visit),
+				      e);
+		if (rc)
+			return rc;
 		passed = klp_remote_now() - began;
 		busy = false;
 		tid = klp_thread_by_ns_tid(r->p, b.reserved[0], &info);
-		if (tid &&
+		/* A thread that runs a callback has been at home before. */
+		if (tid && !(visit.state && visit.tid == b.reserved[0]) &&
 		    ((info.sig_blocked == KLP_ALL_BLOCKED && (b.old_mask & KLP_ALL_BLOCKED) != KLP_ALL_BLOCKED) ||
 		     (!result && passed < KLP_SETTLE_START_NS)))
 			busy = true;

@@ -115,15 +115,16 @@ fail:
 
 int klp_session_start(struct klp_session *s, struct klp_error *e)
 {
-	int rc = klp_remote_start(&s->r, KLP_BORROW_WAIT_MS, e);
+	/* First, for it needs nobody's help, and its thread cannot be borrowed meanwhile. */
+	int rc = klp_callbacks_settle(s, e);
 
+	if (!rc)
+		rc = klp_remote_start(&s->r, KLP_BORROW_WAIT_MS, e);
 	if (rc)
 		return rc;
 	s->remote_started = true;
 	rc = klp_session_read_cb(s, e);
-	if (!rc)
-		rc = klp_patches_read(s, e);
-	return rc ? rc : klp_callbacks_settle(s, e);
+	return rc ? rc : klp_patches_read(s, e);
 }
 
 void klp_session_close(struct klp_session *s)

@@ -5,7 +5,7 @@
 # shellcheck disable=SC2154 # lib.sh sets them
 :
 
-callbacks_program() { # its source into $work/tree/prog.c, built
+callbacks_program() { # [LINK-FLAGS]: its source into $work/tree/prog.c, built
 	mkdir "$work/tree"
 	cat >"$work/tree/prog.c" <<-'C'
 	#include <errno.h>
@@ -19,7 +19,7 @@ callbacks_program() { # its source into $work/tree/prog.c, built
 
 	int limit = 10;
 	static char notes[4096];
-	static int pipes[2], slept, seen_errno;
+	static int pipes[2], slept, seen_errno, kept = -1, calls[4];
 
 	NOINLINE void note(const char *what)
 	{
@@ -28,6 +28,11 @@ callbacks_program() { # its source into $work/tree/prog.c, built
 				strcat(notes, " ");
 			strcat(notes, what);
 		}
+	}
+
+	NOINLINE void count(int kind)
+	{
+		calls[kind]++;
 	}
 
 	NOINLINE int answer(int x)
@@ -58,6 +63,66 @@ callbacks_program() { # its source into $work/tree/prog.c, built
 		return NULL;
 	}
 
+	/* Values in the red zone and in a vector register across the call. */
+	NOINLINE long kept_read(int fd, char *buf)
+	{
+		long n;
+
+		__asm__ volatile("movq %4, %%xmm9\n\t"
+				 "movq %4, -128(%%rsp)\n\tmovq %4, -64(%%rsp)\n\tmovq %4, -8(%%rsp)\n\t"
+				 "syscall\n\t"
+				 "movq %%xmm9, %%rcx\n\t"
+				 "cmpq %4, %%rcx\n\tjne 1f\n\t"
+				 "cmpq %4, -128(%%rsp)\n\tjne 1f\n\tcmpq %4, -64(%%rsp)\n\tjne 1f\n\tcmpq %4, -8(%%rsp)\n\tje 2f\n"
+				 "1:\tmovq $-1000, %%rax\n2:"
+				 : "=a"(n)
+				 : "0"(0l), "D"((long)fd), "S"(buf), "r"(0x1122334455667788l), "d"(1l)
+				 : "rcx", "r11", "memory", "xmm9");
+		return n;
+	}
+
+	static void *kept_thread(void *arg)
+	{
+		char c;
+
+		(void)arg;
+		kept = (int)kept_read(pipes[0], &c);
+		for (;;)
+			pause();
+		return NULL;
+	}
+
+	/* Blocks inside a handler. */
+	static void on_hup(int sig)
+	{
+		char c;
+
+		(void)sig;
+		if (read(pipes[0], &c, 1) < 0)
+			abort();
+	}
+
+	NOINLINE void *handler_thread(void *arg)
+	{
+		(void)arg;
+		for (;;)
+			raise(SIGHUP);
+		return NULL;
+	}
+
+	static void start_thread_of(void *(*fn)(void *), size_t stack)
+	{
+		pthread_attr_t a;
+		pthread_t t;
+
+		pthread_attr_init(&a);
+		if (stack && pthread_attr_setstacksize(&a, stack))
+			abort();
+		if (pipe(pipes) || pthread_create(&t, &a, fn, NULL))
+			abort();
+		pthread_attr_destroy(&a);
+	}
+
 	static void reply(char *line)
 	{
 		char word[32] = "", name[32] = "", out[4200];
@@ -76,12 +141,19 @@ callbacks_program() { # its source into $work/tree/prog.c, built
 		else if (!strcmp(word, "errno"))
 			sprintf(out, "%d\n", seen_errno);
 		else if (!strcmp(word, "sleep")) {
-			pthread_t t;
-
 			slept = 0;
-			if (pipe(pipes) || pthread_create(&t, NULL, sleep_thread, NULL))
-				abort();
+			start_thread_of(sleep_thread, (size_t)atoi(name));
 			sprintf(out, "ok\n");
+		} else if (!strcmp(word, "keep")) {
+			start_thread_of(kept_thread, 0);
+			sprintf(out, "ok\n");
+		} else if (!strcmp(word, "kept")) {
+			sprintf(out, "%d\n", kept);
+		} else if (!strcmp(word, "handler")) {
+			start_thread_of(handler_thread, 0);
+			sprintf(out, "ok\n");
+		} else if (!strcmp(word, "calls")) {
+			sprintf(out, "%d %d %d %d\n", calls[0], calls[1], calls[2], calls[3]);
 		} else if (!strcmp(word, "wake"))
 			sprintf(out, "%d\n", (int)write(pipes[1], "", 1));
 		else if (!strcmp(word, "slept"))
@@ -92,10 +164,9 @@ callbacks_program() { # its source into $work/tree/prog.c, built
 			abort();
 	}
 
-	static void on_usr1(int sig)
+	static void on_signal(int sig)
 	{
-		(void)sig;
-		note("signal");
+		note(sig == SIGUSR1 ? "signal" : "other-signal");
 	}
 
 	NOINLINE int serve(void)
@@ -107,6 +178,10 @@ callbacks_program() { # its source into $work/tree/prog.c, built
 			errno = 77;
 			n = read(0, line, sizeof(line) - 1);
 			seen_errno = errno;
+			if (n < 0 && seen_errno == EINTR) {
+				note("EINTR");
+				continue;
+			}
 			if (n <= 0)
 				return 0;
 			line[n] = 0;
@@ -126,17 +201,21 @@ callbacks_program() { # its source into $work/tree/prog.c, built
 
 	int main(int argc, char **argv)
 	{
-		struct sigaction sa = {.sa_handler = on_usr1, .sa_flags = SA_RESTART};
+		struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
 
 		sigaction(SIGUSR1, &sa, NULL);
+		sa.sa_flags = 0;
+		sigaction(SIGUSR2, &sa, NULL);
+		sa.sa_handler = on_hup;
+		sigaction(SIGHUP, &sa, NULL);
 		return argc > 1 && !strcmp(argv[1], "--stdio") ? serve_stdio() : serve();
 	}
 	C
 	cat >"$work/tree/Makefile" <<-'MAKE'
 	prog: prog.o
 	MAKE
-	printf '\t$(CC) -o $@ prog.o -pthread\nprog.o: prog.c\n\t$(CC) %s -I%s $(KLP_CFLAGS) -c prog.c\n' "${CALLBACKS_CFLAGS:--O2 -g}" \
-		"$root/klp/include" >>"$work/tree/Makefile"
+	printf '\t$(CC) -o $@ prog.o -pthread %s\nprog.o: prog.c\n\t$(CC) -O2 -g -I%s $(KLP_CFLAGS) -c prog.c\n' "${1:-}" "$root/klp/include" \
+		>>"$work/tree/Makefile"
 	make -s -C "$work/tree" KLP_CFLAGS="$klp_cflags" || die "the test's program does not build"
 	cp "$work/tree/prog" "$work/prog"
 }
@@ -208,4 +287,30 @@ state_patch() { # VERSION NEW-LIMIT: callbacks that put the program's limit up a
 	}
 	KLP_POST_UNPATCH(drop);
 	C
+}
+slow_pre_patch() { # source: a pre_patch that lasts until the file $GO of the program's environment is there, and a post_unpatch
+	cat <<-'C'
+	#include <stdlib.h>
+	#include <time.h>
+	static int slow(void)
+	{
+		const struct timespec t = {0, 1000000};
+		const char *go = getenv("GO");
+
+		note("begin");
+		while (access(go, F_OK))
+			nanosleep(&t, NULL);
+		note("end");
+		return 0;
+	}
+	KLP_PRE_PATCH(slow);
+	static void undo(void)
+	{
+		note("undone");
+	}
+	KLP_POST_UNPATCH(undo);
+	C
+}
+runs() { # a callback runs now
+	[ "$("$klpctl" status --json -p "$(p)" | jq -r '[.processes[0].patches[].callback | select(. != null and .state == "running")] | length')" = 1 ]
 }
