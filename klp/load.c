@@ -12,6 +12,7 @@
 #include "klp/reclaim.h"
 #include "klp/resolve.h"
 #include "klp/session.h"
+#include "klp/shadow.h"
 #include "klp/states.h"
 #include "klp/transition.h"
 
@@ -51,13 +52,18 @@ static int klp_module_choose(void *ctx, uint64_t resolver, uint64_t *function, s
 	return rc;
 }
 
+static int klp_module_runtime(void *ctx, const char *name, uint64_t *function, struct klp_error *e)
+{
+	return klp_shadow_call(ctx, name, function, e);
+}
+
 /* Links the module for a place near the object and maps it there. -EEXIST: the program took that place meanwhile. */
 static int klp_module_map(struct klp_session *s, const struct klp_module *m, const struct klp_object *o, uint64_t size,
 			  unsigned index, struct klp_linked *l, struct klp_error *e)
 {
 	static const uint32_t prot[KLP_SEG_COUNT] = {PROT_READ | PROT_EXEC, PROT_READ, PROT_READ | PROT_WRITE,
 						     PROT_READ};
-	const struct klp_chooser chooser = {klp_module_choose, s};
+	const struct klp_chooser chooser = {klp_module_choose, s, klp_module_runtime};
 	uint64_t base = klp_session_near(s, o, size, e);
 	unsigned mapped[KLP_SEG_COUNT], n = 0;
 	int rc;
@@ -98,6 +104,8 @@ static int klp_module_place(struct klp_session *s, const struct klp_module *m, c
 	uint64_t size, base, *pair;
 	int rc = klp_link_measure(m, 4096, &size, e);
 
+	if (!rc)
+		rc = klp_shadow_prepare(s, m, &object, e);
 	if (rc)
 		return rc;
 	/* The place is where the kernel itself puts new mappings: a program that maps all the time may be faster. */

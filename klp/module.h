@@ -67,7 +67,7 @@ struct klp_module_state {
 	char *symbol; /* of a struct klp_state_ (<klp/patch.h>) in the module's data */
 };
 
-enum klp_symbol_how { KLP_SYM_ADDRESS, KLP_SYM_DYNAMIC, KLP_SYM_TLS };
+enum klp_symbol_how { KLP_SYM_ADDRESS, KLP_SYM_DYNAMIC, KLP_SYM_TLS, KLP_SYM_RUNTIME };
 struct klp_module_symbol {
 	char *name, *version;
 	enum klp_symbol_how how;

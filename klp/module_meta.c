@@ -319,9 +319,11 @@ static int klp_meta_symbol(const json_t *o, struct klp_at at, size_t objects, st
 		s->how = tls ? KLP_SYM_TLS : KLP_SYM_DYNAMIC;
 	else if (!strcmp(h, "tls"))
 		s->how = KLP_SYM_TLS;
+	else if (!strcmp(h, "klp"))
+		s->how = KLP_SYM_RUNTIME;
 	else
 		return klp_meta_bad(at, "how", "is not known", e);
-	if (tls != (s->how == KLP_SYM_TLS))
+	if (tls != (s->how == KLP_SYM_TLS) || (s->how == KLP_SYM_RUNTIME && !s->function))
 		return klp_meta_bad(at, "type", "does not go with `how`", e);
 	rc = klp_meta_number(o, at, "address", s->how == KLP_SYM_ADDRESS, KLP_META_MAX_ADDRESS, &s->address, e);
 	if (!rc)

@@ -8,6 +8,7 @@
 #include "klp/arming.h"
 #include "klp/callbacks.h"
 #include "klp/proof.h"
+#include "klp/shadow.h"
 
 #define KLP_REMOVE_WAIT_MS 2000u /* search for a thread to borrow for the last munmap */
 #define KLP_RUNNING_SAMPLES 16u  /* P2, as in klp/transition.c */
@@ -263,6 +264,11 @@ int klp_reclaim(struct klp_session *s, unsigned wait_ms, struct klp_reclaimed *o
 	if (!rc && !kept && !out->pinned && s->patch_count == 0) {
 		struct klp_error last = KLP_ERROR_INIT;
 
+		rc = klp_shadow_count(s, &out->shadow, e);
+		if (!rc && !out->shadow)
+			rc = klp_shadow_drop(s, e);
+		if (rc || out->shadow)
+			goto out;
 		rc = klp_remote_stop(&s->r, e);
 		if (!rc && !klp_remote_remove(&s->r, KLP_REMOVE_WAIT_MS, &last)) {
 			out->complete = true;

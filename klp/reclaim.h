@@ -16,6 +16,7 @@ struct klp_reclaimed {
 	bool complete;  /* nothing of klp is left in the target */
 	size_t patches; /* given back now */
 	size_t pinned;  /* kept because addresses of theirs may have escaped */
+	size_t shadow;  /* shadow variables that are left when no patch is: they and the runtime stay */
 	size_t waiting; /* threads that could not be proven out of klp's memory */
 };
 

@@ -278,6 +278,10 @@ int klp_resolve_address(struct klp_resolver *r, size_t index, uint64_t *addr, st
 				y->name);
 	if (y->how == KLP_SYM_ADDRESS)
 		return klp_resolve_own(r, y, addr, e);
+	if (y->how == KLP_SYM_RUNTIME)
+		return r->chooser && r->chooser->runtime
+			   ? r->chooser->runtime(r->chooser->ctx, y->name, addr, e)
+			   : klp_fail(e, ENOENT, KLP_NO_SYMBOL, "%s is of klp's runtime, which is not there", y->name);
 	if (!y->got)
 		return klp_resolve_lookup(r, y, true, addr, e);
 	rc = klp_resolver_slot(r, y, y->got, &slot, e);

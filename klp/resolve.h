@@ -12,13 +12,15 @@
 struct klp_resolver;
 
 /*
- * Runs an ifunc's resolver in the target: 0 and what it returned, or -errno. For resolvers of the C library only, which
- * read what the dynamic linker knows of the processor and nothing else; those of other libraries may need a thread of
- * the program (its thread-local variables, the dynamic linker's locks).
+ * What only the loading engine can tell. run: runs an ifunc's resolver in the target: 0 and what it returned, or -errno.
+ * For resolvers of the C library only, which read what the dynamic linker knows of the processor and nothing else; those
+ * of other libraries may need a thread of the program (its thread-local variables, the dynamic linker's locks).
  */
 struct klp_chooser {
 	int (*run)(void *ctx, uint64_t resolver, uint64_t *function, struct klp_error *e);
 	void *ctx;
+	/* The address of a function of klp's runtime. */
+	int (*runtime)(void *ctx, const char *name, uint64_t *function, struct klp_error *e);
 };
 
 /* For symbols of modules that patch *o. All must outlive it. chooser: NULL, an ifunc that no object uses is refused. */

@@ -44,6 +44,16 @@ static const struct klp_seccomp_call calls[] = {
     {"exit", SYS_exit, {0}},
 };
 
+/* And for shadow variables (klp/runtime/shadow.c): the first by the helper, the others by threads of the program. */
+static const struct klp_seccomp_call shadow_calls[] = {
+    {"madvise", SYS_madvise, {0, 0x1000, MADV_WIPEONFORK}},
+    {"madvise", SYS_madvise, {0, 0x1000, MADV_NOHUGEPAGE}},
+    {"rt_sigprocmask", SYS_rt_sigprocmask, {0, 0, 0, 8}},
+    {"futex (wait)", SYS_futex, {0, 128, 0, 0}},
+    {"futex (wake)", SYS_futex, {0, 129, 1, 0}},
+    {"gettid", SYS_gettid, {0}},
+};
+
 /* Classic BPF over struct seccomp_data, as the kernel's seccomp_check_filter permits it. ~0: not understood. */
 static uint32_t klp_filter_run(const struct sock_filter *f, size_t n, const struct seccomp_data *d)
 {
@@ -195,7 +205,7 @@ static uint32_t klp_filter_run(const struct sock_filter *f, size_t n, const stru
 	return ~0u;
 }
 
-int klp_seccomp_check(pid_t tid, struct klp_error *e)
+static int klp_seccomp_check_calls(pid_t tid, const struct klp_seccomp_call *call, size_t count, struct klp_error *e)
 {
 	struct sock_filter *f = malloc(BPF_MAXINSNS * sizeof(*f));
 	unsigned index;
@@ -215,19 +225,29 @@ int klp_seccomp_check(pid_t tid, struct klp_error *e)
 				      tid);
 			break;
 		}
-		for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]) && !rc; i++) {
-			struct seccomp_data d = {.nr = (int)calls[i].nr, .arch = AUDIT_ARCH_X86_64};
+		for (size_t i = 0; i < count && !rc; i++) {
+			struct seccomp_data d = {.nr = (int)call[i].nr, .arch = AUDIT_ARCH_X86_64};
 			uint32_t action;
 
 			for (unsigned k = 0; k < 6; k++)
-				d.args[k] = calls[i].arg[k];
+				d.args[k] = call[i].arg[k];
 			action = klp_filter_run(f, (size_t)n, &d);
 			if ((action & SECCOMP_RET_ACTION_FULL) != SECCOMP_RET_ALLOW &&
 			    (action & SECCOMP_RET_ACTION_FULL) != SECCOMP_RET_LOG)
 				rc = klp_fail(e, EPERM, KLP_SECCOMP, "a seccomp filter of thread %d does not allow %s",
-					      tid, calls[i].name);
+					      tid, call[i].name);
 		}
 	}
 	free(f);
 	return rc;
+}
+
+int klp_seccomp_check(pid_t tid, struct klp_error *e)
+{
+	return klp_seccomp_check_calls(tid, calls, sizeof(calls) / sizeof(calls[0]), e);
+}
+
+int klp_seccomp_check_shadow(pid_t tid, struct klp_error *e)
+{
+	return klp_seccomp_check_calls(tid, shadow_calls, sizeof(shadow_calls) / sizeof(shadow_calls[0]), e);
 }

@@ -6,4 +6,6 @@
 #include <sys/types.h>
 #include "klp/include/klp/error.h"
 int klp_seccomp_check(pid_t tid, struct klp_error *e);
+/* The same of the calls that are made for modules with shadow variables. */
+int klp_seccomp_check_shadow(pid_t tid, struct klp_error *e);
 #endif

@@ -8,6 +8,7 @@
 #include "klp/arming.h"
 #include "klp/callbacks.h"
 #include "klp/plan.h"
+#include "klp/shadow.h"
 #include "klp/states.h"
 #include "klp/transition.h"
 
@@ -108,6 +109,7 @@ int klp_status(pid_t pid, json_t **result, struct klp_error *e)
 	struct klp_session s;
 	struct klp_site_set sites = {0};
 	json_t *o, *list;
+	size_t shadow = 0;
 	int rc = klp_session_open(&s, pid, KLP_SESSION_READ, NULL, e);
 
 	*result = NULL;
@@ -116,12 +118,15 @@ int klp_status(pid_t pid, json_t **result, struct klp_error *e)
 		return rc;
 	}
 	rc = klp_sites_read(&s, &sites, e);
+	if (!rc)
+		rc = klp_shadow_count(&s, &shadow, e);
 	if (!rc) {
 		o = json_object();
 		list = json_array();
 		json_object_set_new(o, "pid", json_integer(pid));
 		json_object_set_new(o, "result", json_string("done"));
 		json_object_set_new(o, "runtime", json_boolean(s.r.image != 0));
+		json_object_set_new(o, "shadow_variables", json_integer((json_int_t)shadow));
 		for (size_t i = 0; i < s.patch_count; i++)
 			json_array_append_new(list, klp_status_patch(&s, &s.patch[i], &sites));
 		json_object_set_new(o, "patches", list);

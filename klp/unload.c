@@ -88,6 +88,7 @@ static void klp_unload_report(json_t *o, const struct klp_reclaimed *done, int r
 		return;
 	json_object_set_new(o, "memory_left", json_boolean(!done->complete));
 	json_object_set_new(o, "pinned", json_integer((json_int_t)done->pinned));
+	json_object_set_new(o, "shadow_variables", json_integer((json_int_t)done->shadow));
 	json_object_set_new(o, "threads_in_memory", json_integer((json_int_t)done->waiting));
 }
 

@@ -71,6 +71,9 @@ void klpctl_print_result(const char *command, const json_t *result)
 		       (double)number(result, "elapsed_us") / 1000);
 		if (number(result, "pinned"))
 			printf("  its code stays in memory (pinned): addresses of it may have escaped\n");
+		else if (number(result, "shadow_variables"))
+			printf("  klp's runtime stays in memory: pinned by %lld shadow variables\n",
+			       number(result, "shadow_variables"));
 		else if (number(result, "threads_in_memory"))
 			printf("  its memory stays until %lld threads have been seen outside of it; the next klpctl "
 			       "gives it back\n",
@@ -94,6 +97,8 @@ void klpctl_print_status(const json_t *result)
 	if (json_array_size(json_object_get(result, "patches")) == 0)
 		printf("%lld: no patch%s\n", number(result, "pid"),
 		       json_is_true(json_object_get(result, "runtime")) ? " (runtime present)" : "");
+	if (number(result, "shadow_variables"))
+		printf("%lld: %lld shadow variables\n", number(result, "pid"), number(result, "shadow_variables"));
 	json_array_foreach(json_object_get(result, "patches"), i, p)
 	{
 		const json_t *t = json_object_get(p, "transition");

@@ -2,6 +2,7 @@
 /* Following references of the module into the running file. */
 #include <stdlib.h>
 #include <string.h>
+#include "klp/runtime/shadow.h"
 #include "tools/klp-build/objdiff/resolve.h"
 
 static bool boring(const struct lk_sec *s)
@@ -332,6 +333,35 @@ static struct rs_result dynamic_symbol(struct rs *r, struct od_sec *s, const str
 	return (struct rs_result){.kind = RS_SYMBOL, .symbol = i, .name = y->name, .addend = rel->addend};
 }
 
+static bool is_runtime_name(const char *name)
+{
+	static const char *const names[KLP_SHADOW_CALLS] = KLP_SHADOW_CALL_NAMES;
+
+	for (size_t i = 0; i < KLP_SHADOW_CALLS; i++)
+		if (!strcmp(names[i], name))
+			return true;
+	return false;
+}
+
+/*
+ * A function of klp's runtime (<klp/shadow.h>): the header's reference is weak, so the link left it undefined. Whoever
+ * has something of that name could mean his own (L2).
+ */
+static struct rs_result runtime_symbol(struct rs *r, struct od_sec *s, const struct od_rel *rel,
+				       const struct od_target *t)
+{
+	const char *name = t->sym->name;
+	const struct lk_sym *linked = lk_global(&r->patched, name);
+	size_t i;
+
+	if (t->sec || (linked && linked->shndx) || lk_global(&r->original, name) || lk_dynamic(&r->original, name) ||
+	    lk_dynamic(&r->running, name))
+		return refused(r, s, name, "give the program's own function another name",
+			       "the program has a symbol with the name of a function of klp's runtime");
+	i = add_symbol(r, json_pack("{s:s,s:s,s:s,s:i}", "name", name, "how", "klp", "type", "func", "object", 0));
+	return (struct rs_result){.kind = RS_SYMBOL, .symbol = i, .name = name, .addend = rel->addend};
+}
+
 static struct rs_result tls_symbol(struct rs *r, struct od_sec *s, const struct od_rel *rel, struct od_target *t)
 {
 	const char *name = t->sym->name;
@@ -418,6 +448,8 @@ struct rs_result rs_resolve(struct rs *r, struct od_sec *s, const struct od_rel 
 	    rel->type != R_X86_64_32 && rel->type != R_X86_64_32S)
 		return refused(r, s, t.sym->name, "build without the option that makes it",
 			       "a relocation type that klp-build does not know");
+	if (is_runtime_name(t.sym->name))
+		return runtime_symbol(r, s, rel, &t);
 	internal.target = t;
 	if (t.sec) {
 		enum od_kind k = t.sec->kind;

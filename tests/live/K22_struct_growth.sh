@@ -1,0 +1,107 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# A connection gets a counter of its requests without its type being changed: connections that existed before the patch and new ones, the end of a
+# connection takes its counter along, and addresses that are used again begin anew. The program's own command ends what is left.
+. "$(dirname "$0")/lib.sh"
+begin
+own_program '
+/^#include <unistd.h>/a\
+#include <klp/shadow.h>\
+\
+#define REQUESTS 1 /* id: long, how many requests a connection has had */
+/^	c->bytes += n;/i\
+	long *requests = klp_shadow_get_or_alloc(c, REQUESTS, sizeof(*requests), NULL, NULL);\
+
+/^	c->bytes += n;/a\
+	if (requests)\
+		c->last = ++*requests;
+/^	free(c);/i\
+	klp_shadow_free(c, REQUESTS, NULL);
+/^	open_count = 0;/i\
+	klp_shadow_free_all(REQUESTS, NULL);
+' "-I$root/klp/include" <<'C'
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define NOINLINE __attribute__((noipa))
+struct connection {
+	long bytes, last;
+};
+static struct connection *conn[8];
+int open_count;
+
+NOINLINE static void serve(struct connection *c, long n)
+{
+	c->bytes += n;
+}
+NOINLINE static void end(struct connection *c)
+{
+	open_count--;
+	free(c);
+}
+NOINLINE static void end_all(void)
+{
+	open_count = 0;
+}
+
+int main(void)
+{
+	char line[64], word[16];
+	long i, n;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	while (fgets(line, sizeof(line), stdin)) {
+		i = n = 0;
+		if (sscanf(line, "%15s %ld %ld", word, &i, &n) < 1)
+			continue;
+		i &= 7;
+		if (!strcmp(word, "open")) {
+			open_count++;
+			conn[i] = calloc(1, sizeof(*conn[i]));
+		} else if (!strcmp(word, "serve") && conn[i]) {
+			serve(conn[i], n);
+			printf("%ld %ld\n", conn[i]->bytes, conn[i]->last);
+			continue;
+		} else if (!strcmp(word, "close") && conn[i]) {
+			end(conn[i]);
+			conn[i] = NULL;
+		} else if (!strcmp(word, "endall")) {
+			end_all();
+		}
+		printf("ok\n");
+	}
+	return 0;
+}
+C
+target t "$work/tree/prog"
+expect ok open 1
+expect '5 0' serve 1 5
+before=$(maps)
+ctl 0 load -v --json -p "$(p)" "$work/own.klp"
+expect '10 1' serve 1 5
+expect '11 2' serve 1 1
+expect ok open 2
+expect '1 1' serve 2 1
+expect '12 3' serve 1 1
+expect_status 2 .shadow_variables
+expect ok close 1
+expect_status 1 .shadow_variables
+# The same address, a new connection.
+expect ok open 1
+expect '3 1' serve 1 3
+expect '2 2' serve 2 1
+expect_status 2 .shadow_variables
+for i in 1 2 3; do
+	expect ok close 1
+	expect ok open 1
+	expect '7 1' serve 1 7
+done
+expect ok endall
+expect_status 0 .shadow_variables
+ctl 0 unload -v --json -p "$(p)" own
+expect_result false .memory_left
+expect_result 0 .shadow_variables
+[ "$(maps)" = "$before" ] || die "mappings are left: $(diff <(echo "$before") <(maps))"
+expect '8 1' serve 1 1
