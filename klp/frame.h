@@ -9,6 +9,7 @@
 
 #include <sys/user.h>
 #include "klp/process.h"
+#include "klp/runtime/rt.h"
 #include "unwind/unwind.h"
 
 /* Bytes of a complete frame of this stopped thread, its address aligned to 64; 0 if its state cannot be had. */
@@ -31,5 +32,7 @@ bool klp_frame_in_rseq(pid_t tid, const struct klp_process *p);
 
 /* All registers of a stopped thread, for the unwinder. */
 void klp_registers_for_unwind(const struct user_regs_struct *r, struct klp_unw_regs *out);
+/* Those of the caller of a function that is being entered, from the trampoline's frame at `at` in the target. */
+void klp_registers_at_entry(const struct klp_rt_regs *r, uint64_t at, struct klp_unw_regs *out);
 
 #endif

@@ -5,6 +5,7 @@
 
 #if defined(__x86_64__)
 #define KLP_HOST_MACHINE 62u /* EM_X86_64 */
+#include "klp/runtime/arch/x86_64/cpu.h"
 #endif
 
 #endif

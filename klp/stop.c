@@ -24,7 +24,6 @@
 #define KLP_HOME_LOOK_NS 2000000ull /* between two looks at a thread that does not wait in its call again */
 #define KLP_WORK_FIRST_NS 20000     /* between two looks at a thread that runs a callback; doubles */
 #define KLP_WORK_MAX_NS 1000000
-#define KLP_SCHED_DEADLINE 6 /* SCHED_DEADLINE */
 
 static uint64_t klp_stop_now(void)
 {
@@ -54,29 +53,13 @@ static void klp_stop_signals(struct klp_stop *st, bool block)
 /* Between the two calls nothing may delay us: a stopped thread waits for us. */
 static void klp_stop_hurry(struct klp_stop *st, bool on)
 {
-	struct sched_param param = {.sched_priority = 1};
-
 	if (on) {
 		klp_stop_signals(st, true);
-		st->old_policy = sched_getscheduler(0);
-		if (st->old_policy < 0 || sched_getparam(0, &param))
-			st->old_policy = -1;
-		st->old_priority = param.sched_priority;
-		param.sched_priority = 1;
-		/* A tool that has real time already keeps its own. */
-		if (st->old_policy >= 0 && (st->old_policy & ~SCHED_RESET_ON_FORK) != SCHED_FIFO &&
-		    (st->old_policy & ~SCHED_RESET_ON_FORK) != SCHED_RR &&
-		    (st->old_policy & ~SCHED_RESET_ON_FORK) != KLP_SCHED_DEADLINE &&
-		    !sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &param))
-			return;
-		st->old_policy = -1; /* nothing to put back */
-		return;
+		klp_realtime_begin(&st->realtime);
+	} else {
+		klp_realtime_end(&st->realtime);
+		klp_stop_signals(st, false);
 	}
-	param.sched_priority = st->old_priority;
-	/* Without privilege (RLIMIT_RTPRIO) the flag cannot be taken away again; the policy can. */
-	if (st->old_policy >= 0 && sched_setscheduler(0, st->old_policy, &param))
-		sched_setscheduler(0, st->old_policy | SCHED_RESET_ON_FORK, &param);
-	klp_stop_signals(st, false);
 }
 
 /*

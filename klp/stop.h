@@ -10,6 +10,7 @@
 #include <sys/user.h>
 
 #include "klp/machine.h"
+#include "klp/realtime.h"
 #include "klp/remote.h"
 
 struct klp_stop {
@@ -22,7 +23,7 @@ struct klp_stop {
 	bool watch;    /* klp_restart_watch when it has been let go */
 	uint64_t mask; /* signal mask */
 	uint64_t old_signals;
-	int old_policy, old_priority; /* of the tool itself */
+	struct klp_realtime realtime; /* of the tool itself */
 };
 
 /* 1: stopped; 0: it could not be stopped now, nothing has changed (a signal is being delivered, a group stop, it does

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "klp/door.h"
 #include "klp/plan.h"
 #include "klp/proof.h"
 
@@ -18,8 +19,11 @@
 #define KLP_RUNNING_SAMPLES 16u            /* P2: an interrupt only after so many "running" answers ... */
 #define KLP_RUNNING_SPAN_NS 100000000ull   /* ... spread over this long, the last one immediately before */
 #define KLP_INTERRUPT_GAP_NS 1000000000ull /* A6: one thread is interrupted at most once a second */
-#define KLP_SEAL_PASSES 8u                 /* listings at least, before the time that the user gave ends them */
-#define KLP_SWEEP_BATCH 64u                /* entries read at once: few enough that counts are young at the proof */
+#define KLP_DOOR_FIRST_NS 1000000ull       /* pauses from this long on are spent at the door ... */
+#define KLP_DOOR_WHOLE_NS 1000000000ull    /* wholly for so long, then a part of each */
+#define KLP_DOOR_PART 4u
+#define KLP_SEAL_PASSES 8u  /* listings at least, before the time that the user gave ends them */
+#define KLP_SWEEP_BATCH 64u /* entries read at once: few enough that counts are young at the proof */
 #define KLP_TRANSITION_MAX_SITES (KLP_MAX_OPS / 2 - 64)
 
 /* One thread of the target as this run of the tool sees it. */
@@ -33,6 +37,7 @@ struct klp_mover {
 	struct klp_rt_thread entry; /* as read before the proof; its count is what the verdict names */
 	enum klp_reason reason;
 	uint64_t function;
+	struct klp_guest guest; /* proof 2 */
 };
 
 struct klp_mover_list {
@@ -48,6 +53,8 @@ struct klp_run {
 	struct klp_rt_op *op;
 	struct klp_mover *looked; /* proof 3: whom klp_transition_look looks at */
 	uint64_t armed_ticks;     /* when every slot led to its stub (klp_task_start), 0: not asked for */
+	uint64_t began_ns;
+	unsigned turn; /* whom klp_door_wait invites first */
 };
 
 static uint64_t klp_ticks(const struct timespec *t)
@@ -690,6 +697,7 @@ static int klp_run_open(struct klp_run *run, struct klp_session *s, struct klp_e
 
 	memset(run, 0, sizeof(*run));
 	run->s = s;
+	run->began_ns = klp_now_ns();
 	if (!p || p->rec.state == KLP_PATCH_LOADING)
 		return klp_fail(e, EINVAL, KLP_TARGET_MEMORY, "the transition in flight names no patch");
 	run->proof = malloc(sizeof(*run->proof));
@@ -706,6 +714,43 @@ static void klp_run_close(struct klp_run *run)
 	free(run->list.m);
 	free(run->proof);
 	free(run->op);
+}
+
+/* The pause between two sweeps: most threads have moved in the first ones, the others are awaited at the door. */
+static int klp_transition_pause(struct klp_run *run, uint64_t ns, struct klp_error *e)
+{
+	struct klp_session *s = run->s;
+	unsigned leaving = KLP_TR_TARGET(s->cb->transition) ? 0 : 1;
+	uint64_t part = klp_now_ns() - run->began_ns < KLP_DOOR_WHOLE_NS ? ns : ns / KLP_DOOR_PART;
+	struct klp_guest **guest;
+	size_t count = 0;
+	int rc;
+
+	guest = ns < KLP_DOOR_FIRST_NS ? NULL : malloc((run->list.count + 1) * sizeof(struct klp_guest *));
+	if (!guest) {
+		klp_sleep_ns(ns);
+		return 0;
+	}
+	for (size_t i = 0; i < run->list.count; i++) {
+		struct klp_mover *m = &run->list.m[i];
+
+		if (m->moved || m->reason == KLP_IN_CLONE)
+			continue;
+		m->guest.tid = m->tid;
+		m->guest.index = m->index;
+		m->guest.moved = false;
+		guest[count++] = &m->guest;
+	}
+	if (!count)
+		part = 0;
+	rc = klp_door_wait(s, run->plan.leave[leaving], run->plan.leave_count[leaving], guest, count, run->turn++, part,
+			   e);
+	free(guest);
+	for (size_t i = 0; i < run->list.count; i++)
+		run->list.m[i].moved |= run->list.m[i].guest.moved;
+	if (!rc && part < ns)
+		klp_sleep_ns(ns - part);
+	return rc;
 }
 
 int klp_transition_run(struct klp_session *s, struct klp_error *e)
@@ -743,10 +788,12 @@ int klp_transition_run(struct klp_session *s, struct klp_error *e)
 		}
 		rc = 0;
 		klp_log(s, 2, "%zu of %zu threads left", left, run.list.count);
-		klp_sleep_ns(running && pause > KLP_SWEEP_RUNNING_NS ? KLP_SWEEP_RUNNING_NS : pause);
+		rc = klp_transition_pause(&run, running && pause > KLP_SWEEP_RUNNING_NS ? KLP_SWEEP_RUNNING_NS : pause,
+					  e);
 		if (pause < KLP_SWEEP_MAX_NS)
 			pause *= 2;
-		rc = klp_remote_ping(&s->r, e);
+		if (!rc)
+			rc = klp_remote_ping(&s->r, e);
 	}
 	klp_run_close(&run);
 	return rc;

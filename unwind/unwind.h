@@ -23,11 +23,12 @@
 #define KLP_UNW_MAX_EXPR 64  /* steps of the one canonical PLT expression */
 
 /* r[] by DWARF number (x86_64: 6 rbp, 7 rsp, 16 return address column); bit n of known says that r[n] holds. pc is
- * separate. */
+ * separate. With `called` the registers are those behind the return. */
 struct klp_unw_regs {
 	uint64_t pc;
 	uint64_t r[KLP_UNW_REGS];
 	uint64_t known;
+	bool called; /* pc is a return address: the innermost frame is one that was reached through a call (U4) */
 };
 
 /* Reads exactly len bytes of target memory or returns -errno; must refuse what is outside the thread's stack or

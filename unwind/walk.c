@@ -173,7 +173,7 @@ void klp_unw_walk(const struct klp_unw_space *s, const struct klp_unw_regs *regs
 {
 	struct klp_walk w = {.s = s, .arch = s->arch, .th = th, .read = read, .ctx = ctx, .low = th->stack_low};
 	struct klp_unw_regs cur = *regs;
-	bool called = false;
+	bool called = regs->called;
 
 	t->count = 0;
 	t->frame_no = 0;

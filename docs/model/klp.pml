@@ -11,11 +11,12 @@
  *
  * Seeded mutations, each of which must be refuted: -DMUT_LOAD_FIRST, -DMUT_NO_GENERATION, -DMUT_NO_RECHECK, -DMUT_NO_MEMBARRIER, -DMUT_ENGINE_APPLIES,
  * -DMUT_SEALED_EARLY, -DMUT_VERDICT_EARLY, -DMUT_COUNT_LATE, -DMUT_NO_ENTRY_IS_DONE, -DMUT_STATE_BEFORE_SP, -DMUT_CLAIM_IN_TWO,
- * -DMUT_NO_BASE, -DMUT_STATE_ONCE,
+ * -DMUT_NO_BASE, -DMUT_BASE_ANEW, -DMUT_STATE_ONCE, with -DDOOR -DMUT_DOOR_NO_RECHECK, -DMUT_DOOR_TRAMPOLINE, -DMUT_DOOR_IS_PROOF, -DMUT_DOOR_OWN_COUNT,
  * and with -DFORK -DMUT_NO_IDENTITY_CHECK, -DMUT_NO_COMPLETING.
  *
  * -DLOCKED_COUNT: the increment of the count is a full barrier, as on x86_64. Without it a plain store that waits in the thread's store buffer: then
  * the membarrier alone must make the protocol right.
+ * -DDOOR=n: threads wait in dispatch for a verdict at any time, and the engine reads the stacks of those that are there, n times (klp/door.h).
  * -DFORK: thread 0 forks at any moment, inside a signal handler that interrupted dispatch too. The child's memory is a snapshot: the engine and
  * thread 1 stand still from there on, and the child goes on with another tid.
  */
@@ -58,10 +59,11 @@
 /* Verdict: generation and count; 0 none (generations begin at 1) */
 #define VERDICT(gen, count) ((gen) << 4 | (count))
 #ifdef MUT_NO_GENERATION
-#define MATCHES(v, w, count) ((v) != 0 && ((v) & 15) == (count))
+#define IN_FORCE(v, w) ((v) != 0)
 #else
-#define MATCHES(v, w, count) ((v) == VERDICT(GEN(w), count))
+#define IN_FORCE(v, w) ((v) != 0 && (v) >> 4 == GEN(w))
 #endif
+#define MATCHES(v, w, first, last) (IN_FORCE(v, w) && ((v) & 15) >= (first) && ((v) & 15) <= (last))
 
 byte word;		/* the transition word */
 byte slot[2];		/* two patched functions */
@@ -74,7 +76,7 @@ bool used[3];		/* tid is there */
 byte state[3];
 byte count[3], count_seen[3];
 byte in_sp[3], in_sp_seen[3]; /* nesting of dispatches in progress */
-byte base[3];		/* count + 1 before the outermost dispatch in progress, while no frame has come since; only its own thread reads it */
+byte base[3];		/* count + 1 before the first dispatch since which no frame has come; only its own thread reads it */
 bool buffered[3];	/* in_sp and count of the last entry are in the thread's store buffer */
 byte verdict[3];
 bool verdict_buffered[3]; /* in the helper's store buffer */
@@ -88,6 +90,7 @@ byte klp_frames[2];	/* stub, trampoline or dispatch frames: never proven */
 byte signals = SIGNALS;
 bool in_handler;		/* thread 0 has been interrupted */
 bool frozen;		/* the view is the fork child's */
+bool clean[4];		/* [thread * 2 + universe]: what a trace from the frame of the outermost dispatch finds */
 
 inline flush(i) {
 	if
@@ -134,9 +137,36 @@ inline enter(t, u) {
 #endif
 /* A handler takes the verdict that the dispatch which it interrupted has not yet taken. */
 #ifdef MUT_NO_BASE
-#define BASE_MATCHES(v, w) false
+#define FIRST old
 #else
-#define BASE_MATCHES(v, w) (base[e] != 0 && MATCHES(v, w, base[e] - 1))
+#define FIRST (base[e] != 0 -> base[e] - 1 : old)
+#endif
+#ifdef MUT_BASE_ANEW	/* as if the interrupted dispatch had been left by a jump */
+#define KEEP_BASE false
+#else
+#define KEEP_BASE (base[e] != 0)
+#endif
+/* A trace through another stub or trampoline, one that has decided and has not yet entered its function, is not reliable. */
+#ifdef MUT_DOOR_TRAMPOLINE
+#define DOOR_TRACE(t) true
+#else
+#define DOOR_TRACE(t) (klp_frames[t] == 1)
+#endif
+#ifdef DOOR
+/* The wait at the door: whenever it ends, the verdict is looked at once more. */
+#define AT_DOOR \
+		if \
+		:: ACTIVE(w) && state[e] != TARGET(w) -> \
+			d_step { flush(e) } \
+			v = verdict[e]; \
+			if \
+			:: MATCHES(v, w, old, old) -> d_step { flush(e); state[e] = TARGET(w) } \
+			:: else -> skip \
+			fi \
+		:: else -> skip \
+		fi
+#else
+#define AT_DOOR skip
 #endif
 #ifdef MUT_STATE_ONCE
 #define STATE_EARLY s = state[e];
@@ -196,11 +226,16 @@ inline dispatch(t) {
 		/* decide() */
 		LOAD_FIRST
 		d_step {	/* in_sp and base, which only a handler reads before the count is incremented */
-			outermost = (in_sp[e] == 0);
+			if
+			:: in_sp[e] == 0 ->
+				clean[t * 2] = frames[t * 2] == 0 && DOOR_TRACE(t);
+				clean[t * 2 + 1] = frames[t * 2 + 1] == 0 && DOOR_TRACE(t)
+			:: else -> skip
+			fi;
 			in_sp[e]++;
 			if
-			:: outermost -> base[e] = count[e] + 1
-			:: else -> skip
+			:: KEEP_BASE -> skip
+			:: else -> base[e] = count[e] + 1
 			fi
 		}
 		d_step {	/* count, into the store buffer (with in_sp) */
@@ -212,17 +247,12 @@ inline dispatch(t) {
 		w = word;
 		LOAD_AFTER
 		if
-		:: ACTIVE(w) && (MATCHES(v, w, old) || BASE_MATCHES(v, w)) ->
+		:: ACTIVE(w) && MATCHES(v, w, FIRST, old) ->
 			d_step { flush(e); state[e] = TARGET(w) }
-		:: else -> skip
+		:: else -> AT_DOOR
 		fi;
 		STATE_EARLY
-		d_step {
-			if
-			:: outermost || state[e] != TARGET(w) -> base[e] = 0
-			:: else -> skip
-			fi
-		}
+		base[e] = 0;
 		STATE_LATE
 		d_step {	/* in_sp = prev */
 			flush(e);
@@ -261,7 +291,7 @@ inline call(t) {
 }
 
 inline forget() {
-	x = 0; u = 0; w = 0; e = 0; old = 0; v = 0; s = 0; outermost = false
+	x = 0; u = 0; w = 0; e = 0; old = 0; v = 0; s = 0
 }
 
 inline thread(t) {
@@ -279,7 +309,7 @@ inline thread(t) {
 active proctype Thread0() provided (!in_handler) {
 	byte calls = CALLS;
 	byte x, u, w, e, old, v, s;
-	bool outermost, top;
+	bool top;
 
 	me[0] = 0;
 	thread(0)
@@ -290,7 +320,7 @@ active proctype Thread0() provided (!in_handler) {
 active proctype Thread1() provided (!frozen) {
 	byte calls = CALLS1;
 	byte x, u, w, e, old, v, s;
-	bool outermost, top;
+	bool top;
 
 	me[1] = 1;
 	thread(1)
@@ -301,7 +331,7 @@ active proctype Thread1() provided (!frozen) {
 /* A signal handler on thread 0's stack, between any two steps of dispatch or of the program; it calls a patched function. */
 active proctype Handler() {
 	byte x, u, w, e, old, v, s;
-	bool outermost, top;
+	bool top;
 
 end:	atomic { signals > 0 && alive[0] -> signals--; in_handler = true };
 	call(0);
@@ -404,6 +434,31 @@ inline prove(k) {
 	fi
 }
 
+/* Thread k is in dispatch: its mark and count are the same before and after its stack is read, from the frame that the mark names. */
+inline door(k) {
+	c = count_seen[k];
+	if
+	:: used[k] && in_sp_seen[k] == 1 && c > 0 ->
+		ok = clean[k * 2 + 1 - TARGET(word)];
+#ifdef MUT_DOOR_NO_RECHECK
+		c = count_seen[k];
+#endif
+		if
+		:: ok && in_sp_seen[k] == 1 && c == count_seen[k] ->
+#ifdef MUT_DOOR_OWN_COUNT
+			d_step { drain_verdict(k); verdict_next[k] = VERDICT(GEN(word), c); verdict_buffered[k] = true };
+#else
+			d_step { drain_verdict(k); verdict_next[k] = VERDICT(GEN(word), c - 1); verdict_buffered[k] = true };
+#endif
+#ifdef MUT_DOOR_IS_PROOF
+			proven[k] = true
+#endif
+		:: else -> skip
+		fi
+	:: else -> skip
+	fi;
+	d_step { c = 0; ok = false }
+}
 
 #if DEATHS
 /* kill -9 of the tool at any moment. */
@@ -418,6 +473,9 @@ end:	do
 
 active proctype Engine() provided (!frozen) {
 	byte reversals = REVERSALS;
+#ifdef DOOR
+	byte doors = DOOR;	/* answers at the door */
+#endif
 	bool proven[2], listed[2];
 	byte c, i;
 	bool ok;
@@ -450,6 +508,9 @@ resume:
 		:: !proven[0] -> prove(0)
 #if CALLS1
 		:: !proven[1] -> prove(1)
+#endif
+#ifdef DOOR
+		:: doors > 0 && !proven[0] && in_sp_seen[0] == 1 -> doors--; door(0)
 #endif
 		:: reversals > 0 ->
 			atomic {	/* one request: no kill of the tool comes between the word and its membarrier */

@@ -8,6 +8,7 @@
  * who writes what.
  */
 #include "klp/runtime/rt.h"
+#include "cpu.h"
 #include "syscall.h"
 
 #pragma GCC poison malloc calloc realloc free printf fprintf memcpy memset errno
@@ -123,6 +124,43 @@ static uint64_t pass(struct klp_rt_site *site, struct klp_rt_regs *regs, struct 
 	return 0;
 }
 
+/* Is the verdict in force for a dispatch whose thread was clean when its count was any of first ... last? */
+static inline int is_given(const struct klp_rt_thread *e, uint64_t tr, uint64_t first, uint64_t last)
+{
+	uint64_t verdict = __atomic_load_n(&e->verdict, __ATOMIC_ACQUIRE);
+	uint64_t n = KLP_VERDICT_COUNT(verdict);
+
+	return verdict && KLP_VERDICT_GENERATION(verdict) == KLP_TR_GENERATION(tr) && n >= first && n <= last;
+}
+
+/*
+ * At the door: nothing of the call is on the stack yet but its return address, and the registers lie in the
+ * trampoline's frame. If the engine has invited this thread it says where they lie and waits for the verdict, for so
+ * many rounds and once per invitation, so that an engine that is dead costs one wait. The engine reads the stack
+ * meanwhile. A verdict that comes late names a count that never matches again.
+ */
+static __attribute__((noinline)) int at_door(struct klp_rt_door *d, const struct klp_rt_thread *e,
+					     const struct klp_rt_regs *regs, uint64_t tr, uint64_t count)
+{
+	uint8_t number = __atomic_load_n(&d->invitation, __ATOMIC_ACQUIRE);
+	uint32_t rounds = __atomic_load_n(&d->rounds, __ATOMIC_RELAXED);
+
+	if (!number || d->entry != (uint64_t)e || (uint8_t)__atomic_load_n(&d->offer, __ATOMIC_RELAXED) == number ||
+	    __atomic_load_n(&d->generation, __ATOMIC_RELAXED) != KLP_TR_GENERATION(tr) ||
+	    (uint64_t)regs <= __atomic_load_n(&d->above, __ATOMIC_RELAXED))
+		return 0;
+	/* Release: the registers are there for whoever sees this; its partner is the order of the engine's reads. */
+	__atomic_store_n(&d->offer, KLP_DOOR_OFFER((uint64_t)regs, number), __ATOMIC_RELEASE);
+	for (rounds = rounds < KLP_DOOR_ROUNDS_MAX ? rounds : KLP_DOOR_ROUNDS_MAX; rounds; rounds--) {
+		if (is_given(e, tr, count, count))
+			return 1;
+		if (__atomic_load_n(&d->invitation, __ATOMIC_RELAXED) != number)
+			break; /* it says no */
+		klp_relax();
+	}
+	return is_given(e, tr, count, count);
+}
+
 /*
  * The thread's universe for this call; and the one place where a thread moves from one to the other (invariant T1).
  *
@@ -133,25 +171,23 @@ static uint64_t pass(struct klp_rt_site *site, struct klp_rt_regs *regs, struct 
  *
  * Once the engine has seen the old count behind its barrier it takes this thread for moved, whatever enters first: this
  * dispatch, or that of a signal handler which interrupts it between its increment and its look at the verdict. `base`
- * lets the handler's dispatch apply the verdict for it: it is the count behind the outermost increment, and stays only
- * as long as nothing but dispatch has run since: a handler's dispatch that does not move the thread takes it away,
- * because its function is then on the stack. A handler's own count can never match a verdict that was given for the
- * outer one.
- *
- * prev: the mark of an outer dispatch, or of one that a longjmp left (then it lies below this frame, and there is
- * none).
+ * lets the handler's dispatch apply the verdict for it: it is the count behind the increment of the first dispatch
+ * since which nothing but dispatch has run, so what was true of the stack at base - 1 is true now, and so is what was
+ * true at any count since. Whoever leaves dispatch takes it away, for a function is entered then. It says nothing of
+ * whether that first dispatch still stands below or was left by a longjmp, which nobody could tell: the handler's stack
+ * may be another one, above or below.
  *
  * Returns the transition word under which this was decided; not active: it is over.
  */
 static uint64_t decide(const struct self *s, struct klp_rt_thread *e, const struct klp_rt_regs *regs,
 		       uint32_t *universe)
 {
-	uint64_t prev = __atomic_load_n(&e->in_sp, __ATOMIC_RELAXED), tr, count, verdict, base;
-	int outermost = !prev || prev <= (uint64_t)regs;
+	/* The mark of an outer dispatch, or of one that a longjmp left. */
+	uint64_t prev = __atomic_load_n(&e->in_sp, __ATOMIC_RELAXED), tr, count, base;
 	uint32_t state;
 
 	__atomic_store_n(&e->in_sp, (uint64_t)regs, __ATOMIC_RELAXED);
-	if (outermost)
+	if (!__atomic_load_n(&e->base, __ATOMIC_RELAXED))
 		__atomic_store_n(&e->base, e->count + 1, __ATOMIC_RELAXED);
 	/* Handlers of this thread see base before the new count: compilers and cores keep a thread's own order. */
 	count = __atomic_fetch_add(&e->count, 1, __ATOMIC_SEQ_CST);
@@ -159,20 +195,19 @@ static uint64_t decide(const struct self *s, struct klp_rt_thread *e, const stru
 	/* Again, now that the engine can see us: a late thread must not act on a transition that is over or has been
 	 * reversed. */
 	tr = __atomic_load_n(&s->cb->transition, __ATOMIC_ACQUIRE);
-	verdict = __atomic_load_n(&e->verdict, __ATOMIC_ACQUIRE);
-	base = __atomic_load_n(&e->base, __ATOMIC_RELAXED);
-	state = __atomic_load_n(&e->state, __ATOMIC_ACQUIRE);
 	if (KLP_TR_ACTIVE(tr)) {
-		uint32_t id = KLP_TR_ID(tr) << 1;
-		uint16_t generation = KLP_TR_GENERATION(tr);
+		uint32_t id = KLP_TR_ID(tr) << 1, there = id | KLP_TR_TARGET(tr);
+		struct klp_rt_door *door = &s->cb->door[KLP_DOOR_OF(e - s->cb->threads)];
 
-		if (verdict && (verdict == KLP_VERDICT(generation, count) ||
-				(base && verdict == KLP_VERDICT(generation, base - 1)))) {
-			state = id | KLP_TR_TARGET(tr);
-			__atomic_store_n(&e->state, state, __ATOMIC_RELEASE);
+		base = __atomic_load_n(&e->base, __ATOMIC_RELAXED);
+		if (is_given(e, tr, base ? base - 1 : count, count)) {
+			__atomic_store_n(&e->state, there, __ATOMIC_RELEASE);
+		} else if (__atomic_load_n(&door->invitation, __ATOMIC_RELAXED) &&
+			   __atomic_load_n(&e->state, __ATOMIC_RELAXED) != there && at_door(door, e, regs, tr, count)) {
+			__atomic_store_n(&e->state, there, __ATOMIC_RELEASE);
+			prev = 0; /* no other dispatch stands on this stack: a longjmp left the one of that mark */
 		}
-		if (outermost || state != (id | KLP_TR_TARGET(tr)))
-			__atomic_store_n(&e->base, 0, __ATOMIC_RELAXED);
+		__atomic_store_n(&e->base, 0, __ATOMIC_RELAXED);
 		__atomic_signal_fence(__ATOMIC_SEQ_CST);
 		/* Again: a handler may have moved the thread before base was taken away. */
 		state = __atomic_load_n(&e->state, __ATOMIC_ACQUIRE);
@@ -181,6 +216,8 @@ static uint64_t decide(const struct self *s, struct klp_rt_thread *e, const stru
 		 * not fall back. */
 		if (KLP_TR_COMPLETING(tr))
 			*universe = KLP_TR_TARGET(tr);
+	} else {
+		__atomic_store_n(&e->base, 0, __ATOMIC_RELAXED);
 	}
 	/*
 	 * Release: what was decided above is visible before the thread is seen outside. If the table was cleared and

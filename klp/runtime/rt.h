@@ -147,7 +147,7 @@ struct klp_rt_thread {
 	uint64_t tp;      /* T  */
 	uint64_t count;   /* T  entries into dispatch, ever; incremented before the verdict is loaded */
 	uint64_t in_sp;   /* T  not 0 while in dispatch: the frame's address; lets a longjmp out of it be recognised */
-	uint64_t verdict; /* H, or E while the thread is stopped: see KLP_VERDICT */
+	uint64_t verdict; /* H, or E while the thread is stopped or at the door: see KLP_VERDICT */
 	uint64_t base;    /* T  see decide() in dispatch.c */
 	uint64_t bound;   /* T  when tp was bound: of several entries with one tp, the last is the living thread's */
 	uint64_t parent;  /* T  KLP_TP_FOREIGN: place of the entry that it inherits from, KLP_MAX_THREADS: none */
@@ -164,6 +164,30 @@ _Static_assert(sizeof(struct klp_rt_thread) == 64, "thread entry");
  * none. */
 #define KLP_VERDICT(generation, count) \
 	(((uint64_t)(uint16_t)(generation) << 48) | ((uint64_t)(count)&0xffffffffffffull))
+#define KLP_VERDICT_GENERATION(v) ((uint16_t)((v) >> 48))
+#define KLP_VERDICT_COUNT(v) ((v)&0xffffffffffffull)
+
+/*
+ * The door (section 8 of the design, way 2): a thread that is always inside the functions being left is proven in the
+ * moment in which it enters one from a clean stack. The engine invites it; at its next entry it says where its
+ * registers lie and waits; the engine reads its stack and stores a verdict for its count, or takes the invitation back.
+ * Everything that E writes here is a hint, torn or late: it can make a thread wait once more or not at all. What moves
+ * a thread is the verdict alone, which names the count of this very entry.
+ */
+struct klp_rt_door {
+	uint64_t entry; /* E  address of the invited thread's entry */
+	uint64_t above; /* E  only from frames above this address: where the outermost function being left returns to */
+	uint32_t rounds;     /* E  of the wait; at most KLP_DOOR_ROUNDS_MAX */
+	uint16_t generation; /* E */
+	uint8_t invitation;  /* E  number of the invitation, 0 none; written last, one byte */
+	uint8_t pad;
+	uint64_t offer; /* T  KLP_DOOR_OFFER */
+};
+_Static_assert(sizeof(struct klp_rt_door) == 32, "door");
+#define KLP_DOORS 64u
+#define KLP_DOOR_OF(index) ((uint32_t)(index) % KLP_DOORS)
+#define KLP_DOOR_ROUNDS_MAX 16384u
+#define KLP_DOOR_OFFER(regs, number) ((regs) << 8 | (number))
 
 /*
  * The transition word (H): 0 when there is none. Universe 0 is "before", 1 is "after"; target is where threads move to
@@ -278,6 +302,7 @@ struct klp_rt_cb {
 	uint8_t frame[2][KLP_RT_FRAME_SIZE] __attribute__((aligned(64))); /* E  borrow frames: restart, eintr */
 	uint8_t callback_frame[2][KLP_RT_FRAME_SIZE] __attribute__((aligned(64))); /* E  the same, of callback_borrow */
 	uint8_t stack[KLP_RT_STACK_SIZE] __attribute__((aligned(64)));             /* H */
+	struct klp_rt_door door[KLP_DOORS] __attribute__((aligned(64)));
 	struct klp_rt_thread threads[KLP_MAX_THREADS] __attribute__((aligned(64)));
 };
 

@@ -574,6 +574,246 @@ START_TEST(test_storm)
 }
 END_TEST
 
+/*
+ * A call of a patched function, stepped through: at each instruction, from the call to its return, a signal handler
+ * does what may happen there. The handler's stack is another one, below or above the thread's own.
+ */
+enum { ALT_BELOW, ALT_ABOVE };
+#define NEVER UINT32_MAX
+static struct stepped {
+	struct klp_rt_thread *entry;
+	uint64_t start;                             /* the count before it */
+	unsigned step, call_at, jump_at, answer_at; /* at which instruction */
+	unsigned counted, offered;                  /* when the count rose, when the offer came */
+	int handler_saw, answered;
+	sigjmp_buf out;
+} single;
+
+static void single_step(int sig)
+{
+	unsigned step = single.step++;
+	struct klp_rt_thread *t = single.entry;
+	struct klp_rt_door *d = &w.cb->door[KLP_DOOR_OF(t - w.cb->threads)];
+
+	(void)sig;
+	if (!single.counted && t->count != single.start)
+		single.counted = step;
+	if (!single.offered && (uint8_t)d->offer == d->invitation && d->invitation)
+		single.offered = step;
+	if (step == single.call_at)
+		single.handler_saw = plain(1);
+	/* And its answer at the door. */
+	if (step == single.answer_at && single.offered) {
+		t->verdict = KLP_VERDICT(GEN, single.start);
+		single.answered = 1;
+	}
+	if (step == single.jump_at)
+		siglongjmp(single.out, 1);
+}
+
+static struct stepped begin(struct klp_rt_thread *t)
+{
+	t->state = ID << 1 | BEFORE;
+	t->verdict = 0;
+	return (struct stepped){.entry = t, .start = t->count, .call_at = NEVER, .jump_at = NEVER, .answer_at = NEVER};
+}
+
+/* 0: left by a jump. */
+static int stepped_call(void)
+{
+	int r;
+
+	if (sigsetjmp(single.out, 1))
+		return 0;
+	__asm__ volatile("pushfq; orq $0x100, (%%rsp); popfq" ::: "cc", "memory");
+	r = plain(1);
+	__asm__ volatile("pushfq; andq $~0x100, (%%rsp); popfq" ::: "cc", "memory");
+	return r;
+}
+
+/* Where its count has risen, and how many instructions the call has. */
+static void measure(struct klp_rt_thread *t, unsigned *counted, unsigned *length)
+{
+	single = begin(t);
+	need(stepped_call() == 3);
+	*counted = single.counted;
+	*length = single.step;
+	need(*counted > 10 && *length > *counted + 10);
+}
+
+/*
+ * Once the engine has stored a verdict while the count was still the one that it names, it takes the thread for moved,
+ * so whatever enters first must find the new universe. Also when an earlier dispatch was left by a jump, anywhere.
+ */
+static void verdict_at_every_instruction(struct klp_rt_thread *t)
+{
+	unsigned counted, length, jumps = 0;
+
+	measure(t, &counted, &length);
+	for (unsigned left = 0; left < 5; left++) {
+		for (unsigned at = left ? counted - 10 : 0; at < (left ? counted + 60 : length); at++) {
+			int r;
+
+			single = begin(t);
+			if (left) {
+				single.jump_at = counted - 6 + 3 * left;
+				need(stepped_call() == 0);
+				jumps += t->base != 0;
+				single = begin(t);
+			}
+			t->verdict = KLP_VERDICT(GEN, single.start);
+			single.call_at = at;
+			r = stepped_call();
+			need(single.handler_saw == 4 || single.step <= at);
+			need(r == 4);
+			need(t->state == (ID << 1 | AFTER));
+			t->in_sp = 0; /* of the one that was left */
+		}
+	}
+	need(jumps > 100);
+}
+
+static void invite(struct klp_rt_thread *t, uint8_t number)
+{
+	struct klp_rt_door *d = &w.cb->door[KLP_DOOR_OF(t - w.cb->threads)];
+
+	*d = (struct klp_rt_door){.entry = (uint64_t)t, .rounds = 5, .generation = GEN, .invitation = number};
+}
+
+/*
+ * The answer is right for this call only, at whatever instruction it comes: before the end of the wait it moves the
+ * thread, also when a handler has called a function of the old universe meanwhile; after it, it never does.
+ */
+static void answer_at_every_instruction(struct klp_rt_thread *t)
+{
+	unsigned offered = 0, length = NEVER, in_time = 0, late = 0;
+
+	for (unsigned at = 0; at < length; at++) {
+		for (unsigned handler = 0; handler < 2; handler++) {
+			int r;
+
+			invite(t, 5);
+			single = begin(t);
+			single.answer_at = at;
+			if (handler)
+				single.call_at = at;
+			r = stepped_call();
+			if (!at && !handler) {
+				offered = single.offered;
+				length = single.step;
+				need(offered > 10 && length > offered + 20);
+				at = offered - 5;
+			}
+			if (single.handler_saw)
+				need(single.handler_saw == 3 || (r == 4 && single.handler_saw == 4));
+			need(single.answered == (at >= offered));
+			need(r == (t->state == (ID << 1 | AFTER) ? 4 : 3));
+			need(t->in_sp == 0);
+			in_time += r == 4;
+			if (r == 3 && single.answered) {
+				late++;
+				need(plain(1) == 3);
+				need(plain(1) == 3);
+			}
+			if (at >= offered && at < offered + 15)
+				need(r == 4);
+		}
+	}
+	need(in_time > 50 && late > 50);
+	w.cb->door[KLP_DOOR_OF(t - w.cb->threads)].invitation = 0;
+}
+
+static void *at_every_instruction(void *arg)
+{
+	stack_t alt = {.ss_sp = arg, .ss_size = STACK};
+	struct sigaction sa = {.sa_handler = single_step, .sa_flags = SA_ONSTACK};
+	struct klp_rt_thread *t = insert(me(), ID << 1 | BEFORE);
+
+	need(!sigaltstack(&alt, NULL));
+	need(!sigaction(SIGTRAP, &sa, NULL));
+	/* The first call asks the kernel who it is. */
+	need(plain(1) == 3);
+	verdict_at_every_instruction(t);
+	answer_at_every_instruction(t);
+	alt.ss_flags = SS_DISABLE;
+	sigaltstack(&alt, NULL);
+	return NULL;
+}
+
+START_TEST(test_handler_at_every_instruction)
+{
+	static uint8_t area[3 * STACK] __attribute__((aligned(4096)));
+	pthread_attr_t attr;
+	pthread_t thread;
+
+	world_make(&w, 1);
+	use_tid_mode(_i >> 1);
+	patch(victim_plain, victim_plain_new);
+	transition(ID, GEN, AFTER, 1);
+	pthread_attr_init(&attr);
+	ck_assert_int_eq(pthread_attr_setstack(&attr, area + STACK, STACK), 0);
+	ck_assert_int_eq(
+	    pthread_create(&thread, &attr, at_every_instruction, area + ((_i & 1) == ALT_ABOVE ? 2 * STACK : 0)), 0);
+	pthread_join(thread, NULL);
+	pthread_attr_destroy(&attr);
+	unpatch_all();
+}
+END_TEST
+
+/* Who is not meant does not wait and says nothing; who is, waits once, whatever the engine says or does not say. */
+START_TEST(test_door)
+{
+	struct klp_rt_thread *t;
+	struct klp_rt_door *d;
+
+	world_make(&w, 1);
+	use_tid_mode(_i);
+	patch(victim_plain, victim_plain_new);
+	t = insert(me(), ID << 1 | BEFORE);
+	d = &w.cb->door[KLP_DOOR_OF(t - w.cb->threads)];
+	transition(ID, GEN, AFTER, 1);
+	ck_assert_int_eq(plain(1), 3);
+	ck_assert_uint_eq(d->offer, 0);
+	for (unsigned k = 0; k < 5; k++) {
+		invite(t, 9);
+		switch (k) {
+		case 0:
+			d->entry += sizeof(*t);
+			break;
+		case 1:
+			d->generation = GEN + 1;
+			break;
+		case 2:
+			d->above = (uint64_t)__builtin_frame_address(0) + 65536;
+			break;
+		case 3:
+			d->invitation = 0;
+			break;
+		case 4:
+			t->state = ID << 1 | AFTER;
+			break;
+		}
+		ck_assert_int_eq(plain(1), k == 4 ? 4 : 3);
+		ck_assert_uint_eq(d->offer, 0);
+		t->state = ID << 1 | BEFORE;
+	}
+	invite(t, 9);
+	d->rounds = UINT32_MAX; /* the engine's wish has a limit */
+	ck_assert_int_eq(plain(1), 3);
+	ck_assert_uint_eq((uint8_t)d->offer, 9);
+	d->offer = KLP_DOOR_OFFER(8, 9);
+	ck_assert_int_eq(plain(1), 3);
+	ck_assert_uint_eq(d->offer, KLP_DOOR_OFFER(8, 9)); /* not again */
+	d->invitation = 10;
+	ck_assert_int_eq(plain(1), 3);
+	ck_assert_uint_eq((uint8_t)d->offer, 10);
+	/* The frame that it names is the call's. */
+	ck_assert_uint_lt(d->offer >> 8, (uint64_t)__builtin_frame_address(0));
+	ck_assert_uint_gt(d->offer >> 8, (uint64_t)__builtin_frame_address(0) - 1024);
+	unpatch_all();
+}
+END_TEST
+
 START_TEST(test_longjmp)
 {
 	volatile uint64_t jumps = 0, left = 0;
@@ -629,6 +869,8 @@ int main(void)
 	tcase_add_loop_test(tc, test_tid_used_again, 0, 2);
 	tcase_add_test(tc, test_table);
 	tcase_add_loop_test(tc, test_storm, 0, 2);
+	tcase_add_loop_test(tc, test_handler_at_every_instruction, 0, 4);
+	tcase_add_loop_test(tc, test_door, 0, 2);
 	tcase_add_test(tc, test_longjmp);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);

@@ -193,3 +193,14 @@ void klp_registers_for_unwind(const struct user_regs_struct *r, struct klp_unw_r
 	out->pc = r->rip;
 	out->known = 0xffff;
 }
+
+/* trampoline.S: the return address lies just below where the caller's stack pointer will be. */
+void klp_registers_at_entry(const struct klp_rt_regs *r, uint64_t at, struct klp_unw_regs *out)
+{
+	memset(out, 0, sizeof(*out));
+	out->r[6] = r->rbp;
+	out->r[7] = at + sizeof(*r);
+	out->pc = r->ret;
+	out->known = 1u << 6 | 1u << 7;
+	out->called = true;
+}
