@@ -60,7 +60,7 @@ one() { # load or unload, in a subshell that becomes klpctl
 for ((i = 0; i < $(full 30 1000); i++)); do
 	one "$([ $((RANDOM % 2)) = 0 ] && echo load || echo unload)" & # killed
 	others=($!)
-	sleep "0.0$((RANDOM % 60 + 10))"
+	sleep "$(printf 0.%03d $((RANDOM % 20)))"
 	kill -KILL "${others[0]}" 2>/dev/null && killed=$((killed + 1))
 	wait "${others[0]}" 2>/dev/null
 	others=()
