@@ -74,16 +74,28 @@ struct klp_state_ {
 	void *data;
 };
 
+/*
+ * A static program that does not use errno has no function that says where it is (klp-build refuses __errno_location
+ * then). It cannot see errno either, so there is nothing to keep: define KLP_NO_ERRNO before this file is included.
+ */
+#ifdef KLP_NO_ERRNO
+#define KLP_TAKE_ERRNO_ 0
+#define KLP_GIVE_ERRNO_(saved) (void)(saved)
+#else
+#define KLP_TAKE_ERRNO_ errno
+#define KLP_GIVE_ERRNO_(saved) errno = (saved)
+#endif
+
 #define KLP_CALLBACK_(kind, fn, type, call)                                         \
 	static int klp_##kind##_##fn(void) __asm__("klp_" #kind "_" #fn) KLP_KEEP_; \
 	static int klp_##kind##_##fn(void)                                          \
 	{                                                                           \
 		type (*klp_fn_)(void) = fn;                                         \
-		int klp_errno_ = errno, klp_result_ = 0;                            \
+		int klp_errno_ = KLP_TAKE_ERRNO_, klp_result_ = 0;                  \
                                                                                     \
 		KLP_SAME_TYPE_(fn, type);                                           \
 		call;                                                               \
-		errno = klp_errno_;                                                 \
+		KLP_GIVE_ERRNO_(klp_errno_);                                        \
 		return klp_result_;                                                 \
 	}                                                                           \
 	KLP_STATEMENT_(#kind, #fn, "\"klp_" #kind "_" #fn "\"")
