@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "klp/runtime/rt.h"
-#include "klp/shadow.h"
+#include "klp/include/klp/shadow.h"
 
 struct world {
 	unsigned char image[KLP_RT_TEXT_SIZE];
