@@ -2,13 +2,14 @@
 /*
  * Proof 2: at the door (section 8 of the design, way 2). A thread that is always inside functions being left, running
  * or blocked, is caught in the moment in which it enters one from a clean stack: it is invited (struct klp_rt_door),
- * says at its next entry where its registers lie, and waits, at most KLP_DOOR_PATIENCE_NS, while its stack is read.
+ * takes the seat at its next entry, says where its registers lie, and waits, at most KLP_DOOR_PATIENCE_NS, while its
+ * stack is read. There is one seat, so never more than one thread waits (P3).
  *
  * Why that is a proof: the mark in_sp and the count are the same before and after the stack was read, so the thread was
  * in that very dispatch all the time, and what lies above its frame did not change. The verdict names the count before
  * that dispatch's own increment, so no other dispatch can apply it (T1); the thread is believed to have moved only when
- * its entry says so. Its mark cannot be that of a dispatch in which a handler left another one: a trace through a
- * trampoline's frame is not reliable. Private to klp/.
+ * its entry says so. A dispatch that a handler on top of it has interrupted, or one that has decided and not yet
+ * entered its function, shows as a trampoline in the trace, which is then not reliable. Private to klp/.
  */
 #ifndef KLP_DOOR_H
 #define KLP_DOOR_H

@@ -135,26 +135,30 @@ static inline int is_given(const struct klp_rt_thread *e, uint64_t tr, uint64_t 
 
 /*
  * At the door: nothing of the call is on the stack yet but its return address, and the registers lie in the
- * trampoline's frame. If the engine has invited this thread it says where they lie and waits for the verdict, for so
- * many rounds and once per invitation, so that an engine that is dead costs one wait. The engine reads the stack
- * meanwhile. A verdict that comes late names a count that never matches again.
+ * trampoline's frame. If the engine has invited this thread, and nobody sits there in this round, it says where they
+ * lie and waits for the verdict, for a limited number of loops: an engine that is dead costs one thread one wait. The
+ * engine reads the stack meanwhile. A verdict that comes late names a count that never matches again.
  */
-static __attribute__((noinline)) int at_door(struct klp_rt_door *d, const struct klp_rt_thread *e,
+static __attribute__((noinline)) int at_door(struct klp_rt_door *d, uint32_t index, const struct klp_rt_thread *e,
 					     const struct klp_rt_regs *regs, uint64_t tr, uint64_t count)
 {
-	uint8_t number = __atomic_load_n(&d->invitation, __ATOMIC_ACQUIRE);
-	uint32_t rounds = __atomic_load_n(&d->rounds, __ATOMIC_RELAXED);
+	const struct klp_rt_invitation *in = &d->invited[KLP_DOOR_OF(index)];
+	uint64_t seat = __atomic_load_n(&d->seat, __ATOMIC_RELAXED);
+	uint8_t round = __atomic_load_n(&d->round, __ATOMIC_ACQUIRE);
+	uint32_t loops = __atomic_load_n(&d->patience, __ATOMIC_RELAXED);
 
-	if (!number || d->entry != (uint64_t)e || (uint8_t)__atomic_load_n(&d->offer, __ATOMIC_RELAXED) == number ||
+	if (!round || (uint8_t)seat == round || __atomic_load_n(&in->entry, __ATOMIC_RELAXED) != (uint64_t)e ||
 	    __atomic_load_n(&d->generation, __ATOMIC_RELAXED) != KLP_TR_GENERATION(tr) ||
-	    (uint64_t)regs <= __atomic_load_n(&d->above, __ATOMIC_RELAXED))
+	    (uint64_t)regs <= __atomic_load_n(&in->above, __ATOMIC_RELAXED))
 		return 0;
 	/* Release: the registers are there for whoever sees this; its partner is the order of the engine's reads. */
-	__atomic_store_n(&d->offer, KLP_DOOR_OFFER((uint64_t)regs, number), __ATOMIC_RELEASE);
-	for (rounds = rounds < KLP_DOOR_ROUNDS_MAX ? rounds : KLP_DOOR_ROUNDS_MAX; rounds; rounds--) {
+	if (!__atomic_compare_exchange_n(&d->seat, &seat, KLP_DOOR_SEAT((uint64_t)regs, round), 0, __ATOMIC_ACQ_REL,
+					 __ATOMIC_RELAXED))
+		return 0;
+	for (loops = loops < KLP_DOOR_PATIENCE_MAX ? loops : KLP_DOOR_PATIENCE_MAX; loops; loops--) {
 		if (is_given(e, tr, count, count))
 			return 1;
-		if (__atomic_load_n(&d->invitation, __ATOMIC_RELAXED) != number)
+		if (__atomic_load_n(&d->round, __ATOMIC_RELAXED) != round)
 			break; /* it says no */
 		klp_relax();
 	}
@@ -197,13 +201,14 @@ static uint64_t decide(const struct self *s, struct klp_rt_thread *e, const stru
 	tr = __atomic_load_n(&s->cb->transition, __ATOMIC_ACQUIRE);
 	if (KLP_TR_ACTIVE(tr)) {
 		uint32_t id = KLP_TR_ID(tr) << 1, there = id | KLP_TR_TARGET(tr);
-		struct klp_rt_door *door = &s->cb->door[KLP_DOOR_OF(e - s->cb->threads)];
+		struct klp_rt_door *door = &s->cb->door;
 
 		base = __atomic_load_n(&e->base, __ATOMIC_RELAXED);
 		if (is_given(e, tr, base ? base - 1 : count, count)) {
 			__atomic_store_n(&e->state, there, __ATOMIC_RELEASE);
-		} else if (__atomic_load_n(&door->invitation, __ATOMIC_RELAXED) &&
-			   __atomic_load_n(&e->state, __ATOMIC_RELAXED) != there && at_door(door, e, regs, tr, count)) {
+		} else if (__atomic_load_n(&door->round, __ATOMIC_RELAXED) &&
+			   __atomic_load_n(&e->state, __ATOMIC_RELAXED) != there &&
+			   at_door(door, (uint32_t)(e - s->cb->threads), e, regs, tr, count)) {
 			__atomic_store_n(&e->state, there, __ATOMIC_RELEASE);
 			prev = 0; /* no other dispatch stands on this stack: a longjmp left the one of that mark */
 		}

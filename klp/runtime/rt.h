@@ -45,14 +45,14 @@
 struct klp_rt_image {
 	char magic[16];
 	uint64_t build;
-	uint32_t size;            /* bytes of the image in use */
-	uint32_t trampoline;      /* klp_rt_trampoline: stubs jump here, argument registers */
-	uint32_t trampoline_end;  /* first byte behind both trampolines and dispatch */
-	uint32_t trampoline_full; /* the same, all registers recorded */
-	uint32_t borrow;          /* klp_rt_borrow: a borrowed thread runs this */
-	uint32_t helper;          /* klp_rt_helper: the helper's first instruction */
-	uint32_t ops_livepatch;   /* struct klp_rt_ops of the live patcher */
-	uint32_t callback;        /* klp_rt_callback: a borrowed thread runs a patch's callback */
+	uint32_t size;                     /* bytes of the image in use */
+	uint32_t trampoline;               /* klp_rt_trampoline: stubs jump here, argument registers */
+	uint32_t trampoline_end;           /* first byte behind both trampolines and dispatch */
+	uint32_t trampoline_full;          /* the same, all registers recorded */
+	uint32_t borrow;                   /* klp_rt_borrow: a borrowed thread runs this */
+	uint32_t helper;                   /* klp_rt_helper: the helper's first instruction */
+	uint32_t ops_livepatch;            /* struct klp_rt_ops of the live patcher */
+	uint32_t callback;                 /* klp_rt_callback: a borrowed thread runs a patch's callback */
 	uint32_t shadow[KLP_SHADOW_CALLS]; /* functions that modules may call: KLP_SHADOW_CALL_NAMES */
 	uint32_t reserved;
 };
@@ -169,25 +169,28 @@ _Static_assert(sizeof(struct klp_rt_thread) == 64, "thread entry");
 
 /*
  * The door (section 8 of the design, way 2): a thread that is always inside the functions being left is proven in the
- * moment in which it enters one from a clean stack. The engine invites it; at its next entry it says where its
- * registers lie and waits; the engine reads its stack and stores a verdict for its count, or takes the invitation back.
- * Everything that E writes here is a hint, torn or late: it can make a thread wait once more or not at all. What moves
- * a thread is the verdict alone, which names the count of this very entry.
+ * moment in which it enters one from a clean stack. The engine invites some; the first of them that enters takes the
+ * seat, says where its registers lie and waits, so that never more than one waits (P3); the engine reads its stack and
+ * stores a verdict for its count, or goes on to the next round. Everything that E writes here is a hint, torn or late:
+ * it can make a thread wait once more or not at all. What moves a thread is the verdict alone, which names the count of
+ * this very entry.
  */
-struct klp_rt_door {
-	uint64_t entry; /* E  address of the invited thread's entry */
-	uint64_t above; /* E  only from frames above this address: where the outermost function being left returns to */
-	uint32_t rounds;     /* E  of the wait; at most KLP_DOOR_ROUNDS_MAX */
-	uint16_t generation; /* E */
-	uint8_t invitation;  /* E  number of the invitation, 0 none; written last, one byte */
-	uint8_t pad;
-	uint64_t offer; /* T  KLP_DOOR_OFFER */
-};
-_Static_assert(sizeof(struct klp_rt_door) == 32, "door");
 #define KLP_DOORS 64u
+struct klp_rt_invitation {
+	uint64_t entry; /* E  address of the invited thread's entry, 0 none */
+	uint64_t above; /* E  only from frames above this address: where the outermost function being left returns to */
+};
+struct klp_rt_door {
+	uint64_t seat;       /* T by CAS  KLP_DOOR_SEAT of whoever took it last */
+	uint32_t patience;   /* E  loops of the wait; at most KLP_DOOR_PATIENCE_MAX */
+	uint16_t generation; /* E */
+	uint8_t round;       /* E  0: closed. Who took the seat waits as long as it does not change; one byte */
+	uint8_t pad;
+	struct klp_rt_invitation invited[KLP_DOORS];
+};
 #define KLP_DOOR_OF(index) ((uint32_t)(index) % KLP_DOORS)
-#define KLP_DOOR_ROUNDS_MAX 16384u
-#define KLP_DOOR_OFFER(regs, number) ((regs) << 8 | (number))
+#define KLP_DOOR_PATIENCE_MAX 16384u
+#define KLP_DOOR_SEAT(regs, round) ((regs) << 8 | (round))
 
 /*
  * The transition word (H): 0 when there is none. Universe 0 is "before", 1 is "after"; target is where threads move to
@@ -302,7 +305,7 @@ struct klp_rt_cb {
 	uint8_t frame[2][KLP_RT_FRAME_SIZE] __attribute__((aligned(64))); /* E  borrow frames: restart, eintr */
 	uint8_t callback_frame[2][KLP_RT_FRAME_SIZE] __attribute__((aligned(64))); /* E  the same, of callback_borrow */
 	uint8_t stack[KLP_RT_STACK_SIZE] __attribute__((aligned(64)));             /* H */
-	struct klp_rt_door door[KLP_DOORS] __attribute__((aligned(64)));
+	struct klp_rt_door door __attribute__((aligned(64)));
 	struct klp_rt_thread threads[KLP_MAX_THREADS] __attribute__((aligned(64)));
 };
 

@@ -593,12 +593,12 @@ static void single_step(int sig)
 {
 	unsigned step = single.step++;
 	struct klp_rt_thread *t = single.entry;
-	struct klp_rt_door *d = &w.cb->door[KLP_DOOR_OF(t - w.cb->threads)];
+	struct klp_rt_door *d = &w.cb->door;
 
 	(void)sig;
 	if (!single.counted && t->count != single.start)
 		single.counted = step;
-	if (!single.offered && (uint8_t)d->offer == d->invitation && d->invitation)
+	if (!single.offered && (uint8_t)d->seat == d->round && d->round)
 		single.offered = step;
 	if (step == single.call_at)
 		single.handler_saw = plain(1);
@@ -673,11 +673,15 @@ static void verdict_at_every_instruction(struct klp_rt_thread *t)
 	need(jumps > 100);
 }
 
-static void invite(struct klp_rt_thread *t, uint8_t number)
+static void invite(struct klp_rt_thread *t, uint8_t round)
 {
-	struct klp_rt_door *d = &w.cb->door[KLP_DOOR_OF(t - w.cb->threads)];
+	struct klp_rt_door *d = &w.cb->door;
 
-	*d = (struct klp_rt_door){.entry = (uint64_t)t, .rounds = 5, .generation = GEN, .invitation = number};
+	memset(d, 0, sizeof(*d));
+	d->patience = 5;
+	d->generation = GEN;
+	d->invited[KLP_DOOR_OF(t - w.cb->threads)].entry = (uint64_t)t;
+	d->round = round;
 }
 
 /*
@@ -720,7 +724,7 @@ static void answer_at_every_instruction(struct klp_rt_thread *t)
 		}
 	}
 	need(in_time > 50 && late > 50);
-	w.cb->door[KLP_DOOR_OF(t - w.cb->threads)].invitation = 0;
+	w.cb->door.round = 0;
 }
 
 static void *at_every_instruction(void *arg)
@@ -763,6 +767,7 @@ END_TEST
 /* Who is not meant does not wait and says nothing; who is, waits once, whatever the engine says or does not say. */
 START_TEST(test_door)
 {
+	struct klp_rt_invitation *in;
 	struct klp_rt_thread *t;
 	struct klp_rt_door *d;
 
@@ -770,46 +775,43 @@ START_TEST(test_door)
 	use_tid_mode(_i);
 	patch(victim_plain, victim_plain_new);
 	t = insert(me(), ID << 1 | BEFORE);
-	d = &w.cb->door[KLP_DOOR_OF(t - w.cb->threads)];
+	d = &w.cb->door;
+	in = &d->invited[KLP_DOOR_OF(t - w.cb->threads)];
 	transition(ID, GEN, AFTER, 1);
 	ck_assert_int_eq(plain(1), 3);
-	ck_assert_uint_eq(d->offer, 0);
-	for (unsigned k = 0; k < 5; k++) {
+	ck_assert_uint_eq(d->seat, 0);
+	for (unsigned k = 0; k < 6; k++) {
+		uint64_t taken = k == 5 ? KLP_DOOR_SEAT(8, 9) : 0;
+
 		invite(t, 9);
-		switch (k) {
-		case 0:
-			d->entry += sizeof(*t);
-			break;
-		case 1:
+		d->seat = taken; /* by another one */
+		if (k == 0)
+			in->entry += sizeof(*t);
+		if (k == 1)
 			d->generation = GEN + 1;
-			break;
-		case 2:
-			d->above = (uint64_t)__builtin_frame_address(0) + 65536;
-			break;
-		case 3:
-			d->invitation = 0;
-			break;
-		case 4:
+		if (k == 2)
+			in->above = (uint64_t)__builtin_frame_address(0) + 65536;
+		if (k == 3)
+			d->round = 0;
+		if (k == 4)
 			t->state = ID << 1 | AFTER;
-			break;
-		}
 		ck_assert_int_eq(plain(1), k == 4 ? 4 : 3);
-		ck_assert_uint_eq(d->offer, 0);
+		ck_assert_uint_eq(d->seat, taken);
 		t->state = ID << 1 | BEFORE;
 	}
 	invite(t, 9);
-	d->rounds = UINT32_MAX; /* the engine's wish has a limit */
+	d->patience = UINT32_MAX; /* the engine's wish has a limit */
 	ck_assert_int_eq(plain(1), 3);
-	ck_assert_uint_eq((uint8_t)d->offer, 9);
-	d->offer = KLP_DOOR_OFFER(8, 9);
+	ck_assert_uint_eq((uint8_t)d->seat, 9);
+	d->seat = KLP_DOOR_SEAT(8, 9);
 	ck_assert_int_eq(plain(1), 3);
-	ck_assert_uint_eq(d->offer, KLP_DOOR_OFFER(8, 9)); /* not again */
-	d->invitation = 10;
+	ck_assert_uint_eq(d->seat, KLP_DOOR_SEAT(8, 9)); /* not again */
+	d->round = 10;
 	ck_assert_int_eq(plain(1), 3);
-	ck_assert_uint_eq((uint8_t)d->offer, 10);
+	ck_assert_uint_eq((uint8_t)d->seat, 10);
 	/* The frame that it names is the call's. */
-	ck_assert_uint_lt(d->offer >> 8, (uint64_t)__builtin_frame_address(0));
-	ck_assert_uint_gt(d->offer >> 8, (uint64_t)__builtin_frame_address(0) - 1024);
+	ck_assert_uint_lt(d->seat >> 8, (uint64_t)__builtin_frame_address(0));
+	ck_assert_uint_gt(d->seat >> 8, (uint64_t)__builtin_frame_address(0) - 1024);
 	unpatch_all();
 }
 END_TEST
