@@ -37,11 +37,16 @@ target t "$work/prog" --stdio
 refused "it is inside libc.so"
 ask sleep 16384
 sleep 0.2
-refused "on its stack"
+refused "too little room on its stack"
 target t2 "$work/prog" --stdio
 ask handler
 sleep 0.2
-refused "on its stack"
+refused "a signal handler is on its stack"
+target timed "$work/prog" --poll
+load_own fix
+expect 15.000 log
+expect 42 call answer 4
+unload fix
 target t3 "$work/prog" --stdio
 ask keep
 sleep 0.2

@@ -9,6 +9,7 @@ callbacks_program() { # [LINK-FLAGS]: its source into $work/tree/prog.c, built
 	mkdir "$work/tree"
 	cat >"$work/tree/prog.c" <<-'C'
 	#include <errno.h>
+	#include <poll.h>
 	#include <pthread.h>
 	#include <signal.h>
 	#include <stdio.h>
@@ -189,6 +190,24 @@ callbacks_program() { # [LINK-FLAGS]: its source into $work/tree/prog.c, built
 		}
 	}
 
+	/* Never waits but with a timeout. */
+	NOINLINE int serve_poll(void)
+	{
+		struct pollfd f = {.fd = 0, .events = POLLIN};
+		char line[256];
+		ssize_t n;
+
+		for (;;) {
+			if (poll(&f, 1, 100) != 1)
+				continue;
+			n = read(0, line, sizeof(line) - 1);
+			if (n <= 0)
+				return 0;
+			line[n] = 0;
+			reply(line);
+		}
+	}
+
 	/* Waits in the C library, which holds a lock of its own meanwhile. */
 	NOINLINE int serve_stdio(void)
 	{
@@ -208,7 +227,9 @@ callbacks_program() { # [LINK-FLAGS]: its source into $work/tree/prog.c, built
 		sigaction(SIGUSR2, &sa, NULL);
 		sa.sa_handler = on_hup;
 		sigaction(SIGHUP, &sa, NULL);
-		return argc > 1 && !strcmp(argv[1], "--stdio") ? serve_stdio() : serve();
+		if (argc > 1)
+			return !strcmp(argv[1], "--stdio") ? serve_stdio() : serve_poll();
+		return serve();
 	}
 	C
 	cat >"$work/tree/Makefile" <<-'MAKE'
