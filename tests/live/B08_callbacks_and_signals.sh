@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Signals that come while a callback runs are handled behind it: one with SA_RESTART does not end the program's call, one without it does (A2).
+# SIGSTOP stops it like everything else, until SIGCONT.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/callbacks.sh"
 begin
@@ -25,4 +26,19 @@ for case in "USR1:begin end signal" "USR2:begin end other-signal EINTR"; do
 	unload fix
 	expect undone log
 done
+rm -f "$GO"
+"$klpctl" load -v --json -p "$(p)" "$work/fix.klp" >"$work/json" 2>"$work/events" &
+others=($!)
+wait_for 10 runs || die "the callback did not begin"
+kill -STOP "$(p)"
+touch "$GO"
+sleep 0.3
+runs || die "the callback went on in a stopped process"
+kill -CONT "$(p)"
+wait "${others[0]}" || die "the load failed"
+others=()
+expect "begin end" log
+expect 42 call answer 4
+unload fix
+expect undone log
 alive
