@@ -433,6 +433,29 @@ START_TEST(P30_metadata_values)
 }
 END_TEST
 
+/* A symbol of klp's runtime is a function, and needs no address. */
+START_TEST(P30_metadata_runtime)
+{
+	json_t *good = json_loads(good_text, 0, NULL), *y = json_array_get(json_object_get(good, "symbols"), 0);
+	struct klp_error e = KLP_ERROR_INIT;
+	struct klp_module m;
+	char *text;
+
+	json_object_set_new(y, "how", json_string("klp"));
+	json_object_del(y, "address");
+	text = json_dumps(good, 0);
+	ck_assert_msg(klp_module_parse_meta(text, strlen(text), &m, &e) == 0, "%s", e.text);
+	ck_assert(m.symbol[0].function && m.symbol[0].how == KLP_SYM_RUNTIME);
+	klp_module_free(&m);
+	free(text);
+	json_object_set_new(y, "type", json_string("object"));
+	refuse_meta(good, "a datum of klp's runtime");
+	json_object_set_new(y, "type", json_string("tls"));
+	refuse_meta(good, "a thread-local variable of klp's runtime");
+	json_decref(good);
+}
+END_TEST
+
 START_TEST(P30_metadata_text)
 {
 	static const char *const bad[] = {"",
@@ -662,6 +685,7 @@ int main(int argc, char **argv)
 	tcase_add_test(c, P30_every_relocation_type);
 	tcase_add_test(c, P30_metadata_keys);
 	tcase_add_test(c, P30_metadata_values);
+	tcase_add_test(c, P30_metadata_runtime);
 	tcase_add_test(c, P30_metadata_text);
 	tcase_add_test(c, unknown_keys_and_digest);
 	tcase_add_test(c, P30_disagreement);
