@@ -456,6 +456,112 @@ START_TEST(P30_metadata_runtime)
 }
 END_TEST
 
+/* A module with callbacks and states; `object` and `top` are what is put there. */
+static json_t *authored(const char *object, const char *top)
+{
+	json_t *meta = json_loads(good_text, 0, NULL), *v = json_loads(object, 0, NULL), *w = json_loads(top, 0, NULL);
+
+	ck_assert(v && w);
+	json_object_set_new(json_array_get(json_object_get(meta, "objects"), 0), "callbacks", v);
+	json_object_set_new(meta, "states", w);
+	return meta;
+}
+
+START_TEST(P30_metadata_authored)
+{
+	static const char *const callbacks[] = {
+	    "[]",
+	    "{\"pre_patch\": \"m_run\"}",
+	    "{\"pre_patch\": {}}",
+	    "{\"pre_patch\": {\"symbol\": \"\"}}",
+	    "{\"pre_patch\": {\"symbol\": 7}}",
+	    "{\"prepatch\": {\"symbol\": \"m_run\"}}",
+	};
+	static const char *const states[] = {
+	    "{}",
+	    "[7]",
+	    "[{\"id\": 7, \"version\": 1}]",
+	    "[{\"id\": 0, \"version\": 1, \"symbol\": \"zeroed\"}]",
+	    "[{\"id\": 7, \"version\": 0, \"symbol\": \"zeroed\"}]",
+	    "[{\"id\": -7, \"version\": 1, \"symbol\": \"zeroed\"}]",
+	    "[{\"id\": 4294967296, \"version\": 1, \"symbol\": \"zeroed\"}]",
+	    "[{\"id\": 7, \"version\": 4294967296, \"symbol\": \"zeroed\"}]",
+	    "[{\"id\": 7, \"version\": 1, \"symbol\": \"\"}]",
+	    "[{\"id\": 7, \"version\": 1, \"symbol\": \"zeroed\"}, {\"id\": 7, \"version\": 2, \"symbol\": \"words\"}]",
+	};
+	json_t *meta, *many = json_array();
+
+	for (size_t i = 0; i < sizeof(callbacks) / sizeof(callbacks[0]); i++) {
+		meta = authored(callbacks[i], "[]");
+		refuse_meta(meta, callbacks[i]);
+		json_decref(meta);
+	}
+	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
+		meta = authored("{}", states[i]);
+		refuse_meta(meta, states[i]);
+		json_decref(meta);
+	}
+	for (int i = 1; i <= 257; i++)
+		json_array_append_new(many, json_pack("{s:i, s:i, s:s}", "id", i, "version", 1, "symbol", "zeroed"));
+	meta = authored("{}", "[]");
+	json_object_set_new(meta, "states", many);
+	refuse_meta(meta, "more states than there may be");
+	json_decref(meta);
+}
+END_TEST
+
+/* What callbacks and states name must be in the file, and be what it is said to be; the linker says where they are. */
+START_TEST(P30_authored_symbols)
+{
+	static const struct {
+		const char *callback, *state;
+		bool good;
+	} one[] = {{"m_run", "zeroed", true},    {"m_nothing", "zeroed", false}, {"zeroed", "zeroed", false},
+		   {"m_run", "counter", false},  {"m_run", "table", false},      {"m_run", "m_run", false},
+		   {"m_run", "m_nothing", false}};
+	char object[4096];
+
+	snprintf(object, sizeof(object), "%s/plain.o", directory);
+	for (size_t i = 0; i < sizeof(one) / sizeof(one[0]); i++) {
+		struct klp_error e = KLP_ERROR_INIT;
+		struct klp_linked l;
+		struct klp_module m;
+		char callbacks[200], states[200], *path;
+		const uint64_t *table;
+		int rc;
+
+		snprintf(callbacks, sizeof(callbacks), "{\"post_patch\": {\"symbol\": \"%s\"}}", one[i].callback);
+		snprintf(states, sizeof(states), "[{\"id\": 7, \"version\": 3, \"symbol\": \"%s\"}]", one[i].state);
+		path = make_module(object, authored(callbacks, states));
+		rc = klp_module_read(path, &m, &e);
+		unlink(path);
+		free(path);
+		if (!one[i].good) {
+			ck_assert_msg(rc == -EINVAL && e.reason == KLP_BAD_MODULE, "%s, %s: %s", one[i].callback,
+				      one[i].state, e.text);
+			continue;
+		}
+		ck_assert_msg(rc == 0, "%s", e.text);
+		ck_assert(m.state_count == 1 && m.state[0].id == 7 && m.state[0].version == 3);
+		ck_assert_str_eq(m.object[0].callback[KLP_CALLBACK_POST_PATCH], "m_run");
+		rc = klp_link(&m, &self, me, (me->start - (64u << 20)) & ~4095ull, NULL, &l, &e);
+		ck_assert_msg(rc == 0, "%s", e.text);
+		table = (const uint64_t *)(const void *)(l.seg[KLP_SEG_META].bytes +
+							 (l.functions_addr - l.base - l.seg[KLP_SEG_META].offset) +
+							 l.function_count * 16);
+		ck_assert(!table[KLP_CALLBACK_PRE_PATCH] && !table[KLP_CALLBACK_PRE_UNPATCH] &&
+			  !table[KLP_CALLBACK_POST_UNPATCH]);
+		ck_assert_uint_ge(table[KLP_CALLBACK_POST_PATCH], l.text_addr);
+		ck_assert_uint_lt(table[KLP_CALLBACK_POST_PATCH], l.text_addr + l.text_len);
+		ck_assert_uint_eq(l.state_count, 1);
+		ck_assert_uint_eq(table[KLP_CALLBACK_KINDS], l.base + l.seg[KLP_SEG_DATA].offset + l.state[0]);
+		ck_assert_uint_le(l.state[0] + KLP_STATE_RECORD_SIZE, l.seg[KLP_SEG_DATA].size);
+		klp_linked_free(&l);
+		klp_module_free(&m);
+	}
+}
+END_TEST
+
 START_TEST(P30_metadata_text)
 {
 	static const char *const bad[] = {"",
@@ -686,6 +792,8 @@ int main(int argc, char **argv)
 	tcase_add_test(c, P30_metadata_keys);
 	tcase_add_test(c, P30_metadata_values);
 	tcase_add_test(c, P30_metadata_runtime);
+	tcase_add_test(c, P30_metadata_authored);
+	tcase_add_test(c, P30_authored_symbols);
 	tcase_add_test(c, P30_metadata_text);
 	tcase_add_test(c, unknown_keys_and_digest);
 	tcase_add_test(c, P30_disagreement);
