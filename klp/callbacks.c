@@ -436,8 +436,12 @@ int klp_callback_stage(struct klp_session *s, unsigned index, enum klp_callback 
 {
 	const struct klp_rt_patch *rec = &s->cb->patches[index];
 	uint64_t fn;
-	int rc = klp_callback_address(s, rec, kind, &fn, e);
+	int rc;
 
+	/* A patch that has none at all passes no stage. */
+	if (kind != KLP_CALLBACK_PRE_PATCH && !(rec->callbacks & klp_bit(KLP_CALLBACK_PRE_PATCH)))
+		return 0;
+	rc = klp_callback_address(s, rec, kind, &fn, e);
 	if (rc)
 		return rc;
 	if (!fn)

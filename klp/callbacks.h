@@ -23,7 +23,8 @@
 int klp_callbacks_settle(struct klp_session *s, struct klp_error *e);
 
 /*
- * Passes the stage in the life of the patch with that record: runs its callback, if it has one. The session's patches
+ * Passes the stage in the life of the patch with that record: runs its callback, if it has one. A patch without any
+ * callback need not pass pre_patch, and passes none of the others then. The session's patches
  * are read again. -EDEADLK/KLP_NO_CALLBACK_THREAD: no thread may run it, nothing has changed; -EAGAIN/KLP_PENDING: it
  * has not returned; an error of pre_patch's own: KLP_CALLBACK.
  */

@@ -165,15 +165,16 @@ static int klp_load_pre_patch(struct klp_session *s, const struct klp_module *m,
 			  offsetof(struct klp_rt_patch, state);
 	const uint32_t loading = KLP_PATCH_LOADING, disabled = KLP_PATCH_DISABLED;
 	bool any = false;
-	int rc = 0;
+	int rc;
 
 	for (size_t k = 0; k < KLP_CALLBACK_KINDS; k++)
 		any |= m->object[0].callback[k] != NULL;
-	if (any)
-		rc = klp_session_write_cb(s, at, &disabled, sizeof(disabled), e);
+	if (!any)
+		return 0;
+	rc = klp_session_write_cb(s, at, &disabled, sizeof(disabled), e);
 	if (!rc)
 		rc = klp_callback_stage(s, index, KLP_CALLBACK_PRE_PATCH, e);
-	if (any && rc == -EDEADLK && e->reason == KLP_NO_CALLBACK_THREAD) {
+	if (rc == -EDEADLK && e->reason == KLP_NO_CALLBACK_THREAD) {
 		struct klp_error second = KLP_ERROR_INIT;
 
 		klp_session_write_cb(s, at, &loading, sizeof(loading), &second); /* nothing of it has run */

@@ -20,7 +20,7 @@ callback_module lift 's/return x \* 100 + 1;/return x * 100 + 2;/' <<-'C'
 	KLP_POST_UNPATCH(lower);
 C
 target t "$work/prog"
-RC=1,4 load_own fix
+RC=4 load_own fix
 expect_reason CALLBACK
 expect_result true '.message | contains("returned -19 (No such device)")'
 events "'fix': pre_patch callback"
@@ -34,7 +34,7 @@ expect_result skipped .result
 expect "" log
 target t2 "$work/prog"
 before=$(maps)
-RC=1,4 load_own lift
+RC=4 load_own lift
 expect_result true '.message | contains("returned -22 (Invalid argument)")'
 expect 15 limit
 expect 401 call other 4

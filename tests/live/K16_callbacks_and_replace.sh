@@ -12,7 +12,7 @@ callback_module bad 's/return x \* 10 + 1;/return x * 10 + 4;/' < <(all_four ":b
 target t "$work/prog"
 load_own old
 expect "pre_patch:old post_patch:old" log
-RC=1,4 load_own bad --replace
+RC=4 load_own bad --replace
 expect "pre_patch:bad" log
 expect 42 call answer 4
 asleep

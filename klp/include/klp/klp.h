@@ -43,9 +43,9 @@ void klp_module_close(struct klp_module *m);
 json_t *klp_module_info(const struct klp_module *m);
 
 /*
- * load: 0 done, 1 already loaded ("skipped"), -EAGAIN/KLP_PENDING transition still pending at the timeout (kept,
- * resumable), other -errno: nothing changed. *result is an element of section "processes" of klpctl's JSON; set on
- * success and on failure.
+ * load: 0 done, 1 already loaded ("skipped"), -EAGAIN/KLP_PENDING transition or callback still pending at the timeout
+ * (kept, resumable), other -errno: nothing changed. *result is an element of section "processes" of klpctl's JSON; set
+ * on success and on failure.
  */
 int klp_load(pid_t pid, const struct klp_module *m, const struct klp_options *o, json_t **result, struct klp_error *e);
 /* unload: the same; 1 = not loaded. During a load of that patch in flight it reverses it. */
