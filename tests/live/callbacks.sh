@@ -138,7 +138,13 @@ callbacks_program() { # [LINK-FLAGS]: its source into $work/tree/prog.c, built
 			sprintf(out, "%d\n", other(x));
 		else if (!strcmp(word, "call"))
 			sprintf(out, "%d\n", answer(x));
-		else if (!strcmp(word, "log")) {
+		else if (!strcmp(word, "fork")) {
+			pid_t child = pipe(pipes) ? -1 : fork();
+
+			if (!child)
+				sleep_thread(NULL);
+			sprintf(out, "%d\n", (int)child);
+		} else if (!strcmp(word, "log")) {
 			sprintf(out, "%s\n", notes);
 			notes[0] = 0;
 		} else if (!strcmp(word, "limit"))
