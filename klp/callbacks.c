@@ -140,6 +140,7 @@ static void klp_visit_refusals(const struct klp_visit *v, char *buf, size_t len)
 static bool klp_visit_look(void *ctx, pid_t tid)
 {
 	struct klp_visit *v = ctx;
+	struct klp_error ignored = KLP_ERROR_INIT;
 	char buf[96];
 	const char *why;
 
@@ -151,6 +152,8 @@ static bool klp_visit_look(void *ctx, pid_t tid)
 	    !klp_frame_is_system(v, &v->proof->trace.frame[1]))
 		return true;
 	why = klp_visit_hindrance(v, tid, buf, sizeof(buf));
+	if (!why && !klp_process_mapping(&v->s->p, v->proof->trace.frame[0].sp))
+		klp_process_refresh(&v->s->p, &ignored); /* a new thread's stack */
 	if (!why &&
 	    !klp_borrow_room(&v->s->p, v->proof->trace.frame[0].sp, klp_thread_pointer(v->s, tid), KLP_CALLBACK_ROOM))
 		why = "there is too little room on its stack";
@@ -370,10 +373,16 @@ static int klp_callback_result(const struct klp_session *s, const struct klp_rt_
 {
 	int err = rec->result < 0 ? -rec->result : rec->result;
 
+	if (rec->kind != KLP_CALLBACK_PRE_PATCH) {
+		if (rec->state != KLP_RT_CALLBACK_DONE)
+			klp_log(s, 1, "the %s callback of patch '%.63s' ended its thread", klp_callback_name(rec->kind),
+				s->cb->patches[rec->patch].name);
+		return 0;
+	}
 	if (rec->state != KLP_RT_CALLBACK_DONE)
 		return klp_fail(e, ECANCELED, KLP_CALLBACK, "the %s callback of patch '%.63s' ended its thread",
 				klp_callback_name(rec->kind), s->cb->patches[rec->patch].name);
-	if (rec->kind != KLP_CALLBACK_PRE_PATCH || !rec->result)
+	if (!rec->result)
 		return 0;
 	if (err <= 0 || err > KLP_ERRNO_MAX)
 		err = EINVAL;
