@@ -95,11 +95,46 @@ static bool klp_object_is_libc(const struct klp_process *p, const struct klp_obj
 	return !strcmp(name, "libc.so.6") || !strncmp(name, "libc.musl", 9) || !strcmp(name, "libc.so");
 }
 
+/* The segment's first page, which the file's first page fills. */
+static bool klp_segment_has_header(const Elf64_Phdr *ph)
+{
+	return ph->p_type == PT_LOAD && !(ph->p_offset & ~4095ull) && ph->p_filesz;
+}
+
+/*
+ * A linker that packs a file (lld, gold) puts the ends of two segments on one page of it, so that the page is mapped by
+ * each: of a small file the first page, with the header, several times. Such a mapping is part of an object that has
+ * been found, and no object of its own, if it is of that file and exactly where that object's headers put a segment
+ * that begins on the file's first page. Nothing else can be at that address, so a second copy of the file (dlmopen) is
+ * never taken for a part of the first. Mappings come in the order of their addresses, and the lowest has the headers.
+ */
+static bool klp_object_is_segment(const struct klp_process *p, const struct klp_mapping *m)
+{
+	uint64_t dev = (uint64_t)m->dev_major << 32 | m->dev_minor;
+	struct klp_error ignored = KLP_ERROR_INIT;
+	Elf64_Phdr ph[KLP_MAX_PHDRS];
+
+	for (size_t i = p->object_count; i-- > 0;) {
+		const struct klp_object *o = &p->object[i];
+
+		if (m->start <= o->start || m->start >= o->end || o->vdso || o->dev != dev || o->inode != m->inode)
+			continue;
+		if (klp_process_read(p, o->phdr, ph, (size_t)o->phnum * sizeof(*ph), &ignored))
+			return false;
+		for (size_t k = 0; k < o->phnum; k++)
+			if (klp_segment_has_header(&ph[k]) && m->start == o->bias + (ph[k].p_vaddr & ~4095ull))
+				return true;
+		return false; /* copies do not lie in each other: one look is enough, whatever the headers claim */
+	}
+	return false;
+}
+
 static bool klp_object_parse(struct klp_process *p, size_t first, struct klp_object *o, bool *interp)
 {
 	struct klp_error ignored = KLP_ERROR_INIT;
 	const struct klp_mapping *m = &p->map[first];
 	uint64_t low = UINT64_MAX, high = 0, note_addr[8], note_len[8];
+	bool header_first = false;
 	size_t notes = 0;
 	Elf64_Phdr *ph;
 	Elf64_Ehdr eh;
@@ -118,12 +153,15 @@ static bool klp_object_parse(struct klp_process *p, size_t first, struct klp_obj
 	for (unsigned i = 0; i < eh.e_phnum; i++) {
 		if (ph[i].p_type != PT_LOAD || ph[i].p_memsz > (1ull << 40) || ph[i].p_vaddr > (1ull << 47))
 			continue;
-		if ((ph[i].p_vaddr & ~4095ull) < low)
+		if ((ph[i].p_vaddr & ~4095ull) < low) {
 			low = ph[i].p_vaddr & ~4095ull;
+			header_first = klp_segment_has_header(&ph[i]);
+		}
 		if (ph[i].p_vaddr + ph[i].p_memsz > high)
 			high = ph[i].p_vaddr + ph[i].p_memsz;
 	}
-	if (low >= high) {
+	/* With the headers in another segment than the lowest the bias would be wrong: no such linker is known. */
+	if (low >= high || !header_first) {
 		free(ph);
 		return false;
 	}
@@ -232,7 +270,7 @@ int klp_objects_read(struct klp_process *p, uint64_t main_entry, struct klp_erro
 		bool has_interp;
 
 		if (m->offset || !(m->prot & PROT_READ) || (!m->inode && strcmp(m->path, "[vdso]")) ||
-		    !klp_object_parse(p, i, &o, &has_interp))
+		    klp_object_is_segment(p, m) || !klp_object_parse(p, i, &o, &has_interp))
 			continue;
 		o.main = o.entry && o.entry == main_entry;
 		if (o.main)
