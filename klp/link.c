@@ -20,6 +20,8 @@
 #include "klp/module_elf.h"
 #include "klp/reloc.h"
 #include "klp/resolve.h"
+#include "klp/runtime/rt.h"
+#include "unwind/image.h"
 
 #define KLP_LINK_MAX_SIZE (256u << 20) /* bytes of a linked module */
 #define KLP_LINK_MAX_RELOCS (8u << 20)
@@ -49,7 +51,7 @@ struct klp_layout {
 	uint32_t *plt;                  /* by symbol: number of its PLT entry + 1, 0 none */
 	uint32_t got_words, plt_count;
 	uint64_t used[KLP_SEG_COUNT];
-	uint64_t got_offset, plt_offset, functions_offset; /* in RODATA, TEXT, META */
+	uint64_t got_offset, plt_offset, functions_offset, fdes_offset; /* in RODATA, TEXT, META, META */
 	struct klp_segment seg[KLP_SEG_COUNT];
 	uint64_t size;
 	size_t eh_frame; /* section index, 0 none */
@@ -293,6 +295,23 @@ static void klp_layout_free(struct klp_layout *l)
 	memset(l, 0, sizeof(*l));
 }
 
+/* At most so many FDEs are in the module's .eh_frame. */
+static size_t klp_eh_entries(const struct klp_layout *l)
+{
+	const struct klp_elf_section *s = l->eh_frame ? &l->f.section[l->eh_frame] : NULL;
+	size_t n = 0;
+
+	for (uint64_t at = 0; s && s->data && s->size - at >= 8; n++) {
+		uint32_t len;
+
+		memcpy(&len, s->data + at, sizeof(len));
+		if (len > s->size - at - 4)
+			break;
+		at += 4 + (uint64_t)len;
+	}
+	return n;
+}
+
 static int klp_layout_segments(struct klp_layout *l, uint64_t page, struct klp_error *e)
 {
 	uint64_t at = 0;
@@ -304,8 +323,8 @@ static int klp_layout_segments(struct klp_layout *l, uint64_t page, struct klp_e
 	if (l->got_words)
 		l->used[KLP_SEG_RODATA] = l->got_offset + (uint64_t)l->got_words * 8;
 	l->functions_offset = klp_align(l->m->meta_len, KLP_GOT_ALIGN);
-	l->used[KLP_SEG_META] =
-	    l->functions_offset + l->function_count * 16 + (KLP_CALLBACK_KINDS + l->m->state_count) * 8;
+	l->fdes_offset = l->functions_offset + l->function_count * 16 + (KLP_CALLBACK_KINDS + l->m->state_count) * 8;
+	l->used[KLP_SEG_META] = l->fdes_offset + klp_eh_entries(l) * sizeof(struct klp_rt_fde);
 	for (size_t k = 0; k < KLP_SEG_COUNT; k++) {
 		l->seg[k].offset = at;
 		l->seg[k].size = klp_align(l->used[k], page);
@@ -666,6 +685,34 @@ static int klp_callbacks_fill(struct klp_layout *l, struct klp_linked *out, stru
 	return 0;
 }
 
+/* Behind those: what the process's unwinder is told (invariant L3), from the .eh_frame as it is linked. */
+static int klp_fdes_fill(struct klp_layout *l, struct klp_linked *out, struct klp_error *e)
+{
+	const struct klp_elf_section *s = l->eh_frame ? &l->f.section[l->eh_frame] : NULL;
+	const struct klp_place *p = &l->place[l->eh_frame];
+	uint64_t text = klp_segment_addr(l, KLP_SEG_TEXT);
+	struct klp_unw_function *list;
+	size_t count, room = klp_eh_entries(l);
+	int rc;
+
+	out->fdes_addr = klp_segment_addr(l, KLP_SEG_META) + l->fdes_offset;
+	if (!room)
+		return 0;
+	rc = klp_unw_list_fdes(l->seg[p->seg].bytes + p->offset, (size_t)s->size,
+			       klp_segment_addr(l, p->seg) + p->offset, text, text + l->used[KLP_SEG_TEXT], &list,
+			       &count, e);
+	if (rc)
+		return rc;
+	for (size_t i = 0; i < count && i < room; i++) {
+		const struct klp_rt_fde fde = {list[i].start, list[i].end, list[i].fde};
+
+		memcpy(l->seg[KLP_SEG_META].bytes + l->fdes_offset + i * sizeof(fde), &fde, sizeof(fde));
+		out->fde_count++;
+	}
+	free(list);
+	return 0;
+}
+
 static void klp_linked_fill(struct klp_layout *l, struct klp_linked *out)
 {
 	out->base = l->base;
@@ -713,6 +760,8 @@ int klp_link(const struct klp_module *m, const struct klp_process *p, const stru
 		rc = klp_functions_fill(&l, out, e);
 	if (!rc)
 		rc = klp_callbacks_fill(&l, out, e);
+	if (!rc)
+		rc = klp_fdes_fill(&l, out, e);
 	if (!rc)
 		klp_linked_fill(&l, out);
 	else

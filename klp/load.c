@@ -15,6 +15,7 @@
 #include "klp/shadow.h"
 #include "klp/states.h"
 #include "klp/transition.h"
+#include "klp/unwinding.h"
 
 #define KLP_TIDY_WAIT_MS 200u /* for memory that an earlier command could not give back */
 
@@ -182,6 +183,20 @@ static int klp_load_pre_patch(struct klp_session *s, const struct klp_module *m,
 	return rc;
 }
 
+/* Before any code of the module can run: the process's unwinder knows its frames. */
+static int klp_load_unwinding(struct klp_session *s, const struct klp_module *m, unsigned index,
+			      const struct klp_linked *l, struct klp_error *e)
+{
+	bool needs;
+	int rc = klp_module_needs_unwind(m, &needs, e);
+
+	if (!rc && l->fde_count)
+		rc = klp_unwinding_add(s, index, l, e);
+	if (!rc && (l->fde_count || needs))
+		rc = klp_unwinding_hook(s, needs, e);
+	return rc;
+}
+
 static int klp_load_new(struct klp_session *s, const struct klp_module *m, const struct klp_object *o,
 			struct klp_error *e)
 {
@@ -216,6 +231,8 @@ static int klp_load_new(struct klp_session *s, const struct klp_module *m, const
 	rc = klp_patch_record(s, index, &rec, e);
 	if (!rc)
 		rc = klp_module_place(s, m, &object, index, &rec, &linked, site, e);
+	if (!rc)
+		rc = klp_load_unwinding(s, m, index, &linked, e);
 	klp_linked_free(&linked);
 	if (!rc) {
 		klp_log(s, 0, "'%s': initializing patching transition", rec.name);

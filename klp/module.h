@@ -105,11 +105,11 @@ int klp_module_read(const char *path, struct klp_module *m, struct klp_error *e)
 int klp_module_parse_meta(const char *text, size_t len, struct klp_module *m, struct klp_error *e);
 void klp_module_free(struct klp_module *m);
 
-/*
- * Invariant L3: 0, or -EOPNOTSUPP/KLP_NO_UNWIND_INFO for a module through whose frames an exception could pass:
- * `exceptions` is true, or its own unwind information names a personality routine. Plain C passes; what that leaves
- * open is in docs/module-format.md.
- */
+/* Does it have handlers or cleanups of its own: `exceptions` is true, or its unwind information names a personality
+ * routine. */
+int klp_module_needs_unwind(const struct klp_module *m, bool *needs, struct klp_error *e);
+/* Invariant L3: 0, or -EOPNOTSUPP/KLP_NO_UNWIND_INFO for such a module where the process's unwinder cannot be told of
+ * it (klp/unwinder.h). */
 int klp_module_check_unwind(const struct klp_module *m, const struct klp_process *p, struct klp_error *e);
 
 #endif

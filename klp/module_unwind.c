@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Invariant L3, the simple sound half: nothing tells the target's own unwinder about a module's frames, so a module
- * through which an exception could pass is refused. See docs/module-format.md for what plain C leaves open.
- */
+/* Invariant L3: a module with handlers or cleanups of its own is refused where the process's unwinder cannot be told of
+ * it. */
 #include "klp/module.h"
 
 #include <errno.h>
 #include <string.h>
 
 #include "klp/module_elf.h"
+#include "klp/unwinder.h"
 
 /* A CIE with a personality routine (augmentation 'P') or a table of landing pads ('L'); or one that cannot be read. */
 static bool klp_eh_frame_has_handlers(const uint8_t *p, uint64_t len)
@@ -41,37 +40,39 @@ static bool klp_eh_frame_has_handlers(const uint8_t *p, uint64_t len)
 	return at != len;
 }
 
-int klp_module_check_unwind(const struct klp_module *m, const struct klp_process *p, struct klp_error *e)
+int klp_module_needs_unwind(const struct klp_module *m, bool *needs, struct klp_error *e)
 {
 	struct klp_elf f;
-	bool handlers = false;
 	int rc;
 
-	(void)p; /* the rule is the same whichever unwinders the process has: libgcc can come later, by dlopen or
-		    pthread_cancel */
-	if (m->exceptions)
-		return klp_fail(e, EOPNOTSUPP, KLP_NO_UNWIND_INFO,
-				"module '%s' contains C++ or -fexceptions code, and the process's unwinder would not "
-				"know its frames",
-				m->name);
-	if (!m->image)
+	*needs = m->exceptions;
+	if (*needs || !m->image)
 		return 0;
 	rc = klp_elf_open(m->image, m->size, &f, e);
 	if (rc)
 		return rc;
-	for (size_t i = 1; i < f.section_count && !handlers; i++) {
+	for (size_t i = 1; i < f.section_count && !*needs; i++) {
 		const struct klp_elf_section *s = &f.section[i];
 
 		if (!(s->flags & SHF_ALLOC) || !s->data)
 			continue;
-		handlers = !strncmp(s->name, ".gcc_except_table", 17) ||
-			   (!strcmp(s->name, ".eh_frame") && klp_eh_frame_has_handlers(s->data, s->size));
+		*needs = !strncmp(s->name, ".gcc_except_table", 17) ||
+			 (!strcmp(s->name, ".eh_frame") && klp_eh_frame_has_handlers(s->data, s->size));
 	}
 	klp_elf_close(&f);
-	if (handlers)
-		return klp_fail(e, EOPNOTSUPP, KLP_NO_UNWIND_INFO,
-				"module '%s' has exception handlers or cleanups, and the process's unwinder would not "
-				"know its frames",
-				m->name);
 	return 0;
+}
+
+int klp_module_check_unwind(const struct klp_module *m, const struct klp_process *p, struct klp_error *e)
+{
+	struct klp_error why = KLP_ERROR_INIT;
+	bool needs;
+	int rc = klp_module_needs_unwind(m, &needs, e);
+
+	if (rc || !needs || !klp_unwinder_check(p, &why))
+		return rc;
+	return klp_fail(e, EOPNOTSUPP, KLP_NO_UNWIND_INFO,
+			"module '%s' contains C++ or -fexceptions code, and the process's unwinder would not know its "
+			"frames: %s",
+			m->name, why.text);
 }

@@ -7,28 +7,11 @@
 
 #include "klp/arming.h"
 #include "klp/callbacks.h"
-#include "klp/proof.h"
 #include "klp/shadow.h"
+#include "klp/unwinding.h"
+#include "klp/vacate.h"
 
 #define KLP_REMOVE_WAIT_MS 2000u /* search for a thread to borrow for the last munmap */
-#define KLP_RUNNING_SAMPLES 16u  /* P2, as in klp/transition.c */
-#define KLP_RUNNING_SPAN_NS 100000000ull
-#define KLP_SWEEP_PAUSE_NS 2000000ull
-
-struct klp_leaver {
-	pid_t tid;
-	bool out;
-	unsigned running;
-	uint64_t running_since, interrupted_at;
-};
-
-struct klp_exit_run {
-	struct klp_session *s;
-	struct klp_range *range;
-	size_t range_count;
-	struct klp_proof *proof;
-	struct klp_leaver *looked;
-};
 
 static bool klp_patch_is_garbage(const struct klp_patch *p)
 {
@@ -55,95 +38,18 @@ static bool klp_site_is_used(const struct klp_session *s, uint64_t record)
 	return false;
 }
 
-static void klp_exit_look(void *ctx, pid_t tid, const struct klp_unw_regs *regs, uint64_t thread_pointer)
-{
-	struct klp_exit_run *run = ctx;
-
-	klp_prove_registers(run->s, tid, regs, thread_pointer, run->range, run->range_count, run->proof);
-	run->looked->out = run->proof->verdict == KLP_OK;
-}
-
-static int klp_exit_thread(struct klp_exit_run *run, struct klp_leaver *l, struct klp_error *e)
-{
-	uint64_t now;
-	int rc;
-
-	klp_prove_blocked(run->s, l->tid, run->range, run->range_count, run->proof);
-	if (run->proof->gone || run->proof->kernel_made || run->proof->verdict == KLP_OK) {
-		l->out = true;
-		return 0;
-	}
-	now = klp_now_ns();
-	if (!run->proof->running) {
-		l->running = 0;
-		return 0;
-	}
-	if (!l->running++)
-		l->running_since = now;
-	if (l->running < KLP_RUNNING_SAMPLES || now - l->running_since < KLP_RUNNING_SPAN_NS ||
-	    (l->interrupted_at && now - l->interrupted_at < 1000000000ull))
-		return 0;
-	l->interrupted_at = now;
-	run->looked = l;
-	rc = klp_remote_interrupt(&run->s->r, l->tid, klp_exit_look, run, e);
-	return rc < 0 && rc != -ESRCH && rc != -EBUSY && rc != -EPERM ? rc : 0;
-}
-
-/* Waits until every thread that exists now has been seen outside; later ones are born outside. */
-static int klp_exit_wait(struct klp_session *s, struct klp_range *range, size_t range_count, unsigned wait_ms,
-			 size_t *waiting, struct klp_error *e)
-{
-	struct klp_exit_run run = {.s = s, .range = range, .range_count = range_count};
-	uint64_t deadline = klp_now_ns() + (uint64_t)wait_ms * 1000000ull;
-	struct klp_leaver *list;
-	pid_t *tid = NULL;
-	size_t n = 0;
-	int rc = klp_process_tids(&s->p, &tid, &n, e);
-
-	*waiting = 0;
-	if (rc)
-		return rc;
-	list = calloc(n + 1, sizeof(*list));
-	run.proof = malloc(sizeof(*run.proof));
-	if (!list || !run.proof) {
-		rc = klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for the thread list");
-		goto out;
-	}
-	for (size_t i = 0; i < n; i++) {
-		list[i].tid = tid[i];
-		list[i].out = tid[i] == s->r.helper;
-	}
-	rc = klp_tables_build(s, e);
-	while (!rc) {
-		*waiting = 0;
-		for (size_t i = 0; i < n && !rc; i++) {
-			if (!list[i].out)
-				rc = klp_exit_thread(&run, &list[i], e);
-			if (!list[i].out)
-				(*waiting)++;
-		}
-		if (rc || !*waiting || klp_now_ns() >= deadline)
-			break;
-		klp_sleep_ns(KLP_SWEEP_PAUSE_NS);
-		rc = klp_remote_ping(&s->r, e);
-	}
-out:
-	free(run.proof);
-	free(list);
-	free(tid);
-	return rc;
-}
-
 /* Unmaps everything that belongs to `owner` and frees the record that describes it, in one request. */
 static int klp_owner_unmap(struct klp_session *s, uint32_t owner, const struct klp_patch *p, struct klp_error *e)
 {
-	struct klp_rt_op op[KLP_MAX_MAPS + 2];
+	struct klp_rt_op op[KLP_MAX_MAPS + 3];
 	size_t n = 0;
 	int rc;
 
 	/* LOADING first: a tool that is killed now leaves a record that is not read any further than its name. */
-	if (p)
+	if (p) {
 		klp_patch_state_op(s, p, KLP_PATCH_LOADING, &op[n++]);
+		klp_unwinding_remove_op(s, p->index, &op[n++]);
+	}
 	for (unsigned i = 0; i < KLP_MAX_MAPS; i++)
 		if (s->cb->maps[i].live && s->cb->maps[i].owner == owner)
 			op[n++] = (struct klp_rt_op){.code = KLP_OP_UNMAP, .a = {i}};
@@ -242,7 +148,7 @@ int klp_reclaim(struct klp_session *s, unsigned wait_ms, struct klp_reclaimed *o
 			goto out;
 	}
 	if (sweep) {
-		rc = klp_exit_wait(s, range, ranges, wait_ms, &out->waiting, e);
+		rc = klp_vacate(s, range, ranges, wait_ms, &out->waiting, e);
 		if (rc || out->waiting)
 			goto out;
 	}
@@ -268,6 +174,12 @@ int klp_reclaim(struct klp_session *s, unsigned wait_ms, struct klp_reclaimed *o
 		if (!rc && !out->shadow)
 			rc = klp_shadow_drop(s, e);
 		if (rc || out->shadow)
+			goto out;
+		/* No module is there any more, so no frame of one: the process's unwinder may forget klp. */
+		rc = klp_unwinding_unhook(s, &sweep, e);
+		if (!rc && sweep)
+			rc = klp_vacate(s, NULL, 0, wait_ms, &out->waiting, e);
+		if (rc || out->waiting)
 			goto out;
 		rc = klp_remote_stop(&s->r, e);
 		if (!rc && !klp_remote_remove(&s->r, KLP_REMOVE_WAIT_MS, &last)) {

@@ -14,4 +14,13 @@
 int klp_unw_object_from_memory(uint64_t load_address_of_ehdr, klp_unw_read_fn read, void *ctx, struct klp_unw_object *o,
 			       void **storage, struct klp_error *e);
 
+/* One FDE: the code that it describes, and its own address. */
+struct klp_unw_function {
+	uint64_t start, end, fde;
+};
+/* The FDEs of a linked .eh_frame that lies at addr, of code in [text_start, text_end): sorted, those that overlap left
+ * out. free() the list. Hostile input: what makes no sense is no entry. */
+int klp_unw_list_fdes(const void *eh_frame, size_t len, uint64_t addr, uint64_t text_start, uint64_t text_end,
+		      struct klp_unw_function **list, size_t *count, struct klp_error *e);
+
 #endif

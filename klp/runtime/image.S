@@ -29,7 +29,7 @@ klp_rt_begin:
 	.irp	call, get, begin, take, next, end	/* shadow: KLP_SHADOW_CALL_NAMES */
 	.long	klp_rt_shadow_\call - klp_rt_begin
 	.endr
-	.long	0					/* reserved */
+	.long	klp_rt_find_fde - klp_rt_begin		/* find_fde */
 
 	.balign	8
 	.globl	klp_rt_ops_livepatch

@@ -54,7 +54,7 @@ struct klp_rt_image {
 	uint32_t ops_livepatch;            /* struct klp_rt_ops of the live patcher */
 	uint32_t callback;                 /* klp_rt_callback: a borrowed thread runs a patch's callback */
 	uint32_t shadow[KLP_SHADOW_CALLS]; /* functions that modules may call: KLP_SHADOW_CALL_NAMES */
-	uint32_t reserved;
+	uint32_t find_fde;                 /* klp_rt_find_fde */
 };
 
 /* One borrow: written by E into the control block before the thread is redirected (never changed while it runs). The
@@ -263,6 +263,24 @@ struct klp_rt_patch {
 	uint32_t pad;
 };
 
+/* Invariant L3: what the process's unwinder is told of a module (klp/runtime/unwinder.c). */
+struct klp_rt_fde {
+	uint64_t start, end; /* addresses of code */
+	uint64_t fde;        /* address of its FDE in the module's .eh_frame */
+};
+/* All H, in this order: version even, the others, version odd. */
+struct klp_rt_unwind {
+	uint64_t version;     /* odd: the others hold; grows */
+	uint64_t start, end;  /* the module's code */
+	uint64_t fdes, count; /* address of an array of struct klp_rt_fde, sorted, in the module's mapping */
+};
+/* A slot of the target's that leads to klp_rt_find_fde. */
+struct klp_rt_hook {
+	uint64_t slot;   /* E  address, before anything is stored there; 0 free */
+	uint64_t object; /* E  lowest mapping of its object */
+};
+#define KLP_MAX_HOOKS 8u
+
 struct klp_rt_cb {
 	char magic[16];              /* E, last */
 	uint64_t self;               /* E  address of this block */
@@ -291,9 +309,12 @@ struct klp_rt_cb {
 	uint64_t early_returns; /* E  system calls that ended early because of klp, ever (P2) */
 	uint32_t removing;      /* E  1: a thread may be on its way to unmap the core */
 	uint32_t pad2;
-	uint64_t bindings; /* T  counts the bindings of thread pointers */
-	uint64_t shadow;   /* H  address of the shadow variables (klp/runtime/shadow.h), 0 none */
-	uint32_t reserved[10];
+	uint64_t bindings;        /* T  counts the bindings of thread pointers */
+	uint64_t shadow;          /* H  address of the shadow variables (klp/runtime/shadow.h), 0 none */
+	uint64_t unwind_original; /* H  where the hooked slots led to */
+	uint32_t reserved[8];
+	struct klp_rt_unwind unwind[KLP_MAX_PATCHES];
+	struct klp_rt_hook hook[KLP_MAX_HOOKS];
 	struct klp_rt_callback callback;
 	struct klp_rt_borrow callback_borrow; /* E  of the thread that runs it */
 	uint64_t callback_scratch[4];         /* that thread */
