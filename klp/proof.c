@@ -66,11 +66,11 @@ uint64_t klp_thread_pointer(struct klp_session *s, pid_t tid)
 	return 0;
 }
 
-/* Where this thread's own stack ends (invariant U2). stack_high = 0 if that is unknown: no walk then ends reliably. */
-static void klp_thread_stack(struct klp_session *s, pid_t tid, uint64_t tp, struct klp_unw_thread *th)
+/* Where a thread's own stack ends (invariant U2). stack_high = 0 if that is unknown: no walk then ends reliably. */
+static void klp_thread_stack(struct klp_session *s, bool main_thread, uint64_t tp, struct klp_unw_thread *th)
 {
-	th->main_thread = tid == s->p.pid;
-	if (th->main_thread) {
+	th->main_thread = main_thread;
+	if (main_thread) {
 		th->stack_high = s->p.start_stack;
 		th->top_slack = 16;
 		return;
@@ -98,7 +98,7 @@ static void klp_walk(struct klp_session *s, pid_t tid, const struct klp_unw_regs
 	const struct klp_mapping *m = klp_process_mapping(&s->p, sp);
 	uint64_t end;
 
-	klp_thread_stack(s, tid, tp, &th);
+	klp_thread_stack(s, tid == s->p.pid, tp, &th);
 	th.stack_low = sp;
 	copy.p = &s->p;
 	copy.low = sp;
@@ -111,6 +111,12 @@ static void klp_walk(struct klp_session *s, pid_t tid, const struct klp_unw_regs
 	if (m && end > sp && !klp_process_read(&s->p, sp, copy.bytes, (size_t)(end - sp), &ignored))
 		copy.len = (size_t)(end - sp);
 	klp_unw_walk(s->space, regs, &th, klp_stack_read, &copy, &out->trace);
+	/* The main thread of a process that another thread than its parent's main one has forked: it lives on a copy of
+	 * that thread's stack, and ends where that one ends. */
+	if (th.main_thread && out->trace.verdict == KLP_UNW_NO_END) {
+		klp_thread_stack(s, false, tp ? tp : klp_thread_pointer(s, tid), &th);
+		klp_unw_walk(s->space, regs, &th, klp_stack_read, &copy, &out->trace);
+	}
 	out->verdict = out->trace.verdict;
 	if (out->verdict != KLP_OK) {
 		if (out->trace.frame_no < out->trace.count)
