@@ -17,8 +17,8 @@
 #define KLP_STACK_ROOM (16u << 10)  /* A3: more than the frames below the stack pointer, inside its mapping */
 #define KLP_GROWTH_GUARD (1u << 20) /* the kernel keeps this far from what is below a growing stack */
 #define KLP_PICK_PAUSE_NS 200000ull
-#define KLP_PICK_PAUSE_MAX_NS 100000000ull     /* after stops in vain */
-#define KLP_PICK_VISIT_PAUSE_MAX_NS 1000000ull /* stacks have been walked; below KLP_WATCH_GAP_NS */
+#define KLP_PICK_PAUSE_MAX_NS 100000000ull    /* after stops in vain */
+#define KLP_PICK_VISIT_PAUSE_MAX_NS 400000ull /* stacks have been walked; well below KLP_WATCH_GAP_NS */
 #define KLP_MAIN_AFTER                                                                                                 \
 	2u                  /* passes before the main thread in a call like epoll_wait, if it has others: klp/tracer.h \
 			     */
@@ -36,6 +36,7 @@ struct klp_watched {
 	uint64_t seen_ns;
 	unsigned running; /* "running" answers in a row */
 	uint64_t running_since;
+	uint64_t refused; /* klp_borrow_visit.look said no: `switches` then, plus 1 */
 };
 
 struct klp_picker {
@@ -180,7 +181,7 @@ bool klp_borrow_room(const struct klp_process *p, uint64_t sp, uint64_t thread_p
 	return klp_stack_has_room(p, sp, thread_pointer, room) || klp_stack_may_grow(p, sp, room);
 }
 
-static int klp_borrow_by_image(struct klp_picker *k, struct klp_stop *st, pid_t ns_tid,
+static int klp_borrow_by_image(struct klp_picker *k, struct klp_stop *st, pid_t ns_tid, unsigned timeout_arg,
 			       const struct user_regs_struct *restart, const struct user_regs_struct *eintr,
 			       struct klp_error *e)
 {
@@ -228,7 +229,8 @@ static int klp_borrow_by_image(struct klp_picker *k, struct klp_stop *st, pid_t 
 		rc = klp_process_write(r->p, record, &b, sizeof(b), e);
 	if (rc)
 		return rc;
-	if (visit && !k->visit->fit(k->visit->ctx, st, ns_tid))
+	if (visit &&
+	    !k->visit->fit(k->visit->ctx, st, ns_tid, timeout_arg ? frame[0] + klp_frame_argument(timeout_arg) : 0))
 		return 0;
 	regs.orig_rax = (unsigned long long)-1;
 	regs.rip = r->image + (visit ? r->hdr.callback : r->hdr.borrow);
@@ -296,6 +298,9 @@ static int klp_borrow_thread(void *arg)
 	} else if (k->r->image && st.regs.rip >= k->r->image && st.regs.rip < k->r->image + KLP_RT_TEXT_SIZE) {
 		k->why = KLP_NO_BORROW;
 		k->what = "it is inside klp's own code";
+	} else if (k->visit && info->seccomp && now.cls == KLP_CALL_TIMED_REG) {
+		k->why = KLP_NO_BORROW;
+		k->what = "its timeout cannot be kept: it may not ask for the time (seccomp)";
 	} else if (k->visit && !st.in_call) {
 		k->why = KLP_NO_BORROW;
 		k->what = "it does not wait in a system call";
@@ -314,7 +319,9 @@ static int klp_borrow_thread(void *arg)
 	} else {
 		klp_home_registers(&st, &now, late, &restart, &eintr);
 		rc = k->gadget ? klp_borrow_by_gadget(k, &st, &restart, e)
-			       : klp_borrow_by_image(k, &st, info->ns_tid, &restart, &eintr, e);
+			       : klp_borrow_by_image(k, &st, info->ns_tid,
+						     now.cls == KLP_CALL_TIMED_REG ? now.timeout_arg : 0, &restart,
+						     &eintr, e);
 		c->who->tid = tid;
 		c->who->thread_pointer = st.regs.fs_base;
 	}
@@ -380,6 +387,20 @@ static bool klp_watch_running(struct klp_picker *k, pid_t tid, uint64_t switches
 	return w->running >= KLP_RUNNING_SAMPLES && now - w->running_since >= KLP_RUNNING_SPAN_NS;
 }
 
+/* A thread that has not run since it was refused is as it was. timed: its moment is now, or with its next wait. */
+static bool klp_visit_look_once(struct klp_picker *k, pid_t tid, uint64_t switches, bool timed)
+{
+	struct klp_watched *w = timed ? NULL : klp_watched(k, tid);
+	bool fit;
+
+	if (w && w->refused == switches + 1)
+		return false;
+	fit = k->visit->look(k->visit->ctx, tid);
+	if (w)
+		w->refused = fit ? 0 : switches + 1;
+	return fit;
+}
+
 static int klp_pick_pass(struct klp_picker *k, unsigned pass, struct klp_borrowed *who, struct klp_error *e)
 {
 	struct klp_process *p = k->r->p;
@@ -423,7 +444,8 @@ static int klp_pick_pass(struct klp_picker *k, unsigned pass, struct klp_borrowe
 			}
 		}
 		if (fit && k->visit)
-			fit = k->visit->look(k->visit->ctx, tid[i]);
+			fit = klp_visit_look_once(k, tid[i], info.switches_voluntary + info.switches_involuntary,
+						  since != 0);
 		if (fit) {
 			struct klp_candidate c = {k, tid[i], &info, s.running ? NULL : &call, since, who, e};
 

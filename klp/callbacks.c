@@ -175,7 +175,7 @@ static int klp_callback_store(struct klp_session *s, const struct klp_rt_callbac
 }
 
 /* Stopped, with all its registers: now it is certain. */
-static bool klp_visit_fit(void *ctx, const struct klp_stop *st, pid_t ns_tid)
+static bool klp_visit_fit(void *ctx, const struct klp_stop *st, pid_t ns_tid, uint64_t timeout)
 {
 	struct klp_visit *v = ctx;
 	struct klp_error ignored = KLP_ERROR_INIT;
@@ -192,6 +192,7 @@ static bool klp_visit_fit(void *ctx, const struct klp_stop *st, pid_t ns_tid)
 	}
 	v->rec.tid = (uint32_t)ns_tid;
 	v->rec.result = 0;
+	v->rec.timeout = timeout;
 	v->rec.state = KLP_RT_CALLBACK_ASKED;
 	v->began = v->pinged = klp_now_ns();
 	return !klp_callback_store(v->s, &v->rec, &ignored);

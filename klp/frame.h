@@ -23,6 +23,8 @@ int klp_frame_build(pid_t tid, const struct user_regs_struct *regs, uint64_t mas
 		    uint8_t *out, size_t len);
 int klp_frame_build_bare(const struct user_regs_struct *regs, uint64_t mask, uint64_t restorer, uint64_t at,
 			 uint8_t *out, size_t len);
+/* Where in a frame the register is that holds a system call's argument, counted from 0; 0: not known. */
+size_t klp_frame_argument(unsigned arg);
 /* Registers that make a system call at the gadget; others stay. */
 void klp_call_registers(struct user_regs_struct *regs, long nr, const uint64_t arg[6], uint64_t gadget);
 /* "syscall; ret" and "rt_sigreturn" in executable text of the target. */

@@ -83,12 +83,13 @@ enum klp_rt_callback_state {
 	KLP_RT_CALLBACK_DONE
 };
 struct klp_rt_callback {
-	uint64_t fn;    /* E  address of the function */
-	uint32_t kind;  /* E  enum klp_callback */
-	uint32_t patch; /* E  index of the patch */
-	uint32_t tid;   /* E  the thread, as the target's pid namespace sees it */
-	int32_t result; /* T  of pre_patch, else 0 */
-	uint32_t state; /* E, T */
+	uint64_t fn;      /* E  address of the function */
+	uint64_t timeout; /* E  where in its way home the thread's relative timeout is, 32 bits of ms; 0: it has none */
+	uint32_t kind;    /* E  enum klp_callback */
+	uint32_t patch;   /* E  index of the patch */
+	uint32_t tid;     /* E  the thread, as the target's pid namespace sees it */
+	int32_t result;   /* T  of pre_patch, else 0 */
+	uint32_t state;   /* E, T */
 	uint32_t pad;
 };
 

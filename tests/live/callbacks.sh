@@ -15,6 +15,7 @@ callbacks_program() { # [LINK-FLAGS]: its source into $work/tree/prog.c, built
 	#include <stdio.h>
 	#include <stdlib.h>
 	#include <string.h>
+	#include <time.h>
 	#include <unistd.h>
 	#define NOINLINE __attribute__((noipa))
 
@@ -97,6 +98,29 @@ callbacks_program() { # [LINK-FLAGS]: its source into $work/tree/prog.c, built
 			abort();
 	}
 
+	/* How long calls with a timeout of 700 ms took. */
+	static long shortest = 1000000, longest;
+
+	static void *timed_thread(void *arg)
+	{
+		struct pollfd f = {.fd = pipes[0], .events = POLLIN};
+		struct timespec a, b;
+
+		(void)arg;
+		for (;;) {
+			long us;
+
+			clock_gettime(CLOCK_MONOTONIC, &a);
+			if (poll(&f, 1, 700))
+				abort();
+			clock_gettime(CLOCK_MONOTONIC, &b);
+			us = (b.tv_sec - a.tv_sec) * 1000000 + (b.tv_nsec - a.tv_nsec) / 1000;
+			shortest = us < shortest ? us : shortest;
+			longest = us > longest ? us : longest;
+		}
+		return NULL;
+	}
+
 	/* Blocks inside a handler. */
 	static void on_hup(int sig)
 	{
@@ -138,6 +162,11 @@ callbacks_program() { # [LINK-FLAGS]: its source into $work/tree/prog.c, built
 			sprintf(out, "%d\n", other(x));
 		else if (!strcmp(word, "call"))
 			sprintf(out, "%d\n", answer(x));
+		else if (!strcmp(word, "timed")) {
+			start_thread_of(timed_thread, 0);
+			sprintf(out, "ok\n");
+		} else if (!strcmp(word, "times"))
+			sprintf(out, "%ld %ld\n", shortest, longest);
 		else if (!strcmp(word, "fork")) {
 			pid_t child = pipe(pipes) ? -1 : fork();
 

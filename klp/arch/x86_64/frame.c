@@ -58,6 +58,12 @@ size_t klp_frame_bare_size(void)
 	return FRAME_XSTATE;
 }
 
+/* In struct sigcontext: r8 to r15, rdi, rsi, rbp, rbx, rdx. */
+size_t klp_frame_argument(unsigned arg)
+{
+	return arg == 2 ? FRAME_CONTEXT + 12 * 8 : arg == 3 ? FRAME_CONTEXT + 2 * 8 : 0;
+}
+
 static void put64(uint8_t *at, uint64_t v)
 {
 	memcpy(at, &v, 8);

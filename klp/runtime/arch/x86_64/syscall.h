@@ -17,6 +17,7 @@
 #define KLP_NR_exit 60
 #define KLP_NR_gettid 186
 #define KLP_NR_futex 202
+#define KLP_NR_clock_gettime 228
 #define KLP_NR_rt_sigpending 127
 #define KLP_NR_rt_sigtimedwait 128
 #define KLP_NR_arch_prctl 158
