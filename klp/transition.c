@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "klp/door.h"
+#include "klp/places.h"
 #include "klp/plan.h"
 #include "klp/proof.h"
 
@@ -152,6 +153,9 @@ int klp_transition_start(struct klp_session *s, struct klp_patch *p, enum klp_tr
 		klp_plan_free(&plan);
 		return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for a request");
 	}
+	rc = klp_places_tidy(s, e);
+	if (rc)
+		goto out;
 	next[0] = id + 1;
 	next[1] = (generation & 0xffff) == 0xffff ? 1 : generation + 1;
 	rc = klp_session_write_cb(s, offsetof(struct klp_rt_cb, next_id), next, sizeof(next), e);
@@ -300,6 +304,14 @@ static bool klp_mover_is_older(const struct klp_run *run, pid_t tid)
 	return !run->armed_ticks || klp_task_start(&run->s->p, tid, &ticks) || ticks <= run->armed_ticks;
 }
 
+static int klp_table_full(const struct klp_run *run, struct klp_error *e)
+{
+	return klp_fail(
+	    e, EAGAIN, KLP_PENDING,
+	    "the thread table of %u entries is full, so nothing can be proven: turn the patch round (%s it)",
+	    KLP_MAX_THREADS, run->plan.kind == KLP_TRANSITION_LOAD ? "unload" : "load");
+}
+
 /* Lists the threads and gives each new one an entry. *added says whether there were new ones from before the last
  * slot's store. */
 static int klp_movers_list(struct klp_run *run, bool *added, struct klp_error *e)
@@ -384,9 +396,13 @@ static int klp_movers_list(struct klp_run *run, bool *added, struct klp_error *e
 		if (rc)
 			return rc;
 		for (size_t k = 0; k < ops; k++) {
+			/* A thread without a place is in universe 0 (dispatch.c). */
+			if (run->op[k].result == -ENOSPC && !KLP_TR_TARGET(word)) {
+				batch[k]->moved = true;
+				continue;
+			}
 			if (run->op[k].result < 0 || run->op[k].result >= (int64_t)KLP_MAX_THREADS)
-				return klp_fail(e, ENOSPC, KLP_LIMIT, "the thread table of %u entries is full",
-						KLP_MAX_THREADS);
+				return klp_table_full(run, e);
 			batch[k]->index = (uint32_t)run->op[k].result;
 		}
 	}
@@ -646,20 +662,25 @@ static int klp_transition_check_sites(struct klp_run *run, struct klp_error *e)
 	return 0;
 }
 
+/* Threads that found no place are in universe 0, whichever way the transition goes. */
+static int klp_transition_room(const struct klp_run *run, struct klp_error *e)
+{
+	uint64_t overflow;
+	int rc = klp_process_read(&run->s->p, klp_cb_addr(run->s, offsetof(struct klp_rt_cb, overflow)), &overflow,
+				  sizeof(overflow), e);
+
+	return !rc && overflow && KLP_TR_TARGET(run->s->cb->transition) ? klp_table_full(run, e) : rc;
+}
+
 static int klp_transition_complete(struct klp_run *run, struct klp_error *e)
 {
 	struct klp_session *s = run->s;
 	unsigned target = KLP_TR_TARGET(s->cb->transition);
 	bool enabled = (run->plan.kind == KLP_TRANSITION_LOAD) == (target == 1);
 	const char *verb = enabled ? "patching" : "unpatching";
-	uint64_t overflow;
 	size_t n = 0;
-	int rc = klp_process_read(&s->p, klp_cb_addr(s, offsetof(struct klp_rt_cb, overflow)), &overflow,
-				  sizeof(overflow), e);
+	int rc = klp_transition_room(run, e);
 
-	if (!rc && overflow)
-		return klp_fail(e, EAGAIN, KLP_PENDING,
-				"a thread found the thread table full, so nothing can be proven: unload the patch");
 	if (!rc)
 		rc = klp_transition_check_sites(run, e);
 	if (rc)
@@ -774,6 +795,11 @@ int klp_transition_run(struct klp_session *s, struct klp_error *e)
 		rc = klp_sweep(&run, &left, &running, e);
 		if (rc)
 			break;
+		rc = klp_transition_room(&run, e);
+		if (rc) {
+			klp_sweep_pending(&run);
+			break;
+		}
 		if (!left) {
 			rc = klp_transition_complete(&run, e);
 			if (rc != -EAGAIN)

@@ -75,10 +75,9 @@ static struct klp_rt_thread *find(const struct self *s)
 }
 
 /*
- * Makes an entry in the first free place, tid and state by one store: a signal handler of this thread, or the thread of
- * an entry that the helper inserts, must never find the one without the other. The helper inserts along the same probe
- * sequence and nothing is removed while a transition runs, so that both find the same place and one tid never has two
- * entries.
+ * Makes an entry in the first free place (rt.h), tid and state by one store: a signal handler of this thread, or the
+ * thread of an entry that the helper inserts, must never find the one without the other. The helper inserts along the
+ * same probe sequence.
  */
 static struct klp_rt_thread *claim(const struct self *s)
 {
@@ -86,11 +85,14 @@ static struct klp_rt_thread *claim(const struct self *s)
 
 	for (n = 0; n < KLP_MAX_THREADS; n++, i = (i + 1) & (KLP_MAX_THREADS - 1)) {
 		struct klp_rt_thread *e = &s->cb->threads[i];
-		uint64_t found = 0;
+		uint64_t found = __atomic_load_n((uint64_t *)e, __ATOMIC_ACQUIRE);
 
-		if (__atomic_compare_exchange_n((uint64_t *)e, &found, KLP_THREAD_CLAIM(s->tid, s->initial), 0,
-						__ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		if ((!found || (uint32_t)found == KLP_TID_FREED) &&
+		    __atomic_compare_exchange_n((uint64_t *)e, &found, KLP_THREAD_CLAIM(s->tid, s->initial), 0,
+						__ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+			__atomic_fetch_add(&s->cb->places, 1, __ATOMIC_RELAXED);
 			return e;
+		}
 		if ((uint32_t)found == s->tid)
 			return e;
 	}

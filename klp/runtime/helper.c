@@ -73,43 +73,83 @@ static int64_t unmap(struct klp_rt_cb *cb, const uint64_t *a)
 	return rc;
 }
 
+static struct klp_rt_thread *find(struct klp_rt_cb *cb, uint32_t tid)
+{
+	uint32_t i = KLP_THREAD_HASH(tid), n;
+
+	for (n = 0; n < KLP_MAX_THREADS; n++, i = (i + 1) & (KLP_MAX_THREADS - 1)) {
+		uint32_t found = __atomic_load_n(&cb->threads[i].tid, __ATOMIC_ACQUIRE);
+
+		if (found == tid)
+			return &cb->threads[i];
+		if (!found)
+			break;
+	}
+	return 0;
+}
+
 /* The same probe sequence as dispatch; threads claim entries at the same time. */
-static int64_t insert(struct klp_rt_cb *cb, uint32_t tid, uint32_t state)
+static struct klp_rt_thread *claim(struct klp_rt_cb *cb, uint32_t tid, uint32_t state)
 {
 	uint32_t i = KLP_THREAD_HASH(tid), n;
 
 	for (n = 0; n < KLP_MAX_THREADS; n++, i = (i + 1) & (KLP_MAX_THREADS - 1)) {
 		struct klp_rt_thread *e = &cb->threads[i];
-		uint64_t found = 0;
+		uint64_t found = __atomic_load_n((uint64_t *)e, __ATOMIC_ACQUIRE);
 
 		/* By one store: the thread may look for its entry at this moment. */
-		if (__atomic_compare_exchange_n((uint64_t *)e, &found, KLP_THREAD_CLAIM(tid, state), 0,
-						__ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
-			return i;
-		if ((uint32_t)found != tid)
-			continue;
-		/* Of an earlier transition: from here on it is of this one. So whoever finds an older entry in a sealed
-		 * transition is a new thread whose tid another one had. */
-		while ((((uint32_t)(found >> 32) ^ state) & ~1u) &&
-		       !__atomic_compare_exchange_n((uint64_t *)e, &found, KLP_THREAD_CLAIM(tid, state), 0,
-						    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
-			;
-		return i;
+		if ((!found || (uint32_t)found == KLP_TID_FREED) &&
+		    __atomic_compare_exchange_n((uint64_t *)e, &found, KLP_THREAD_CLAIM(tid, state), 0,
+						__ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+			__atomic_fetch_add(&cb->places, 1, __ATOMIC_RELAXED);
+			return e;
+		}
+		if ((uint32_t)found == tid)
+			return e;
 	}
-	return -ENOSPC_;
+	return 0;
 }
 
-static int64_t clear(struct klp_rt_cb *cb)
+static int64_t insert(struct klp_rt_cb *cb, uint32_t tid, uint32_t state)
 {
-	uint32_t i;
+	struct klp_rt_thread *e = find(cb, tid);
+	uint64_t found;
 
-	for (i = 0; i < KLP_MAX_THREADS; i++) {
-		struct klp_rt_thread *e = &cb->threads[i];
+	if (!e)
+		e = claim(cb, tid, state);
+	if (!e)
+		return -ENOSPC_;
+	/* Of an earlier transition: from here on it is of this one. So whoever finds an older entry in a sealed
+	 * transition is a new thread whose tid another one had. */
+	found = __atomic_load_n((uint64_t *)e, __ATOMIC_ACQUIRE);
+	while ((((uint32_t)(found >> 32) ^ state) & ~1u) &&
+	       !__atomic_compare_exchange_n((uint64_t *)e, &found, KLP_THREAD_CLAIM(tid, state), 0, __ATOMIC_ACQ_REL,
+					    __ATOMIC_ACQUIRE))
+		;
+	return e - cb->threads;
+}
 
-		if (!e->tid)
-			continue;
-		e->tp = e->verdict = e->in_sp = e->base = 0;
-		__atomic_store_n((uint64_t *)e, 0, __ATOMIC_RELEASE);
+/*
+ * The place of a thread that is no more. Its count stays, so a verdict on it never matches that of the next owner.
+ * Chains become shorter where nothing stands behind the place. A thread that is late, with an older transition's word
+ * in hand, and claims at this moment has another place than the one that it is given later: it is not proven in
+ * dispatch, and its next entry finds the latter.
+ */
+static int64_t forget(struct klp_rt_cb *cb, uint64_t index, uint32_t tid)
+{
+	struct klp_rt_thread *e = &cb->threads[index & (KLP_MAX_THREADS - 1)];
+	uint64_t freed = KLP_THREAD_CLAIM(KLP_TID_FREED, 0);
+
+	if (index >= KLP_MAX_THREADS || !tid || tid == KLP_TID_FREED || e->tid != tid)
+		return -EINVAL_;
+	e->tp = e->verdict = e->in_sp = e->base = e->bound = e->parent = 0;
+	__atomic_store_n((uint64_t *)e, freed, __ATOMIC_RELEASE);
+	__atomic_fetch_sub(&cb->places, 1, __ATOMIC_RELAXED);
+	while (!__atomic_load_n(&cb->threads[(index + 1) & (KLP_MAX_THREADS - 1)].tid, __ATOMIC_ACQUIRE) &&
+	       __atomic_compare_exchange_n((uint64_t *)&cb->threads[index & (KLP_MAX_THREADS - 1)], &freed, 0, 0,
+					   __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+		freed = KLP_THREAD_CLAIM(KLP_TID_FREED, 0);
+		index--;
 	}
 	return 0;
 }
@@ -132,8 +172,8 @@ static int64_t execute(struct klp_rt_cb *cb, struct klp_rt_op *op)
 		return map(cb, a);
 	case KLP_OP_UNMAP:
 		return unmap(cb, a);
-	case KLP_OP_CLEAR:
-		return clear(cb);
+	case KLP_OP_FORGET:
+		return forget(cb, a[0], (uint32_t)a[1]);
 	case KLP_OP_CALL:
 		return ((int64_t(*)(void))a[0])();
 	case KLP_OP_INSERT:
@@ -168,7 +208,8 @@ static int run(struct klp_rt_cb *cb)
 			break;
 		}
 		op->result = execute(cb, op);
-		if (op->result < 0 && op->code != KLP_OP_SYSCALL) {
+		if (op->result < 0 && op->code != KLP_OP_SYSCALL && op->code != KLP_OP_INSERT &&
+		    op->code != KLP_OP_FORGET) {
 			i++;
 			break;
 		}

@@ -140,7 +140,8 @@ _Static_assert(sizeof(struct klp_rt_arena) == 128, "arena header");
 /*
  * One thread during a transition (invariants T1, T2). An entry belongs to a tid; `tp` is bound at its first dispatch.
  * Entries are inserted by H (threads listed by the engine) or claimed by T (a thread that was born meanwhile), both
- * with a compare-and-swap of `tid` from 0; they are never moved while a transition runs.
+ * with a compare-and-swap of the first free place of the tid's probe sequence; they are never moved, and no place
+ * becomes free while a transition runs, so both find the same place and one tid never has two entries.
  */
 struct klp_rt_thread {
 	uint32_t tid;     /* T/H by CAS */
@@ -157,6 +158,9 @@ _Static_assert(sizeof(struct klp_rt_thread) == 64, "thread entry");
 
 /* In the entry of a fork's or vfork's child where the two cannot be told apart: nobody inherits from it. */
 #define KLP_TP_FOREIGN UINT64_MAX
+
+/* In the place of an entry that is no more: searches go on behind it, and it can be claimed. No thread has this tid. */
+#define KLP_TID_FREED UINT32_MAX
 
 /* tid and state as the one word that claims an entry (little endian: tid first). */
 #define KLP_THREAD_CLAIM(tid, state) ((uint64_t)(uint32_t)(tid) | (uint64_t)(uint32_t)(state) << 32)
@@ -211,7 +215,8 @@ struct klp_rt_door {
 #define KLP_TR_TARGET(w) (((w) >> 1) & 1u)
 #define KLP_TR_ACTIVE(w) ((w)&1u)
 
-/* What the helper can do. A request is a list of ops, executed in order; it stops at the first that fails. */
+/* What the helper can do. A request is a list of ops, executed in order; it stops at the first that fails, SYSCALL,
+ * INSERT and FORGET excepted. */
 enum klp_rt_opcode {
 	KLP_OP_SYSCALL = 1, /* result = syscall(a[0]; a[1..6]); a negative result does not stop the request */
 	KLP_OP_STORE,       /* *(uint64_t *)a[0] = a[1], one aligned store with release order */
@@ -219,8 +224,7 @@ enum klp_rt_opcode {
 	KLP_OP_MAP, /* mmap(a[0], a[1], a[2]=prot, PRIVATE|ANON|FIXED_NOREPLACE) and record it in maps[a[3]] with owner
 		       a[4] */
 	KLP_OP_UNMAP,  /* munmap what maps[a[0]] records and clear the record */
-	KLP_OP_CLEAR,  /* forget all thread entries (only between transitions, and when no thread can still be in
-			  dispatch) */
+	KLP_OP_FORGET, /* entry a[0] belongs to tid a[1], which is no more: free its place (only between transitions) */
 	KLP_OP_INSERT, /* insert tid a[0] with state a[1] unless it has an entry; result = index */
 	KLP_OP_EXIT,   /* leave: helper_tid = 0, then exit */
 	KLP_OP_CALL    /* result = a[0](): a function of the target without arguments, an ifunc's resolver */
@@ -296,7 +300,7 @@ struct klp_rt_cb {
 	uint32_t transition_patch;   /* E  index of the patch it is about, +1; 0 none */
 	uint32_t transition_kind;    /* E  enum klp_transition_kind */
 	uint64_t transition_since;   /* E  CLOCK_REALTIME in ms */
-	uint64_t overflow;           /* T  not 0: a thread found no free entry, so nothing may be proven */
+	uint64_t overflow;           /* T, H  not 0: a thread found no free entry and is in universe 0 for that */
 	uint64_t sync_registered;    /* H */
 	uint32_t helper_tid;         /* H  as the target's pid namespace sees it; 0 none */
 	int32_t borrow_result;       /* the borrowed thread: result of its clone */
@@ -312,8 +316,9 @@ struct klp_rt_cb {
 	uint32_t pad2;
 	uint64_t bindings;        /* T  counts the bindings of thread pointers */
 	uint64_t shadow;          /* H  address of the shadow variables (klp/runtime/shadow.h), 0 none */
+	uint64_t places;          /* T, H  entries of the thread table that are taken */
 	uint64_t unwind_original; /* H  where the hooked slots led to */
-	uint32_t reserved[8];
+	uint32_t reserved[6];
 	struct klp_rt_unwind unwind[KLP_MAX_PATCHES];
 	struct klp_rt_hook hook[KLP_MAX_HOOKS];
 	struct klp_rt_callback callback;

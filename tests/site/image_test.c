@@ -499,14 +499,20 @@ START_TEST(test_table)
 		w.cb->threads[i].tid = 0x40000000 + i;
 	ck_assert_int_eq(plain(1), 3);
 	ck_assert_uint_eq(w.cb->overflow, 1);
-	/* One free place, the furthest from where the search begins. */
+	/* One free place, the furthest from where the search begins: of an entry that is no more, or never taken. */
+	w.cb->threads[(KLP_THREAD_HASH(tid) - 1) & (KLP_MAX_THREADS - 1)].tid = KLP_TID_FREED;
 	w.cb->overflow = 0;
-	w.cb->threads[(KLP_THREAD_HASH(tid) - 1) & (KLP_MAX_THREADS - 1)].tid = 0;
 	ck_assert_int_eq(plain(1), 4);
 	ck_assert_uint_eq(w.cb->overflow, 0);
+	ck_assert_uint_eq(w.cb->places, 1);
+	t = &w.cb->threads[(KLP_THREAD_HASH(tid) - 1) & (KLP_MAX_THREADS - 1)];
+	t->tid = t->state = 0;
+	ck_assert_int_eq(plain(1), 4);
+	ck_assert_uint_eq(w.cb->overflow, 0);
+	ck_assert_uint_eq(w.cb->places, 2);
 	t = thread_entry(&w, tid);
 	ck_assert_ptr_eq(t, &w.cb->threads[(KLP_THREAD_HASH(tid) - 1) & (KLP_MAX_THREADS - 1)]);
-	ck_assert_uint_eq(t->count, 1);
+	ck_assert_uint_eq(t->count, 2); /* it goes on from the place's last owner */
 	unpatch_all();
 }
 END_TEST
