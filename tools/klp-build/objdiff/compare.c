@@ -242,8 +242,8 @@ static bool equal_targets(struct od *d, const struct od_sec *as, const struct od
 		return false;
 	p = &as->obj->sec[x->shndx];
 	q = &bs->obj->sec[y->shndx];
-	t = (struct od_target){p, x, (int64_t)x->value + ar->addend};
-	u = (struct od_target){q, y, (int64_t)y->value + br->addend};
+	t = (struct od_target){p, x, (int64_t)(x->value + (uint64_t)ar->addend)};
+	u = (struct od_target){q, y, (int64_t)(y->value + (uint64_t)br->addend)};
 	if (p->kind != q->kind)
 		return false;
 	if (p->kind == OD_STRINGS || p->kind == OD_CONSTS) {

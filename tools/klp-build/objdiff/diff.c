@@ -207,7 +207,7 @@ struct od_target od_resolve(const struct od_map *globals, const struct od_sec *s
 {
 	struct od_obj *o = s->obj;
 	const struct od_sym *y = &o->sym[r->sym];
-	struct od_target t = {NULL, y, (int64_t)y->value + r->addend};
+	struct od_target t = {NULL, y, (int64_t)(y->value + (uint64_t)r->addend)};
 	const struct od_def *def;
 
 	if (y->bind != STB_LOCAL && *y->name) {
@@ -216,7 +216,7 @@ struct od_target od_resolve(const struct od_map *globals, const struct od_sec *s
 		if (def) {
 			t.sec = def->sec;
 			t.sym = def->sym;
-			t.off = (int64_t)def->sym->value + r->addend;
+			t.off = (int64_t)(def->sym->value + (uint64_t)r->addend);
 		}
 	} else if (y->shndx && y->shndx < o->sec_count) {
 		t.sec = &o->sec[y->shndx];
@@ -229,7 +229,7 @@ uint64_t od_content_offset(const struct od_sec *from, const struct od_rel *r, co
 	/* A named label is the start of the content; a section symbol needs the operand's own bias undone. */
 	if (t->sym->type != STT_SECTION)
 		return t->sym->value;
-	return (uint64_t)(t->off + (od_rel_is_pc(r->type) && from->kind == OD_CODE ? 4 : 0));
+	return (uint64_t)t->off + (od_rel_is_pc(r->type) && from->kind == OD_CODE ? 4 : 0);
 }
 
 struct od_sec *od_owner(struct od_sec *s)

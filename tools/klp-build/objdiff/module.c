@@ -381,7 +381,7 @@ static bool add_eh_frame(struct out *o)
 					if (!in->out_sym)
 						return false;
 					add_rel(o, sec, to + (y->off - at), y->type, in->out_sym,
-						(int64_t)ys->value + y->addend);
+						(int64_t)(ys->value + (uint64_t)y->addend));
 				}
 				back = (uint32_t)(to + 4 - cie[m].to);
 				memcpy(b.data + to + 4, &back, 4);

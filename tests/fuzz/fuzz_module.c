@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A module of arbitrary bytes is read, measured and linked against the fuzzer's own process. For libFuzzer (clang
- * -fsanitize=fuzzer) and, through its driver, AFL. An input that begins with '{' is metadata alone. Configure with
- * -DKLP_FUZZ=ON; a corpus is any folder of modules.
+ * -fsanitize=fuzzer) and, through its driver, AFL. An input that begins with '{' is metadata alone.
  */
 #include <stdio.h>
 #include <stdlib.h>

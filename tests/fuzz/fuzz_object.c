@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* An object file of arbitrary bytes, compared with itself and with a good one ($KLP_FUZZ_OBJECT) in both directions. */
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "tools/klp-build/objdiff/objdiff.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void compare(const char *a, const char *b)
+{
+	struct klp_error e = KLP_ERROR_INIT;
+	json_t *report = NULL;
+	int rc = klp_objdiff_compare(a, b, &report, &e);
+
+	/* A failure is explained. */
+	if (rc == KLP_OBJDIFF_FAILED && !e.text[0])
+		abort();
+	json_decref(report);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static const char *good;
+	static int fd = -1;
+	char path[64];
+
+	if (fd < 0) {
+		fd = memfd_create("object", MFD_CLOEXEC);
+		good = getenv("KLP_FUZZ_OBJECT");
+	}
+	if (fd < 0 || ftruncate(fd, 0) || pwrite(fd, data, size, 0) != (ssize_t)size)
+		abort();
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	compare(path, path);
+	if (good) {
+		compare(good, path);
+		compare(path, good);
+	}
+	return 0;
+}
