@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-
 #define KLP_PLACES_TIDY (KLP_MAX_THREADS / 4u) /* taken places from which on it is worth reading the table */
 
 static int klp_compare_tids(const void *a, const void *b)

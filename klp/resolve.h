@@ -12,9 +12,10 @@
 struct klp_resolver;
 
 /*
- * What only the loading engine can tell. run: runs an ifunc's resolver in the target: 0 and what it returned, or -errno.
- * For resolvers of the C library only, which read what the dynamic linker knows of the processor and nothing else; those
- * of other libraries may need a thread of the program (its thread-local variables, the dynamic linker's locks).
+ * What only the loading engine can tell. run: runs an ifunc's resolver in the target: 0 and what it returned, or
+ * -errno. For resolvers of the C library only, which read what the dynamic linker knows of the processor and nothing
+ * else; those of other libraries may need a thread of the program (its thread-local variables, the dynamic linker's
+ * locks).
  */
 struct klp_chooser {
 	int (*run)(void *ctx, uint64_t resolver, uint64_t *function, struct klp_error *e);

@@ -20,8 +20,9 @@
 #define KLP_RUNNING_SAMPLES 16u            /* P2: an interrupt only after so many "running" answers ... */
 #define KLP_RUNNING_SPAN_NS 100000000ull   /* ... spread over this long, the last one immediately before */
 #define KLP_INTERRUPT_GAP_NS 1000000000ull /* A6: one thread is interrupted at most once a second */
-#define KLP_DOOR_FIRST_NS 1000000ull       /* pauses from this long on are spent at the door ... */
-#define KLP_DOOR_WHOLE_NS 1000000000ull    /* wholly for so long, then a part of each */
+#define KLP_DOOR_AFTER_NS \
+	100000000ull /* first the places where threads wait by themselves; then they are met at the door */
+#define KLP_DOOR_WHOLE_NS 1000000000ull /* each pause wholly for so long, then a part of it */
 #define KLP_DOOR_PART 4u
 #define KLP_SEAL_PASSES 8u  /* listings at least, before the time that the user gave ends them */
 #define KLP_SWEEP_BATCH 64u /* entries read at once: few enough that counts are young at the proof */
@@ -747,7 +748,9 @@ static int klp_transition_pause(struct klp_run *run, uint64_t ns, struct klp_err
 	size_t count = 0;
 	int rc;
 
-	guest = ns < KLP_DOOR_FIRST_NS ? NULL : malloc((run->list.count + 1) * sizeof(struct klp_guest *));
+	guest = klp_now_ns() - run->began_ns < KLP_DOOR_AFTER_NS
+		    ? NULL
+		    : malloc((run->list.count + 1) * sizeof(struct klp_guest *));
 	if (!guest) {
 		klp_sleep_ns(ns);
 		return 0;
