@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "klp/gone.h"
 #include "plt/plt.h"
 
 #define KLP_NEAR_REACH ((2ull << 30) - (16ull << 20)) /* rel32, less what modules and arenas may add */
@@ -73,6 +74,7 @@ int klp_sites_read(struct klp_session *s, struct klp_site_set *out, struct klp_e
 			a->record = at + k * sizeof(*buf);
 			a->rt = buf[k];
 			a->arena = i;
+			a->gone = false;
 			klp_site_from_record(s->p.machine, &a->rt, &a->site);
 		}
 	}
@@ -86,8 +88,14 @@ int klp_site_read_state(struct klp_session *s, const struct klp_armed_site *a, e
 			struct klp_error *e)
 {
 	uint8_t bytes[8];
-	int rc = klp_process_read(&s->p, a->site.entry, bytes, sizeof(bytes), e);
+	int rc;
 
+	if (klp_site_is_gone(s, a)) {
+		*state = KLP_STATE_GONE;
+		*done = 0;
+		return 0;
+	}
+	rc = klp_process_read(&s->p, a->site.entry, bytes, sizeof(bytes), e);
 	if (!rc)
 		*state = klp_site_state(s->p.machine, &a->site, bytes, sizeof(bytes), done);
 	return rc;
@@ -317,12 +325,15 @@ static int klp_prefix_check(struct klp_session *s, const struct klp_armed_site *
 	return 0;
 }
 
-/* S2 at one site: which stores of `st` are still to do; -EBUSY for bytes that are nobody's. */
-static int klp_site_check(struct klp_session *s, const struct klp_armed_site *a, size_t *done, struct klp_error *e)
+/* S2 at one site: -EBUSY for bytes that are nobody's. */
+static int klp_site_check(struct klp_session *s, const struct klp_armed_site *a, enum klp_site_state *now,
+			  struct klp_error *e)
 {
 	enum klp_site_state state;
-	int rc = klp_site_read_state(s, a, &state, done, e);
+	size_t done;
+	int rc = klp_site_read_state(s, a, &state, &done, e);
 
+	*now = state;
 	if (rc)
 		return rc;
 	if (state == KLP_STATE_FOREIGN || state == KLP_STATE_BYPASSED)
@@ -364,7 +375,7 @@ static int klp_sites_store(struct klp_session *s, struct klp_armed_site *site, s
 			size_t n = arm ? klp_site_arm_stores(s->p.machine, &site[i].site, st)
 				       : klp_site_disarm_stores(s->p.machine, &site[i].site, st);
 
-			if (k >= n)
+			if (k >= n || site[i].gone)
 				continue;
 			more = true;
 			rc = klp_site_store_one(s, &st[k], e);
@@ -382,14 +393,19 @@ static int klp_sites_store(struct klp_session *s, struct klp_armed_site *site, s
 
 int klp_sites_arm(struct klp_session *s, struct klp_armed_site *site, size_t count, struct klp_error *e)
 {
+	enum klp_site_state state;
 	uint8_t plt[KLP_PREFIX_MAX];
-	size_t done;
 	int rc;
 
 	for (size_t i = 0; i < count; i++) { /* all checks before the first store */
 		bool written;
 
-		rc = klp_site_check(s, &site[i], &done, e);
+		rc = klp_site_check(s, &site[i], &state, e);
+		if (!rc && state == KLP_STATE_GONE)
+			rc = klp_fail(e, EBUSY, KLP_BUSY,
+				      "another patch of the function at 0x%llx is loaded for a mapping that the "
+				      "program has closed: unload it first",
+				      (unsigned long long)site[i].rt.entry);
 		if (!rc)
 			rc = klp_prefix_check(s, &site[i], plt, &written, e);
 		if (rc)
@@ -410,23 +426,32 @@ int klp_sites_arm(struct klp_session *s, struct klp_armed_site *site, size_t cou
 
 int klp_sites_disarm(struct klp_session *s, struct klp_armed_site *site, size_t count, struct klp_error *e)
 {
-	size_t done;
+	enum klp_site_state state;
 	int rc;
 
 	for (size_t i = 0; i < count; i++) {
-		rc = klp_site_check(s, &site[i], &done, e);
+		rc = klp_site_check(s, &site[i], &state, e);
 		if (rc)
 			return rc;
+		site[i].gone = state == KLP_STATE_GONE;
 	}
 	return klp_sites_store(s, site, count, false, e);
 }
 
 int klp_sites_forget(struct klp_session *s, struct klp_armed_site *site, size_t count, struct klp_error *e)
 {
+	uint8_t plt[KLP_PREFIX_MAX];
+	bool written;
 	int rc = 0;
 
-	for (size_t i = 0; i < count && !rc; i++)
-		rc = klp_remote_write_text(&s->r, site[i].rt.prefix, site[i].rt.prefix_old, site[i].rt.prefix_len, e);
+	for (size_t i = 0; i < count && !rc; i++) {
+		if (site[i].gone)
+			continue;
+		rc = klp_prefix_check(s, &site[i], plt, &written, e); /* S2 */
+		if (!rc)
+			rc = klp_remote_write_text(&s->r, site[i].rt.prefix, site[i].rt.prefix_old,
+						   site[i].rt.prefix_len, e);
+	}
 	if (!rc && count)
 		rc = klp_remote_sync(&s->r, e);
 	for (size_t i = 0; i < count && !rc; i++) {

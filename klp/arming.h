@@ -18,6 +18,7 @@ struct klp_armed_site {
 	struct klp_rt_site rt;
 	struct klp_site site; /* decoded again from the record */
 	unsigned arena;       /* index in the control block */
+	bool gone;            /* seen by klp_sites_disarm: klp/gone.h */
 };
 
 struct klp_site_set {
@@ -30,7 +31,7 @@ int klp_sites_read(struct klp_session *s, struct klp_site_set *out, struct klp_e
 void klp_site_set_free(struct klp_site_set *set);
 struct klp_armed_site *klp_site_find(struct klp_site_set *set, uint64_t record);
 
-/* The first 8 bytes at the symbol, as they are now. */
+/* By the first 8 bytes at the symbol, as they are now. */
 int klp_site_read_state(struct klp_session *s, const struct klp_armed_site *a, enum klp_site_state *state, size_t *done,
 			struct klp_error *e);
 
@@ -42,7 +43,7 @@ int klp_site_get(struct klp_session *s, const struct klp_object *o, const struct
 /* Arms what is dormant or half armed. S2: other bytes than expected anywhere -> -EBUSY (KLP_SITE_TAKEN) before anything
  * is stored at that site. */
 int klp_sites_arm(struct klp_session *s, struct klp_armed_site *site, size_t count, struct klp_error *e);
-/* The reverse; PLT entries stay in the prefixes until klp_sites_forget. */
+/* The reverse; PLT entries stay in the prefixes until klp_sites_forget. Nothing is stored at a site that is gone. */
 int klp_sites_disarm(struct klp_session *s, struct klp_armed_site *site, size_t count, struct klp_error *e);
 /* Puts the prefix bytes back and frees the records: only when no thread can be in prefix or stub (klp/reclaim.c proves
  * it). */

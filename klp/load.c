@@ -8,6 +8,7 @@
 #include "klp/arming.h"
 #include "klp/callbacks.h"
 #include "klp/digest.h"
+#include "klp/gone.h"
 #include "klp/link.h"
 #include "klp/reclaim.h"
 #include "klp/resolve.h"
@@ -337,12 +338,16 @@ static int klp_load_session(struct klp_session *s, const struct klp_module *m, s
 	if (p && memcmp(p->rec.digest, m->digest, sizeof(p->rec.digest)))
 		return klp_fail(e, EBUSY, KLP_BUSY, "the transition of patch '%s' is in progress", p->rec.name);
 	if (p)
-		return klp_load_resume(s, p, e);
+		rc = klp_patch_check_gone(s, p, e);
+	if (p)
+		return rc ? rc : klp_load_resume(s, p, e);
 	p = klp_patch_find(s, m->name);
 	if (p && memcmp(p->rec.digest, m->digest, sizeof(p->rec.digest)))
 		return klp_fail(e, EEXIST, KLP_EXISTS, "another patch named '%s' is loaded", m->name);
-	if (p && owed)
-		return 0;
+	if (p)
+		rc = klp_patch_check_gone(s, p, e);
+	if (rc || (p && owed))
+		return rc;
 	if (p) {
 		klp_fail(e, EEXIST, KLP_EXISTS, "patch '%s' is loaded already", m->name);
 		return 1;

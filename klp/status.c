@@ -16,7 +16,7 @@ static const char *klp_site_word(struct klp_session *s, struct klp_site_set *sit
 {
 	static const char *const word[] = {
 	    [KLP_STATE_DORMANT] = "dormant",   [KLP_STATE_PARTIAL] = "partial", [KLP_STATE_ARMED] = "armed",
-	    [KLP_STATE_BYPASSED] = "bypassed", [KLP_STATE_FOREIGN] = "taken",
+	    [KLP_STATE_BYPASSED] = "bypassed", [KLP_STATE_FOREIGN] = "taken",   [KLP_STATE_GONE] = "gone",
 	};
 	struct klp_armed_site *a = klp_site_find(sites, record);
 	struct klp_error ignored = KLP_ERROR_INIT;

@@ -641,7 +641,7 @@ static int klp_sweep(struct klp_run *run, size_t *left, bool *running, struct kl
 	return rc;
 }
 
-/* Every site still has klp's bytes: else calls went past dispatch and nothing is proven. */
+/* Every site still has klp's bytes: else calls went past dispatch and nothing is proven. Nobody calls what is gone. */
 static int klp_transition_check_sites(struct klp_run *run, struct klp_error *e)
 {
 	for (size_t i = 0; i < run->plan.count; i++) {
@@ -652,7 +652,7 @@ static int klp_transition_check_sites(struct klp_run *run, struct klp_error *e)
 
 		if (rc)
 			return rc;
-		if (state != KLP_STATE_ARMED) {
+		if (state != KLP_STATE_ARMED && state != KLP_STATE_GONE) {
 			char name[600];
 
 			return klp_fail(e, EAGAIN, KLP_PENDING, "the patch site of %s is %s: another tracer changed it",

@@ -45,7 +45,14 @@ struct klp_site_store {
 };
 #define KLP_SITE_MAX_STORES 4
 
-enum klp_site_state { KLP_STATE_DORMANT, KLP_STATE_PARTIAL, KLP_STATE_ARMED, KLP_STATE_BYPASSED, KLP_STATE_FOREIGN };
+enum klp_site_state {
+	KLP_STATE_DORMANT,
+	KLP_STATE_PARTIAL,
+	KLP_STATE_ARMED,
+	KLP_STATE_BYPASSED,
+	KLP_STATE_FOREIGN,
+	KLP_STATE_GONE /* its object is no longer mapped there (klp/gone.h): not known from the bytes at the symbol */
+};
 
 /*
  * Finds the site of the function whose symbol is at `entry`. recorded: the address in __patchable_function_entries that
