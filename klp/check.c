@@ -8,13 +8,14 @@
 
 #include "klp/applicable.h"
 #include "klp/proof.h"
+#include "klp/symbols.h"
 #include "klp/transition.h"
 
-typedef void (*klp_thread_fn)(struct klp_session *s, pid_t tid, const struct klp_proof *proof, json_t *list);
+typedef void (*klp_thread_fn)(struct klp_session *s, pid_t tid, const struct klp_proof *proof, void *ctx);
 
 /* Proof 1 of every thread against the given ranges. */
 static int klp_threads_prove(struct klp_session *s, const struct klp_range *range, size_t count, klp_thread_fn fn,
-			     json_t *list, struct klp_error *e)
+			     void *ctx, struct klp_error *e)
 {
 	struct klp_proof *proof = malloc(sizeof(*proof));
 	pid_t *tid = NULL;
@@ -29,7 +30,7 @@ static int klp_threads_prove(struct klp_session *s, const struct klp_range *rang
 	for (size_t i = 0; i < n && !rc; i++) {
 		klp_prove_blocked(s, tid[i], range, count, proof);
 		if (!proof->gone)
-			fn(s, tid[i], proof, list);
+			fn(s, tid[i], proof, ctx);
 	}
 	s->threads = n;
 	free(proof);
@@ -37,8 +38,9 @@ static int klp_threads_prove(struct klp_session *s, const struct klp_range *rang
 	return rc;
 }
 
-static void klp_check_thread(struct klp_session *s, pid_t tid, const struct klp_proof *proof, json_t *list)
+static void klp_check_thread(struct klp_session *s, pid_t tid, const struct klp_proof *proof, void *ctx)
 {
+	json_t *list = ctx;
 	char hex[32], name[64];
 	json_t *o;
 
@@ -90,8 +92,14 @@ int klp_check(pid_t pid, const struct klp_module *m, json_t **result, struct klp
 	return rc;
 }
 
-static void klp_stack_thread(struct klp_session *s, pid_t tid, const struct klp_proof *proof, json_t *list)
+struct klp_stack_list {
+	json_t *threads;
+	struct klp_symbols *symbols;
+};
+
+static void klp_stack_thread(struct klp_session *s, pid_t tid, const struct klp_proof *proof, void *ctx)
 {
+	struct klp_stack_list *l = ctx;
 	json_t *o = json_object(), *frames = json_array();
 	char name[64];
 
@@ -104,35 +112,40 @@ static void klp_stack_thread(struct klp_session *s, pid_t tid, const struct klp_
 	for (size_t i = 0; i < proof->trace.count; i++) {
 		const struct klp_unw_frame *f = &proof->trace.frame[i];
 		const struct klp_object *obj = klp_process_object_at(&s->p, f->lookup);
-		char function[600];
 		json_t *frame = json_object();
+		char function[600];
+		uint64_t start;
 
 		json_object_set_new(frame, "pc", json_integer((json_int_t)f->pc));
 		json_object_set_new(frame, "object", obj ? klp_json_text(obj->path) : json_null());
 		json_object_set_new(frame, "offset", obj ? json_integer((json_int_t)(f->pc - obj->bias)) : json_null());
-		json_object_set_new(frame, "function",
-				    klp_json_text(klp_function_name(s, f->lookup, function, sizeof(function))));
+		json_object_set_new(
+		    frame, "function",
+		    klp_json_text(klp_symbols_name(s, l->symbols, f->lookup, function, sizeof(function), &start)));
+		json_object_set_new(frame, "function_offset",
+				    start ? json_integer((json_int_t)(f->pc - start)) : json_null());
 		json_object_set_new(frame, "signal", json_boolean(f->signal));
 		json_array_append_new(frames, frame);
 	}
 	json_object_set_new(o, "frames", frames);
-	json_array_append_new(list, o);
+	json_array_append_new(l->threads, o);
 }
 
 int klp_stack(pid_t pid, json_t **result, struct klp_error *e)
 {
+	struct klp_stack_list list;
 	struct klp_session s;
-	json_t *list;
 	int rc = klp_session_open(&s, pid, KLP_SESSION_READ, NULL, e);
 
 	*result = NULL;
 	if (!rc) {
-		list = json_array();
-		rc = klp_threads_prove(&s, NULL, 0, klp_stack_thread, list, e);
+		list = (struct klp_stack_list){json_array(), klp_symbols_new(&s)};
+		rc = klp_threads_prove(&s, NULL, 0, klp_stack_thread, &list, e);
+		klp_symbols_free(list.symbols);
 		*result = json_object();
 		json_object_set_new(*result, "pid", json_integer(pid));
 		json_object_set_new(*result, "result", json_string(rc ? "failed" : "done"));
-		json_object_set_new(*result, "threads", list);
+		json_object_set_new(*result, "threads", list.threads);
 	} else {
 		*result = klp_session_result(&s, pid, NULL, 0, rc, e);
 	}

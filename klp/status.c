@@ -58,7 +58,7 @@ static json_t *klp_status_transition(struct klp_session *s, const struct klp_pat
 	if (klp_transition_patch(s) != p)
 		return json_null();
 	clock_gettime(CLOCK_REALTIME, &now);
-	since = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 - (int64_t)s->cb->transition_since;
+	since = (int64_t)((uint64_t)(now.tv_sec * 1000 + now.tv_nsec / 1000000) - s->cb->transition_since);
 	o = json_object();
 	json_object_set_new(o, "direction",
 			    json_string((s->cb->transition_kind == KLP_TRANSITION_LOAD) == (KLP_TR_TARGET(word) == 1)

@@ -8,16 +8,13 @@
 
 #include <elf.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "klp/arming.h"
+#include "klp/mapped_file.h"
 #include "unwind/image.h"
 
 #define KLP_EH_FRAME_MAX (64u << 20)
@@ -34,33 +31,6 @@ void klp_tables_free(struct klp_session *s)
 {
 	klp_unw_space_free(s->space);
 	s->space = NULL;
-}
-
-/* The file that is mapped, never one that merely has its name: a link of the kernel, and device and inode must agree.
- */
-static int klp_tables_open_file(const struct klp_session *s, const struct klp_object *o)
-{
-	const struct klp_mapping *m = klp_process_mapping(&s->p, o->start);
-	struct stat st;
-	char path[96];
-	int fd;
-
-	if (!m || !m->inode)
-		return -1;
-	if (o->main)
-		snprintf(path, sizeof(path), "/proc/%d/exe", (int)s->p.pid);
-	else
-		snprintf(path, sizeof(path), "/proc/%d/map_files/%llx-%llx", (int)s->p.pid,
-			 (unsigned long long)m->start, (unsigned long long)m->end);
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (fd < 0)
-		return -1;
-	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_ino != m->inode || major(st.st_dev) != m->dev_major ||
-	    minor(st.st_dev) != m->dev_minor) {
-		close(fd);
-		return -1;
-	}
-	return fd;
 }
 
 static bool klp_tables_file_read(int fd, uint64_t offset, void *buf, size_t len)
@@ -113,7 +83,7 @@ static int klp_tables_find_frames(const struct klp_session *s, const struct klp_
 	bool found;
 	int fd;
 
-	fd = klp_tables_open_file(s, o);
+	fd = klp_mapped_file_open(s, o);
 	if (fd < 0)
 		return 0;
 	found = klp_tables_find_section(s, o, fd, &addr, &len);

@@ -129,8 +129,16 @@ void klpctl_print_stack(const json_t *result)
 		printf("%lld (%s): %s\n", number(t, "tid"), text(t, "name"),
 		       json_is_true(json_object_get(t, "reliable")) ? "reliable" : text(t, "reason"));
 		json_array_foreach(json_object_get(t, "frames"), k, f)
-		    printf("  #%zu 0x%016llx %s+0x%llx%s\n", k, number(f, "pc"), text(f, "object"), number(f, "offset"),
-			   json_is_true(json_object_get(f, "signal")) ? " (signal)" : "");
+		{
+			printf("  #%zu 0x%016llx", k, number(f, "pc"));
+			if (json_is_integer(json_object_get(f, "function_offset")))
+				printf(" %s+0x%llx", text(f, "function"), number(f, "function_offset"));
+			else if (strncmp(text(f, "function"), "0x", 2) != 0)
+				printf(" %s", text(f, "function"));
+			if (json_is_string(json_object_get(f, "object")))
+				printf(" (%s+0x%llx)", text(f, "object"), number(f, "offset"));
+			printf("%s\n", json_is_true(json_object_get(f, "signal")) ? " signal" : "");
+		}
 	}
 }
 

@@ -430,11 +430,14 @@ uint64_t lk_find_string(const struct lk *l, const char *s, size_t len)
 {
 	for (size_t i = 0; i < l->sec_count; i++) {
 		const struct lk_sec *c = &l->sec[i];
-		const uint8_t *b = l->image + c->off, *end = b + c->size;
+		const uint8_t *b, *end;
 
 		if (!(c->flags & SHF_ALLOC) || c->flags & (SHF_WRITE | SHF_EXECINSTR) || c->type != SHT_PROGBITS ||
 		    strncmp(c->name, ".rodata", 7))
 			continue;
+		/* Only here: a section without bytes in the file may say anything of its offset. */
+		b = l->image + c->off;
+		end = b + c->size;
 		while (b < end) {
 			const uint8_t *m = memmem(b, (size_t)(end - b), s, len);
 
