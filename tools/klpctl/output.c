@@ -111,6 +111,11 @@ void klpctl_print_status(const json_t *result)
 		t = json_object_get(p, "callback");
 		if (json_is_object(t))
 			printf("  its %s callback is %s\n", text(t, "name"), text(t, "state"));
+		json_array_foreach(json_object_get(p, "pinned_by"), k, f)
+		    printf("%s%s", k ? ", " : "  its code stays in memory, pinned by ",
+			   json_string_value(f) ? json_string_value(f) : "?");
+		if (json_array_size(json_object_get(p, "pinned_by")))
+			putchar('\n');
 		json_array_foreach(json_object_get(p, "states"), k, f)
 		    printf("  state %lld, version %lld\n", number(f, "id"), number(f, "version"));
 		json_array_foreach(json_object_get(p, "functions"), k, f)
