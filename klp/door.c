@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "klp/door.h"
 
+#include <errno.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 
+#include "klp/callsite.h"
 #include "klp/frame.h"
 #include "klp/machine.h"
 #include "klp/proof.h"
@@ -14,11 +17,14 @@
 #define KLP_DOOR_AGAIN_NS 1000000ull      /* a thread whose stack was not reliable is left alone so long; doubles ... */
 #define KLP_DOOR_AGAIN_MAX_NS 64000000ull /* ... up to this */
 #define KLP_DOOR_TAKES_LOOKS 20u          /* looks until a thread that got its verdict has applied it */
+#define KLP_DOOR_CODE_MAX (256u << 20)    /* of one function: as large as a module may be */
 #define KLP_DOOR_SAMPLES 5u
 #define KLP_DOOR_SAMPLE_LOOPS 256u
 
 struct klp_visit {
 	struct klp_session *s;
+	const struct klp_plan *plan;
+	const bool *passed_on;
 	const struct klp_range *leave;
 	size_t leave_count;
 	struct klp_guest *invited[KLP_DOORS];
@@ -156,6 +162,16 @@ static int klp_door_who(struct klp_visit *v, uint64_t at, unsigned *who, struct 
 	return rc;
 }
 
+/* Is the function that is entered the one that was called? The trampoline saved its site's record in r11. */
+static bool klp_door_called(const struct klp_visit *v, const struct klp_rt_regs *saved)
+{
+	for (size_t i = 0; i < v->plan->count; i++)
+		if (v->plan->site[i].armed.record == saved->r11)
+			return !v->passed_on[i] ||
+			       klp_call_is_of(&v->s->p, saved->ret, v->plan->site[i].armed.rt.entry);
+	return false;
+}
+
 /* The thread waits, or did: 1 a verdict has been stored, 0 none. */
 static int klp_door_prove(struct klp_visit *v, struct klp_guest *g, uint64_t at, struct klp_error *e)
 {
@@ -178,7 +194,9 @@ static int klp_door_prove(struct klp_visit *v, struct klp_guest *g, uint64_t at,
 	g->reason = v->proof.verdict;
 	g->function = v->proof.function;
 	g->above = v->proof.verdict == KLP_ON_STACK ? klp_door_above(v) : 0;
-	if (v->proof.verdict != KLP_OK)
+	if (v->proof.verdict == KLP_OK && !klp_door_called(v, &saved))
+		g->reason = KLP_UNW_CALLER_HIDDEN;
+	if (g->reason != KLP_OK)
 		return 0;
 	verdict = KLP_VERDICT(KLP_TR_GENERATION(v->s->cb->transition), before.count - 1);
 	rc = klp_process_write(&v->s->p, klp_guest_addr(v->s, g) + offsetof(struct klp_rt_thread, verdict), &verdict,
@@ -246,9 +264,44 @@ static int klp_door_open(struct klp_visit *v, struct klp_error *e)
 	return rc;
 }
 
-int klp_door_wait(struct klp_session *s, const struct klp_range *leave, size_t leave_count,
+int klp_door_passed_on(struct klp_session *s, const struct klp_plan *plan, bool **passed_on, struct klp_error *e)
+{
+	unsigned leaving = KLP_TR_TARGET(s->cb->transition) ? 0 : 1;
+	uint64_t *entry = calloc(plan->count + 1, sizeof(*entry));
+	int rc = 0;
+
+	*passed_on = calloc(plan->count + 1, sizeof(**passed_on));
+	if (!entry || !*passed_on)
+		rc = klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for a list of functions");
+	for (size_t i = 0; i < plan->count && !rc; i++)
+		entry[i] = plan->site[i].armed.rt.entry;
+	for (size_t i = 0; i < plan->leave_count[leaving] && !rc; i++) {
+		const struct klp_range *r = &plan->leave[leaving][i];
+		uint8_t *code =
+		    r->end > r->start && r->end - r->start <= KLP_DOOR_CODE_MAX ? malloc(r->end - r->start) : NULL;
+
+		if (!code)
+			rc = klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for %zu bytes of code",
+				      (size_t)(r->end - r->start));
+		else
+			rc = klp_process_read(&s->p, r->start, code, (size_t)(r->end - r->start), e);
+		if (!rc)
+			klp_jumps_reach(&s->p, code, (size_t)(r->end - r->start), r->start, entry, *passed_on,
+					plan->count);
+		free(code);
+	}
+	free(entry);
+	if (rc) {
+		free(*passed_on);
+		*passed_on = NULL;
+	}
+	return rc;
+}
+
+int klp_door_wait(struct klp_session *s, const struct klp_plan *plan, const bool *passed_on,
 		  struct klp_guest *const *guest, size_t count, unsigned turn, uint64_t ns, struct klp_error *e)
 {
+	unsigned leaving = KLP_TR_TARGET(s->cb->transition) ? 0 : 1;
 	static _Thread_local struct klp_visit v;
 	uint64_t until = klp_now_ns() + ns, seat = 0;
 	struct klp_realtime rt;
@@ -257,8 +310,10 @@ int klp_door_wait(struct klp_session *s, const struct klp_range *leave, size_t l
 
 	memset(&v, 0, offsetof(struct klp_visit, proof));
 	v.s = s;
-	v.leave = leave;
-	v.leave_count = leave_count;
+	v.plan = plan;
+	v.passed_on = passed_on;
+	v.leave = plan->leave[leaving];
+	v.leave_count = plan->leave_count[leaving];
 	for (size_t i = 0; i < count; i++)
 		if (!guest[i]->thread_pointer && guest[i]->tid != s->p.pid)
 			guest[i]->thread_pointer = klp_thread_pointer(s, guest[i]->tid);

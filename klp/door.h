@@ -9,12 +9,17 @@
  * in that very dispatch all the time, and what lies above its frame did not change. The verdict names the count before
  * that dispatch's own increment, so no other dispatch can apply it (T1); the thread is believed to have moved only when
  * its entry says so. A dispatch that a handler on top of it has interrupted, or one that has decided and not yet
- * entered its function, shows as a trampoline in the trace, which is then not reliable. Private to klp/.
+ * entered its function, shows as a trampoline in the trace, which is then not reliable.
+ *
+ * A function being left may have passed its own call on by a jump, and is not on the stack any more: the call is still
+ * its call. So either no function being left can jump to the one that is entered, or the instruction before the return
+ * address is a call of that very function (klp/callsite.h): then whoever calls has not been changed, and the arguments
+ * are those of both versions. Private to klp/.
  */
 #ifndef KLP_DOOR_H
 #define KLP_DOOR_H
 
-#include "klp/module.h"
+#include "klp/plan.h"
 #include "klp/session.h"
 
 #define KLP_DOOR_PATIENCE_NS 80000u /* the longest wait of a thread for its answer */
@@ -33,12 +38,16 @@ struct klp_guest {
 	uint64_t function;
 };
 
+/* Which of the plan's sites (by index) functions that are left may jump to: malloc'ed. For klp_door_wait, which needs
+ * it often. */
+int klp_door_passed_on(struct klp_session *s, const struct klp_plan *plan, bool **passed_on, struct klp_error *e);
+
 /*
  * Spends `ns` at the door: invites as many of the guests as there are doors, in turns that begin with `turn`, and
  * proves those that come. Ends early when all have moved. A dead tool leaves invitations behind; each costs its thread
  * one wait.
  */
-int klp_door_wait(struct klp_session *s, const struct klp_range *leave, size_t leave_count,
+int klp_door_wait(struct klp_session *s, const struct klp_plan *plan, const bool *passed_on,
 		  struct klp_guest *const *guest, size_t count, unsigned turn, uint64_t ns, struct klp_error *e);
 
 #endif

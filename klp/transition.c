@@ -56,7 +56,8 @@ struct klp_run {
 	struct klp_mover *looked; /* proof 3: whom klp_transition_look looks at */
 	uint64_t armed_ticks;     /* when every slot led to its stub (klp_task_start), 0: not asked for */
 	uint64_t began_ns;
-	unsigned turn; /* whom klp_door_wait invites first */
+	unsigned turn;   /* whom klp_door_wait invites first */
+	bool *passed_on; /* klp_door_passed_on, NULL until it is needed */
 };
 
 static uint64_t klp_ticks(const struct timespec *t)
@@ -733,6 +734,7 @@ static int klp_run_open(struct klp_run *run, struct klp_session *s, struct klp_e
 static void klp_run_close(struct klp_run *run)
 {
 	klp_plan_free(&run->plan);
+	free(run->passed_on);
 	free(run->list.m);
 	free(run->proof);
 	free(run->op);
@@ -742,7 +744,6 @@ static void klp_run_close(struct klp_run *run)
 static int klp_transition_pause(struct klp_run *run, uint64_t ns, struct klp_error *e)
 {
 	struct klp_session *s = run->s;
-	unsigned leaving = KLP_TR_TARGET(s->cb->transition) ? 0 : 1;
 	uint64_t part = klp_now_ns() - run->began_ns < KLP_DOOR_WHOLE_NS ? ns : ns / KLP_DOOR_PART;
 	struct klp_guest **guest;
 	size_t count = 0;
@@ -767,8 +768,9 @@ static int klp_transition_pause(struct klp_run *run, uint64_t ns, struct klp_err
 	}
 	if (!count)
 		part = 0;
-	rc = klp_door_wait(s, run->plan.leave[leaving], run->plan.leave_count[leaving], guest, count, run->turn++, part,
-			   e);
+	rc = run->passed_on ? 0 : klp_door_passed_on(s, &run->plan, &run->passed_on, e);
+	if (!rc)
+		rc = klp_door_wait(s, &run->plan, run->passed_on, guest, count, run->turn++, part, e);
 	free(guest);
 	for (size_t i = 0; i < run->list.count; i++)
 		run->list.m[i].moved |= run->list.m[i].guest.moved;

@@ -99,7 +99,8 @@ NOINLINE int caller7(int x)
 	return callee7(x) * 10 + 1;
 }
 
-/* The contract: both of one version. pair_check is in the patch too: a thread may move between two calls of a caller that is not. */
+/* The contract: both of one version. pair_check is in the patch too: a thread may move between two calls of a caller
+ * that is not. */
 NOINLINE int pair_a(void)
 {
 	int v = 1;
