@@ -25,6 +25,7 @@ struct klpctl_args {
 	pid_t *pid;
 	size_t pid_count;
 	bool json, watch, verbose;
+	unsigned interval_ms; /* of klpctl watch */
 	struct klp_options opt;
 	const char *operand; /* FILE.klp, NAME or FILE */
 };
@@ -32,6 +33,12 @@ struct klpctl_args {
 /* 0, or KLPCTL_USAGE after saying why on stderr. */
 int klpctl_parse(int argc, char **argv, struct klpctl_args *a);
 void klpctl_help(void);
+
+/* `klpctl watch`: until SIGINT or SIGTERM, or until the given processes have all ended. */
+int klpctl_watch(struct klpctl_args *a, const struct klp_module *m);
+
+/* Says what went wrong, on stderr and in the JSON; the exit code. */
+int klpctl_fail(const struct klpctl_args *a, int rc, const struct klp_error *e);
 
 /* From the error of one operation. */
 int klpctl_exit_code(int rc, const struct klp_error *e);
@@ -42,6 +49,7 @@ void klpctl_print_status(const json_t *result);
 void klpctl_print_stack(const json_t *result);
 void klpctl_print_sites(const json_t *result);
 void klpctl_print_info(const json_t *result);
+void klpctl_print_event(const json_t *event);
 void klpctl_log(void *ctx, int level, const char *text);
 
 #endif

@@ -43,7 +43,7 @@ static int gravest(int a, int b)
 	return a;
 }
 
-static int fail(const struct klpctl_args *a, int rc, const struct klp_error *e)
+int klpctl_fail(const struct klpctl_args *a, int rc, const struct klp_error *e)
 {
 	if (a->json) {
 		json_t *o = json_object();
@@ -101,7 +101,7 @@ static int all_processes(struct klpctl_args *a, const struct klp_module *m)
 			rc = klp_fail(&e, ENOENT, KLP_NO_OBJECT, "no running process maps the patched object");
 	}
 	if (rc)
-		code = fail(a, rc, &e);
+		code = klpctl_fail(a, rc, &e);
 	for (size_t i = 0; i < count && !rc; i++) {
 		struct klp_error one = KLP_ERROR_INIT;
 		json_t *result = NULL;
@@ -132,7 +132,7 @@ static int sites(struct klpctl_args *a)
 	int rc = a->operand ? klp_sites_file(a->operand, &result, &e) : klp_sites_process(a->pid[0], &result, &e);
 
 	if (rc)
-		return fail(a, rc, &e);
+		return klpctl_fail(a, rc, &e);
 	if (a->json) {
 		json_dumpf(result, stdout, JSON_INDENT(2));
 		putchar('\n');
@@ -170,17 +170,20 @@ int main(int argc, char **argv)
 	}
 	a.opt.log = klpctl_log;
 	a.opt.log_ctx = &a;
-	if (!strcmp(a.command, "load") || !strcmp(a.command, "check") || !strcmp(a.command, "info")) {
+	if (!strcmp(a.command, "load") || !strcmp(a.command, "check") || !strcmp(a.command, "info") ||
+	    !strcmp(a.command, "watch")) {
 		rc = klp_module_open(a.operand, &m, &e);
 		if (rc) {
 			free(a.pid);
-			return fail(&a, rc, &e);
+			return klpctl_fail(&a, rc, &e);
 		}
 	}
 	if (!strcmp(a.command, "sites"))
 		code = sites(&a);
 	else if (!strcmp(a.command, "info"))
 		code = info(&a, m);
+	else if (!strcmp(a.command, "watch"))
+		code = klpctl_watch(&a, m);
 	else
 		code = all_processes(&a, m);
 	while (a.watch && !strcmp(a.command, "status") && !ferror(stdout)) {

@@ -15,6 +15,7 @@ void klpctl_help(void)
 	     "  klpctl load    [-p PID]... [--timeout S] [--replace] [--consistency thread|immediate] [--json] [-v] "
 	     "FILE.klp\n"
 	     "  klpctl unload  [-p PID]... [--timeout S] [--json] [-v] NAME\n"
+	     "  klpctl watch   [-p PID]... [--interval S] [--timeout S] [--replace] [--json] [-v] FILE.klp\n"
 	     "  klpctl status  [-p PID]... [--json] [--watch]\n"
 	     "  klpctl check   [-p PID]... [--json] FILE.klp\n"
 	     "  klpctl info    [--json] FILE.klp\n"
@@ -22,7 +23,8 @@ void klpctl_help(void)
 	     "  klpctl stack   -p PID [--json]\n"
 	     "  klpctl force   -p PID NAME\n"
 	     "\n"
-	     "Without -p: load and check find every process that maps the patched object, unload and status every "
+	     "Without -p: load, watch and check find every process that maps the patched object, unload and status "
+	     "every "
 	     "patched process.\n"
 	     "Exit codes: 0 done or already so, 1 failed, 2 usage, 3 not applicable, 4 refused, 5 transition pending, "
 	     "6 no permission.");
@@ -79,17 +81,14 @@ static int klpctl_add_pids(struct klpctl_args *a, char *text)
 int klpctl_parse(int argc, char **argv, struct klpctl_args *a)
 {
 	static const struct option longopts[] = {
-	    {"pid", required_argument, NULL, 'p'},
-	    {"timeout", required_argument, NULL, 't'},
-	    {"replace", no_argument, NULL, 'r'},
-	    {"consistency", required_argument, NULL, 'c'},
-	    {"json", no_argument, NULL, 'j'},
-	    {"watch", no_argument, NULL, 'w'},
-	    {"verbose", no_argument, NULL, 'v'},
-	    {"help", no_argument, NULL, 'h'},
-	    {NULL, 0, NULL, 0},
+	    {"pid", required_argument, NULL, 'p'},      {"timeout", required_argument, NULL, 't'},
+	    {"replace", no_argument, NULL, 'r'},        {"consistency", required_argument, NULL, 'c'},
+	    {"json", no_argument, NULL, 'j'},           {"watch", no_argument, NULL, 'w'},
+	    {"interval", required_argument, NULL, 'i'}, {"verbose", no_argument, NULL, 'v'},
+	    {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0},
 	};
-	static const char *const commands[] = {"load", "unload", "status", "check", "info", "sites", "stack", "force"};
+	static const char *const commands[] = {"load",  "unload", "status", "check", "info",
+					       "sites", "stack",  "force",  "watch"};
 	double number;
 	bool known = false;
 	int c, rc;
@@ -112,7 +111,7 @@ int klpctl_parse(int argc, char **argv, struct klpctl_args *a)
 		return klpctl_usage("unknown command '%s'", a->command);
 	opterr = 0;
 	optind = 1;
-	while ((c = getopt_long(argc - 1, argv + 1, "p:t:rjwvh", longopts, NULL)) != -1) {
+	while ((c = getopt_long(argc - 1, argv + 1, "p:t:i:rjwvh", longopts, NULL)) != -1) {
 		switch (c) {
 		case 'p':
 			rc = klpctl_add_pids(a, optarg);
@@ -123,6 +122,11 @@ int klpctl_parse(int argc, char **argv, struct klpctl_args *a)
 			if (klpctl_number(optarg, 0.001, 86400, &number))
 				return klpctl_usage("'%s' is no number of seconds (0.001 to 86400)", optarg);
 			a->opt.timeout_ms = (unsigned)(number * 1000);
+			break;
+		case 'i':
+			if (klpctl_number(optarg, 0.01, 3600, &number))
+				return klpctl_usage("'%s' is no number of seconds (0.01 to 3600)", optarg);
+			a->interval_ms = (unsigned)(number * 1000);
 			break;
 		case 'r':
 			a->opt.replace = true;

@@ -89,6 +89,19 @@ void klpctl_print_result(const char *command, const json_t *result)
 	print_pending(result);
 }
 
+void klpctl_print_event(const json_t *event)
+{
+	const json_t *result = json_object_get(event, "result");
+
+	printf("process %lld: the patched object %s\n", number(event, "pid"),
+	       !strcmp(text(event, "event"), "ended")  ? "has ended with it"
+	       : !strcmp(text(event, "event"), "went") ? "has gone"
+	       : !strcmp(text(event, "event"), "came") ? "has come"
+						       : "is patched already");
+	if (json_is_object(result))
+		klpctl_print_result(!strcmp(text(event, "event"), "went") ? "unload" : "load", result);
+}
+
 void klpctl_print_status(const json_t *result)
 {
 	const json_t *p, *f;

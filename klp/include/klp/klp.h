@@ -67,6 +67,23 @@ int klp_sites_process(pid_t pid, json_t **result, struct klp_error *e);
 int klp_find_targets(const struct klp_module *m, pid_t **pids, size_t *count, struct klp_error *e);
 int klp_find_patched(pid_t **pids, size_t *count, struct klp_error *e);
 
+/*
+ * Objects that come and go: a process that starts, a library or plug-in that is opened later, closed, opened again.
+ * Each look finds the processes (the given ones, or with count 0 all) that map the module's object, loads the patch
+ * where it has come since the last look, and unloads it where the object has gone, so that its memory is given back and
+ * callbacks are run. The window in which the object's old code can be called is the time between two looks, and the
+ * load.
+ *
+ * Appends {"pid", "patch", "event": "came" | "there" (loaded already) | "went" | "ended", "result": as of klp_load or
+ * klp_unload, or null} to *events. A refusal is an event, once; what only waits (pending, busy, traced, stopped) is
+ * tried again at each look. Returns how many of the processes are there, or -errno. The module must outlive the watch.
+ * One thread at a time.
+ */
+struct klp_watch;
+int klp_watch_new(const struct klp_module *m, const struct klp_options *o, struct klp_watch **w, struct klp_error *e);
+int klp_watch_look(struct klp_watch *w, const pid_t *pid, size_t count, json_t *events, struct klp_error *e);
+void klp_watch_free(struct klp_watch *w);
+
 #ifdef __cplusplus
 }
 #endif

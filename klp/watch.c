@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Objects that come and go: klp_watch_look. */
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "klp/module.h"
+#include "klp/session.h"
+
+/* One process in which the object is, or was at the last look. */
+struct klp_watched {
+	pid_t pid;
+	uint64_t start_time, place; /* of the process; where the object begins */
+	bool settled;               /* the patch is there, or was refused: nothing to do before the object goes */
+	bool seen;
+};
+
+struct klp_watch {
+	const struct klp_module *m;
+	struct klp_options opt;
+	struct klp_watched *list;
+	size_t count;
+};
+
+int klp_watch_new(const struct klp_module *m, const struct klp_options *o, struct klp_watch **w, struct klp_error *e)
+{
+	*w = calloc(1, sizeof(**w));
+	if (!*w)
+		return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory to watch");
+	(*w)->m = m;
+	(*w)->opt = *o;
+	return 0;
+}
+
+void klp_watch_free(struct klp_watch *w)
+{
+	if (w)
+		free(w->list);
+	free(w);
+}
+
+static void klp_watch_event(const struct klp_watch *w, pid_t pid, const char *event, json_t *result, json_t *events)
+{
+	json_t *o = json_object();
+
+	json_object_set_new(o, "pid", json_integer(pid));
+	json_object_set_new(o, "patch", json_string(w->m->name));
+	json_object_set_new(o, "event", json_string(event));
+	json_object_set_new(o, "result", result ? result : json_null());
+	json_array_append_new(events, o);
+}
+
+static struct klp_watched *klp_watched_get(struct klp_watch *w, pid_t pid, uint64_t start_time, struct klp_error *e)
+{
+	struct klp_watched *grown;
+
+	for (size_t i = 0; i < w->count; i++)
+		if (w->list[i].pid == pid && w->list[i].start_time == start_time)
+			return &w->list[i];
+	grown = realloc(w->list, (w->count + 1) * sizeof(*grown));
+	if (!grown) {
+		klp_fail(e, ENOMEM, KLP_NOMEM, "no memory to watch one more process");
+		return NULL;
+	}
+	w->list = grown;
+	w->list[w->count] = (struct klp_watched){.pid = pid, .start_time = start_time};
+	return &w->list[w->count++];
+}
+
+/* Where the patched object begins in the process, 0: it is not there. */
+static uint64_t klp_watch_place(const struct klp_watch *w, const struct klp_process *p)
+{
+	size_t n;
+	const struct klp_object *o = klp_process_object(p, w->m->object[0].build_id, w->m->object[0].build_id_len, &n);
+
+	return o ? o->start : 0;
+}
+
+/* The object went, or is another mapping of the same file now: what was loaded for the old one is unloaded. */
+static void klp_watch_went(struct klp_watch *w, struct klp_watched *k, json_t *events)
+{
+	struct klp_error e = KLP_ERROR_INIT;
+	json_t *result = NULL;
+
+	k->place = 0;
+	k->settled = false;
+	klp_unload(k->pid, w->m->name, &w->opt, &result, &e);
+	klp_watch_event(w, k->pid, "went", result, events);
+}
+
+static void klp_watch_came(struct klp_watch *w, struct klp_watched *k, uint64_t place, json_t *events)
+{
+	struct klp_error e = KLP_ERROR_INIT;
+	json_t *result = NULL;
+	bool first = k->place != place;
+	int rc = klp_load(k->pid, w->m, &w->opt, &result, &e);
+
+	k->place = place;
+	/* What only time stands against is tried again at the next look; it is said once. */
+	k->settled =
+	    rc >= 0 || (rc != -EAGAIN && e.reason != KLP_BUSY && e.reason != KLP_TRACED && e.reason != KLP_STOPPED);
+	if (first || k->settled)
+		klp_watch_event(w, k->pid, rc == 1 ? "there" : "came", result, events);
+	else
+		json_decref(result);
+}
+
+static int klp_watch_process(struct klp_watch *w, pid_t pid, json_t *events, struct klp_error *e)
+{
+	struct klp_error ignored = KLP_ERROR_INIT;
+	struct klp_watched *k;
+	struct klp_process p;
+	uint64_t place, start_time;
+
+	if (klp_process_open(pid, &p, &ignored))
+		return 0;
+	place = klp_watch_place(w, &p);
+	start_time = p.start_time;
+	klp_process_close(&p);
+	k = klp_watched_get(w, pid, start_time, e);
+	if (!k)
+		return -e->err;
+	k->seen = true;
+	if (k->place && k->place != place)
+		klp_watch_went(w, k, events);
+	if (place && !k->settled)
+		klp_watch_came(w, k, place, events);
+	return 0;
+}
+
+static int klp_watch_all(struct klp_watch *w, json_t *events, struct klp_error *e)
+{
+	DIR *d = opendir("/proc");
+	struct dirent *entry;
+	int rc = 0;
+
+	if (!d)
+		return klp_fail(e, errno, KLP_IO, "/proc cannot be read");
+	while (!rc && (entry = readdir(d))) {
+		pid_t pid = isdigit((unsigned char)entry->d_name[0]) ? (pid_t)strtol(entry->d_name, NULL, 10) : 0;
+
+		if (pid && pid != getpid())
+			rc = klp_watch_process(w, pid, events, e);
+	}
+	closedir(d);
+	return rc;
+}
+
+int klp_watch_look(struct klp_watch *w, const pid_t *pid, size_t count, json_t *events, struct klp_error *e)
+{
+	size_t n = 0;
+	int rc = 0;
+
+	for (size_t i = 0; i < w->count; i++)
+		w->list[i].seen = false;
+	if (!count)
+		rc = klp_watch_all(w, events, e);
+	for (size_t i = 0; i < count && !rc; i++)
+		rc = klp_watch_process(w, pid[i], events, e);
+	for (size_t i = 0; i < w->count && !rc; i++) {
+		if (w->list[i].seen)
+			w->list[n++] = w->list[i];
+		else if (w->list[i].place)
+			klp_watch_event(w, w->list[i].pid, "ended", NULL, events);
+	}
+	if (!rc)
+		w->count = n;
+	return rc ? rc : (int)(n > INT32_MAX ? INT32_MAX : n);
+}
