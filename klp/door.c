@@ -268,6 +268,7 @@ int klp_door_passed_on(struct klp_session *s, const struct klp_plan *plan, bool 
 {
 	unsigned leaving = KLP_TR_TARGET(s->cb->transition) ? 0 : 1;
 	uint64_t *entry = calloc(plan->count + 1, sizeof(*entry));
+	struct klp_error unreadable = KLP_ERROR_INIT;
 	int rc = 0;
 
 	*passed_on = calloc(plan->count + 1, sizeof(**passed_on));
@@ -280,12 +281,10 @@ int klp_door_passed_on(struct klp_session *s, const struct klp_plan *plan, bool 
 		uint8_t *code =
 		    r->end > r->start && r->end - r->start <= KLP_DOOR_CODE_MAX ? malloc(r->end - r->start) : NULL;
 
-		if (!code)
-			rc = klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for %zu bytes of code",
-				      (size_t)(r->end - r->start));
+		/* What cannot be read (the program has closed the object) may have jumped anywhere. */
+		if (!code || klp_process_read(&s->p, r->start, code, (size_t)(r->end - r->start), &unreadable))
+			memset(*passed_on, true, plan->count);
 		else
-			rc = klp_process_read(&s->p, r->start, code, (size_t)(r->end - r->start), e);
-		if (!rc)
 			klp_jumps_reach(&s->p, code, (size_t)(r->end - r->start), r->start, entry, *passed_on,
 					plan->count);
 		free(code);
