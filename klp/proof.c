@@ -158,6 +158,18 @@ static int klp_runs_open(struct klp_session *s, pid_t tid, struct klp_task_runs 
 	return rc;
 }
 
+/* A thread that the kernel made for a ring polls all the time: it is seen running like any other, and is in nobody's
+ * code. */
+static void klp_prove_running(struct klp_session *s, pid_t tid, struct klp_proof *out)
+{
+	struct klp_error ignored = KLP_ERROR_INIT;
+	struct klp_task_info info;
+
+	out->kernel_made = !klp_task_info(&s->p, tid, &info, &ignored) && klp_task_is_kernel_made(&info);
+	out->running = !out->kernel_made;
+	out->verdict = out->kernel_made ? KLP_OK : KLP_RUNNING;
+}
+
 /* Outside a call: a kernel-made task or a zombie has no user context. A thread in a page fault, frozen or stopped
  * answers with an arbitrary user PC: any frame of it may be incomplete, so its registers would be needed. */
 static void klp_prove_contextless(struct klp_session *s, pid_t tid, struct klp_proof *out)
@@ -201,8 +213,7 @@ void klp_prove_blocked(struct klp_session *s, pid_t tid, const struct klp_range 
 		goto done;
 	}
 	if (first.running) {
-		out->running = true;
-		out->verdict = KLP_RUNNING;
+		klp_prove_running(s, tid, out);
 		goto done;
 	}
 	if (first.nr < 0 || first.pc == 0) {

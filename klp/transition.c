@@ -523,8 +523,11 @@ static int klp_sweep_thread(struct klp_run *run, struct klp_mover *m, struct klp
 		m->moved = true;
 		return 0;
 	}
-	m->reason = run->proof->verdict;
-	m->function = run->proof->function;
+	/* "Running" says less than the last look at its registers: who waits for it wants to know where it is. */
+	if (!run->proof->running || !m->function) {
+		m->reason = run->proof->verdict;
+		m->function = run->proof->function;
+	}
 	now = klp_now_ns();
 	if (!run->proof->running) {
 		m->running = 0;
