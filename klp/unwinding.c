@@ -7,7 +7,8 @@
 #include "klp/unwinder.h"
 #include "klp/vacate.h"
 
-#define KLP_RESOLVING_MS 1000u /* for the threads that may be resolving a slot */
+#define KLP_RESOLVING_MS 1000u    /* for the threads that may be resolving a slot, if the module needs it ... */
+#define KLP_RESOLVING_TRY_MS 100u /* and if not */
 
 static uint64_t klp_unwind_addr(const struct klp_session *s, unsigned index, size_t offset)
 {
@@ -66,7 +67,7 @@ static int klp_hook_place(struct klp_session *s, const struct klp_object *o, uin
 }
 
 /* The dynamic linker's work is done for it, and nobody is still at it: whoever is would store the original later. */
-static int klp_unwinder_settle(struct klp_session *s, const struct klp_unwinder *u, struct klp_error *e)
+static int klp_unwinder_settle(struct klp_session *s, const struct klp_unwinder *u, bool required, struct klp_error *e)
 {
 	struct klp_range linker[KLP_SCOPE_MAX_NEEDED];
 	struct klp_rt_op op[2];
@@ -80,14 +81,14 @@ static int klp_unwinder_settle(struct klp_session *s, const struct klp_unwinder 
 		if (s->p.object[i].interpreter)
 			linker[n++] = (struct klp_range){s->p.object[i].text_start, s->p.object[i].text_end};
 	if (!rc)
-		rc = klp_vacate(s, linker, n, KLP_RESOLVING_MS, &waiting, e);
+		rc = klp_vacate(s, linker, n, required ? KLP_RESOLVING_MS : KLP_RESOLVING_TRY_MS, &waiting, e);
 	if (!rc && waiting)
 		rc = klp_fail(e, EAGAIN, KLP_PENDING, "%zu threads may be in the dynamic linker", waiting);
 	return rc;
 }
 
 static int klp_unwinder_hook(struct klp_session *s, const struct klp_object *o, const struct klp_unwinder *u,
-			     struct klp_error *e)
+			     bool required, struct klp_error *e)
 {
 	uint64_t routine = s->r.image + s->r.hdr.find_fde;
 	struct klp_rt_hook h = {u->slot, o->start};
@@ -109,7 +110,7 @@ static int klp_unwinder_hook(struct klp_session *s, const struct klp_object *o, 
 	if (s->cb->unwind_original && s->cb->unwind_original != (u->lazy ? u->original : u->value))
 		return klp_fail(e, EOPNOTSUPP, KLP_NO_UNWIND_INFO, "the process has two unwinders");
 	if (u->lazy) {
-		rc = klp_unwinder_settle(s, u, e);
+		rc = klp_unwinder_settle(s, u, required, e);
 		if (rc)
 			return rc;
 	}
@@ -143,7 +144,7 @@ int klp_unwinding_hook(struct klp_session *s, bool required, struct klp_error *e
 			continue;
 		rc = klp_unwinder_read(&scope, d, &u, e);
 		if (!rc)
-			rc = klp_unwinder_hook(s, o, &u, e);
+			rc = klp_unwinder_hook(s, o, &u, required, e);
 		if (rc && !required) {
 			klp_log(s, 1, "exceptions will not pass through the patch's frames: %s", e->text);
 			rc = 0;
