@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A linked file (or any other) of arbitrary bytes, through all of klp-build's readers of it but the debug information:
- * segments, symbols and what the link left open; patch sites; notes; the compiler's comment; an archive.
+ * segments, symbols and what the link left open; patch sites; notes; the compiler's comment; unwind tables with
+ * the code that they describe; an archive.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
 #include "patchsite/patchsite.h"
 #include "tools/klp-build/klp-build.h"
 #include "tools/klp-build/objdiff/linked.h"
+#include "tools/klp-build/unwind-check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -78,6 +80,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	free(kb_object_comment(path));
 	kb_file_kind(path);
 	kb_same_program(path, path);
+	kb_check_unwind(path);
 	kb_archive_each(path, count_member, &members);
 	return 0;
 }

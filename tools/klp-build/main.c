@@ -3,6 +3,7 @@
  */
 #include "klp-build.h"
 #include "numbered.h"
+#include "unwind-check.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -25,29 +26,31 @@
 
 static void kb_help(void)
 {
-	puts("klp-build: makes a live patch module from a source diff\n"
-	     "\n"
-	     "  klp-build -s SOURCE -b COMMAND -t TARGET [options] DIFF... -o FILE.klp\n"
-	     "  klp-build compare [--json] ORIGINAL.o PATCHED.o\n"
-	     "  klp-build lines [--apart] ORIGINAL.c PATCHED.c\n"
-	     "\n"
-	     "  -s, --source DIR      the source tree; it is not changed\n"
-	     "  -b, --build COMMAND   what builds it, run by sh in the tree\n"
-	     "  -t, --target FILE     the program or library that the command makes, relative to the tree\n"
-	     "  -o, --output FILE     the module\n"
-	     "  -n, --name NAME       the patch's name; else that of the output file\n"
-	     "      --description TEXT\n"
-	     "      --running FILE    the file that runs (may be stripped); else TARGET in the tree\n"
-	     "      --debug FILE|DIR  its debug file, or where to look for it\n"
-	     "  -p, --strip N         leading path components of the diffs; else 1 is tried, then 0\n"
-	     "      --cc-dir DIR      where compilers are that are not in the PATH; can be given again\n"
-	     "      --dry-run         decide everything, write no module\n"
-	     "      --report FILE     what was found, as .json or .html\n"
-	     "      --explain NAME    why this function or datum is in the module, or is refused\n"
-	     "      --keep DIR        work in DIR, which must not exist, and leave it\n"
-	     "  -v, --verbose         show the build's output\n"
-	     "\n"
-	     "Exit codes: 0 built, 1 failed, 2 usage, 3 no functional change, 4 refused.");
+	puts(
+	    "klp-build: makes a live patch module from a source diff\n"
+	    "\n"
+	    "  klp-build -s SOURCE -b COMMAND -t TARGET [options] DIFF... -o FILE.klp\n"
+	    "  klp-build compare [--json] ORIGINAL.o PATCHED.o\n"
+	    "  klp-build lines [--apart] ORIGINAL.c PATCHED.c\n"
+	    "  klp-build --check-unwind FILE     compare a program's unwind tables with its code\n"
+	    "\n"
+	    "  -s, --source DIR      the source tree; it is not changed\n"
+	    "  -b, --build COMMAND   what builds it, run by sh in the tree\n"
+	    "  -t, --target FILE     the program or library that the command makes, relative to the tree\n"
+	    "  -o, --output FILE     the module\n"
+	    "  -n, --name NAME       the patch's name; else that of the output file\n"
+	    "      --description TEXT\n"
+	    "      --running FILE    the file that runs (may be stripped); else TARGET in the tree\n"
+	    "      --debug FILE|DIR  its debug file, or where to look for it\n"
+	    "  -p, --strip N         leading path components of the diffs; else 1 is tried, then 0\n"
+	    "      --cc-dir DIR      where compilers are that are not in the PATH; can be given again\n"
+	    "      --dry-run         decide everything, write no module\n"
+	    "      --report FILE     what was found, as .json or .html\n"
+	    "      --explain NAME    why this function or datum is in the module, or is refused\n"
+	    "      --keep DIR        work in DIR, which must not exist, and leave it\n"
+	    "  -v, --verbose         show the build's output\n"
+	    "\n"
+	    "Exit codes: 0 built, 1 failed, 2 usage, 3 no functional change, 4 refused (or: unwind tables are wrong).");
 }
 
 static int kb_usage(const char *what, const char *arg)
@@ -357,6 +360,8 @@ int main(int argc, char **argv)
 		return kb_compare_objects(argc, argv);
 	if (argc > 1 && !strcmp(argv[1], "lines"))
 		return kb_print_lines(argc, argv);
+	if (argc > 1 && !strcmp(argv[1], "--check-unwind"))
+		return argc == 3 ? kb_check_unwind(argv[2]) : kb_usage("--check-unwind takes one FILE", "");
 	o.cc_dirs = kb_alloc((size_t)argc * sizeof(*o.cc_dirs));
 	while ((c = getopt_long(argc, argv, "s:b:t:o:n:p:vhV", kb_long_options, NULL)) != -1) {
 		switch (c) {
