@@ -15,6 +15,7 @@
 #include "klp/machine.h"
 #include "klp/maps.h"
 #include "klp/objects.h"
+#include "klp/sharing.h"
 
 #define KLP_AUXV_MAX 128u
 #define KLP_PIECES 256u /* read by one system call; IOV_MAX is 1024 */
@@ -245,7 +246,12 @@ int klp_process_check(struct klp_process *p, struct klp_error *e)
 	bool first = true;
 	int seccomp = 0;
 	size_t n = 0;
-	int rc = klp_process_tids(p, &tid, &n, e);
+	pid_t parent = klp_process_shares_memory(p);
+	int rc = parent ? klp_fail(e, EBUSY, KLP_BUSY,
+				   "process %d lives in the memory of its parent %d until it executes a program of its "
+				   "own (vfork, posix_spawn): patch that one",
+				   p->pid, parent)
+			: klp_process_tids(p, &tid, &n, e);
 
 	p->survey = (struct klp_survey){.done = rc == 0};
 	for (size_t i = 0; i < n && !rc; i++) {

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "klp/session.h"
+#include "klp/sharing.h"
 
 typedef bool (*klp_wanted_fn)(struct klp_process *p, const void *ctx);
 
@@ -31,7 +32,7 @@ static int klp_find(klp_wanted_fn wanted, const void *ctx, pid_t **pids, size_t 
 		pid = (pid_t)strtol(entry->d_name, NULL, 10);
 		if (pid == getpid() || klp_process_open(pid, &p, &ignored))
 			continue;
-		if (wanted(&p, ctx)) {
+		if (wanted(&p, ctx) && !klp_process_shares_memory(&p)) {
 			if (*count == room) {
 				room = room ? room * 2 : 16;
 				grown = realloc(*pids, room * sizeof(pid_t));

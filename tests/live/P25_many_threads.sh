@@ -19,7 +19,8 @@ own_program 's/VERSION 1/VERSION 2/' "-DTHREADS=$n" <<'C'
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
 static unsigned long turn;
-static atomic_int alive, answered;
+static atomic_int alive, answered, held, free_to_go;
+static int hold;
 static atomic_long mixed, seen[3];
 
 __attribute__((noipa)) int pair_a(void)
@@ -30,6 +31,17 @@ __attribute__((noipa)) int pair_a(void)
 __attribute__((noipa)) int pair_b(void)
 {
 	return VERSION;
+}
+
+/* Inside until it is let go. */
+__attribute__((noipa)) int holder(void)
+{
+	int a = pair_a();
+
+	held++;
+	while (!free_to_go)
+		usleep(1000);
+	return a == pair_b() ? VERSION : -1;
 }
 
 static void check(void)
@@ -55,6 +67,10 @@ static void *thread(void *arg)
 			pthread_cond_wait(&cond, &lock);
 		mine = turn;
 		pthread_mutex_unlock(&lock);
+		if (hold && (long)arg >= 4 && (long)arg < 4 + hold) {
+			if (holder() < 0)
+				mixed++;
+		}
 		check();
 		answered++;
 	}
@@ -76,7 +92,23 @@ int main(void)
 			break;
 		}
 	while (fgets(line, sizeof(line), stdin)) {
-		if (!strncmp(line, "all", 3)) { /* each makes a call: which versions were seen */
+		if (!strncmp(line, "hold", 4)) { /* three of them go inside, all others make a call */
+			hold = 3;
+			held = free_to_go = answered = 0;
+			pthread_mutex_lock(&lock);
+			turn++;
+			pthread_cond_broadcast(&cond);
+			pthread_mutex_unlock(&lock);
+			while (held < hold || answered < THREADS - 4 - hold)
+				usleep(1000);
+			printf("%d\n", (int)held);
+		} else if (!strncmp(line, "free", 4)) {
+			free_to_go = 1;
+			while (answered < THREADS - 4)
+				usleep(1000);
+			hold = 0;
+			printf("0\n");
+		} else if (!strncmp(line, "all", 3)) { /* each makes a call: which versions were seen */
 			seen[1] = seen[2] = 0;
 			answered = 0;
 			pthread_mutex_lock(&lock);
@@ -100,12 +132,20 @@ target t "$work/tree/prog"
 expect "$n" x
 expect "old mixed 0" all
 for ((i = 0; i < 2; i++)); do
+	expect 3 hold
+	ctl 5 load -v --json --timeout 1 -p "$(p)" "$work/own.klp"
+	expect_result "holder holder holder" '[.pending[].function] | join(" ")'
+	expect 0 free
 	ctl 0 load -v --json --timeout 120 -p "$(p)" "$work/own.klp"
 	[ "$(result .threads)" -ge "$n" ] || die "only $(result .threads) threads were looked at"
 	[ "$(result .threads_stopped)" -le 12 ] || die "$(result .threads_stopped) of $n threads were stopped"
 	expect_result 0 .early_returns
 	echo "load of $n threads: $(result .elapsed_us) us, $(result .threads_stopped) stopped, longest $(result .longest_stop_us) us"
 	expect "new mixed 0" all
+	expect 3 hold
+	ctl 5 unload -v --json --timeout 1 -p "$(p)" own
+	expect_result 3 '.pending | length'
+	expect 0 free
 	ctl 0 unload -v --json --timeout 120 -p "$(p)" own
 	echo "unload: $(result .elapsed_us) us"
 	expect "old mixed 0" all
