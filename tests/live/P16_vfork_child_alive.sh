@@ -2,6 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # Children of vfork and posix_spawn that have not executed another program yet: they share their parent's memory, and the thread that waits for one is never proven and never
 # stopped. The others move; a command for the child itself does not disturb the parent; the wait's end is what ends the transition. A child that has executed is nobody of klp's.
+# In a pid namespace of its own where that is possible: a command without -p asks every process that the tool can see.
+if [ -z "${KLP_OWN_PROCESSES:-}" ] && unshare --pid --fork --mount-proc true 2>/dev/null; then
+	KLP_OWN_PROCESSES=1 exec unshare --pid --fork --mount-proc --kill-child "$0"
+fi
 . "$(dirname "$0")/lib.sh"
 begin
 mkfifo "$work/gate"
@@ -137,6 +141,17 @@ for how in vfork spawn; do
 		done
 		alive
 		[ "$(cat "/proc/$child/comm")" = prog ] || die "the child did not live through a command for it"
+		# Without -p it is passed by.
+		if [ -n "${KLP_OWN_PROCESSES:-}" ] && [ $what = load ]; then
+			ctl 5 load -v --json --timeout 0.3 "$work/own.klp"
+			[ "$(jq -r '[.processes[].pid] | join(" ")' "$work/json")" = "$(p)" ] || die "not the parent alone was loaded into: $(cat "$work/json")"
+		elif [ -n "${KLP_OWN_PROCESSES:-}" ]; then
+			ctl 5 unload -v --json --timeout 0.3 own
+			[ "$(jq -r '[.processes[].pid] | join(" ")' "$work/json")" = "$(p)" ] || die "not the parent alone was unloaded from: $(cat "$work/json")"
+		else
+			echo "NOTE: no new pid namespace, commands without -p were not tried"
+		fi
+		expect $new both
 		if [ $how = vfork ]; then expect 0 go; else : >"$work/gate"; fi
 		ask result # nobody has moved the thread that waited; it is of one version, as a whole
 		[ "$REPLY" = 5$old ] || [ "$REPLY" = 5$new ] || die "the thread that waited answers $REPLY"
