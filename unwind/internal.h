@@ -9,6 +9,7 @@
 #define KLP_UNW_MAX_STATES 32    /* depth of DW_CFA_remember_state */
 #define KLP_UNW_CACHE_ROWS 1024  /* a power of two */
 #define KLP_UNW_RED_ZONE 128     /* below the stack pointer a popped register still has its value */
+#define KLP_UNW_LATE_BYTES 32    /* so far behind an addition to the stack pointer its row can come too late */
 #define KLP_UNW_SIGNAL_SIZE 4096 /* a saved context lies this near above the stack pointer */
 
 /* Bounds-checked reading of target bytes: after the first failure `bad` stays set and every value is 0. */
@@ -93,6 +94,9 @@ struct klp_unw_arch {
 	const uint8_t *plt_expr;
 	size_t plt_expr_len;
 	uint64_t (*plt_cfa)(const struct klp_unw_regs *regs);
+	/* How much the instruction at code adds to the stack pointer, as an addition of a constant; 0: it is none.
+	 * *insn: its length. */
+	int64_t (*sp_adds)(const uint8_t *code, size_t len, size_t *insn);
 	/* Is [start, end) what a new thread runs first? text: bytes of [addr, addr + len). */
 	bool (*thread_start)(const uint8_t *text, size_t len, uint64_t addr, uint64_t start, uint64_t end);
 };

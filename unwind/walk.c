@@ -168,6 +168,43 @@ static enum klp_reason klp_walk_end(const struct klp_walk *w, const struct klp_u
 	return th->stack_high - cfa <= th->top_slack ? KLP_OK : KLP_UNW_NO_END;
 }
 
+/*
+ * Does a row come too late? At a PC that was reached by no call any instruction may be next, and compilers move an
+ * addition to the stack pointer without its row (clang 14, above the comparison of a conditional tail call). So
+ * wherever one stands shortly before the PC the rows at its two ends must differ by as much. Found without decoding:
+ * bytes that only look like one make the stack unreliable, no more. Code that the reader does not serve is taken at its
+ * rows' word.
+ */
+static bool klp_walk_late(const struct klp_walk *w, const struct klp_unw_cached *here)
+{
+	uint64_t pc = here->lookup, from = here->fde->start;
+	uint8_t code[KLP_UNW_LATE_BYTES];
+	size_t len, insn;
+
+	if (pc - from > sizeof(code))
+		from = pc - sizeof(code);
+	len = (size_t)(pc - from);
+	if (!len || w->read(w->ctx, from, code, len))
+		return false;
+	for (size_t i = 0; i < len; i++) {
+		int64_t adds = w->arch->sp_adds(code + i, len - i, &insn);
+		struct klp_unw_row before;
+		const struct klp_unw_cached *c;
+
+		if (!adds)
+			continue;
+		c = klp_unw_find_row(w->s, from + i);
+		before = c->row;
+		if (c->reason != KLP_OK || before.cfa_kind != KLP_UNW_CFA_REG || before.cfa_reg != w->arch->sp)
+			continue;
+		c = klp_unw_find_row(w->s, from + i + insn);
+		if (c->reason != KLP_OK || c->row.cfa_kind != KLP_UNW_CFA_REG || c->row.cfa_reg != w->arch->sp ||
+		    c->row.cfa_off != before.cfa_off - adds)
+			return true;
+	}
+	return false;
+}
+
 void klp_unw_walk(const struct klp_unw_space *s, const struct klp_unw_regs *regs, const struct klp_unw_thread *th,
 		  klp_unw_read_fn read, void *ctx, struct klp_unw_trace *t)
 {
@@ -187,6 +224,7 @@ void klp_unw_walk(const struct klp_unw_space *s, const struct klp_unw_regs *regs
 	while (t->count < KLP_UNW_MAX_FRAMES) {
 		struct klp_unw_frame *f = &t->frame[t->count];
 		const struct klp_unw_cached *c;
+		const struct klp_unw_fde *fde;
 		struct klp_unw_row row;
 		uint64_t cfa = 0, sp = cur.r[w.arch->sp];
 
@@ -208,18 +246,26 @@ void klp_unw_walk(const struct klp_unw_space *s, const struct klp_unw_regs *regs
 		t->verdict = c->reason;
 		if (c->reason != KLP_OK)
 			return;
-		row = c->row;
+		row = c->row; /* the cache's own may be another one soon */
 		f->signal = row.signal;
+		fde = c->fde;
+		t->verdict = KLP_UNW_BAD_ROW;
+		if (!called && !row.signal && row.cfa_kind == KLP_UNW_CFA_REG && row.cfa_reg == w.arch->sp) {
+			struct klp_unw_cached here = *c;
+
+			if (klp_walk_late(&w, &here))
+				return;
+		}
 		t->verdict = klp_walk_cfa(&w, &row, &cur, &cfa);
 		if (t->verdict != KLP_OK)
 			return;
 		f->cfa = cfa;
 		if (row.rule[row.ra].kind == KLP_UNW_RULE_UNDEFINED) {
-			t->verdict = klp_walk_end(&w, c->fde, cfa);
+			t->verdict = klp_walk_end(&w, fde, cfa);
 			return;
 		}
 		t->verdict = KLP_UNW_NO_END;
-		if (c->fde->end_kind != KLP_UNW_END_NONE)
+		if (fde->end_kind != KLP_UNW_END_NONE)
 			return;
 		/* A signal frame's CFA is the stack that it interrupted, which can be any. */
 		t->verdict = KLP_UNW_NOT_MONOTONIC;

@@ -84,6 +84,53 @@ static void jumper(int sig)
 	siglongjmp(sigenv, 1);
 }
 
+/*
+ * clang 14 moves the last addition to the stack pointer above the comparison of a conditional tail call, and its row
+ * comes two instructions too late.
+ */
+struct late {
+	void *p;
+	char in[16];
+};
+
+__attribute__((noinline)) int touch(struct late *v, long a, long b, long i)
+{
+	v->in[i & 15] = (char)(a + b);
+	return sink;
+}
+
+__attribute__((noinline)) void late_row(struct late *v, long a, long b)
+{
+	for (long i = 0; i < a; i++)
+		touch(v, a, b, i);
+	if (v->p != v->in)
+		free(v->p);
+}
+
+/*
+ * Calls late_row with an address of elsewhere just above the return address: a walk that is 8 bytes off finds a caller
+ * that makes sense, and the wrong one.
+ */
+void beside(struct late *v, long a, long b);
+__asm__(".text\n"
+	"elsewhere: .cfi_startproc\n\t"
+	"push %rbp\n\t.cfi_def_cfa_offset 16\n\t.cfi_offset 6, -16\n\t"
+	"mov %rsp, %rbp\n\t.cfi_def_cfa_register 6\n\t"
+	"nop\n"
+	"inside: nop\n\t"
+	"pop %rbp\n\t.cfi_def_cfa 7, 8\n\t"
+	"ret\n\t.cfi_endproc\n"
+	".globl beside\n"
+	"beside: .cfi_startproc\n\t"
+	"push %rbp\n\t.cfi_def_cfa_offset 16\n\t.cfi_offset 6, -16\n\t"
+	"mov %rsp, %rbp\n\t.cfi_def_cfa_register 6\n\t"
+	"lea inside(%rip), %rax\n\t"
+	"push %rax\n\t"
+	"push %rax\n\t"
+	"call late_row\n\t"
+	"leave\n\t.cfi_def_cfa 7, 8\n\t"
+	"ret\n\t.cfi_endproc\n");
+
 int main(void)
 {
 	int v[24];
@@ -92,6 +139,7 @@ int main(void)
 	struct sigaction sa = {.sa_handler = handler};
 
 	sink += recurse(9) + on_alloca(9) + sum(7, 1, 2, 3, 4, 5, 6, 7) + realigned(33) + tail_a(5);
+	beside(&(struct late){.p = malloc(8)}, 3, 4);
 	for (int i = 0; i < 24; i++)
 		v[i] = (i * 37) % 24;
 	qsort(v, 24, sizeof(v[0]), compare);

@@ -60,6 +60,35 @@ static bool klp_thread_start(const uint8_t *text, size_t len, uint64_t addr, uin
 	return false;
 }
 
+/* add or sub $imm, %rsp (48 83 /0 /5 ib, 48 81 /0 /5 id), lea imm(%rsp), %rsp (48 8d 64 24 ib, 48 8d a4 24 id). */
+static int64_t klp_sp_adds(const uint8_t *code, size_t len, size_t *insn)
+{
+	bool lea, add, sub;
+	size_t at;
+	int32_t imm;
+
+	if (len < 4 || code[0] != 0x48)
+		return 0;
+	lea = code[1] == 0x8d && (code[2] == 0x64 || code[2] == 0xa4) && code[3] == 0x24;
+	add = (code[1] == 0x83 || code[1] == 0x81) && code[2] == 0xc4;
+	sub = (code[1] == 0x83 || code[1] == 0x81) && code[2] == 0xec;
+	if (!lea && !add && !sub)
+		return 0;
+	at = lea ? 4 : 3;
+	if (code[1] == 0x83 || (lea && code[2] == 0x64)) {
+		*insn = at + 1;
+		if (*insn > len)
+			return 0;
+		imm = (int8_t)code[at];
+	} else {
+		*insn = at + 4;
+		if (*insn > len)
+			return 0;
+		memcpy(&imm, code + at, sizeof(imm));
+	}
+	return sub ? -(int64_t)imm : imm;
+}
+
 const struct klp_unw_arch klp_unw_x86_64 = {
     .machine = EM_X86_64,
     .sp = RSP,
@@ -69,5 +98,6 @@ const struct klp_unw_arch klp_unw_x86_64 = {
     .plt_expr = klp_plt_expr,
     .plt_expr_len = sizeof(klp_plt_expr),
     .plt_cfa = klp_plt_cfa,
+    .sp_adds = klp_sp_adds,
     .thread_start = klp_thread_start,
 };
