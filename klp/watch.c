@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Objects that come and go: klp_watch_look. */
-#include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "klp/module.h"
 #include "klp/session.h"
@@ -130,35 +127,25 @@ static int klp_watch_process(struct klp_watch *w, pid_t pid, json_t *events, str
 	return 0;
 }
 
-static int klp_watch_all(struct klp_watch *w, json_t *events, struct klp_error *e)
-{
-	DIR *d = opendir("/proc");
-	struct dirent *entry;
-	int rc = 0;
-
-	if (!d)
-		return klp_fail(e, errno, KLP_IO, "/proc cannot be read");
-	while (!rc && (entry = readdir(d))) {
-		pid_t pid = isdigit((unsigned char)entry->d_name[0]) ? (pid_t)strtol(entry->d_name, NULL, 10) : 0;
-
-		if (pid && pid != getpid())
-			rc = klp_watch_process(w, pid, events, e);
-	}
-	closedir(d);
-	return rc;
-}
-
 int klp_watch_look(struct klp_watch *w, const pid_t *pid, size_t count, json_t *events, struct klp_error *e)
 {
+	pid_t *found = NULL;
 	size_t n = 0;
 	int rc = 0;
 
 	for (size_t i = 0; i < w->count; i++)
 		w->list[i].seen = false;
-	if (!count)
-		rc = klp_watch_all(w, events, e);
+	if (!count) {
+		rc = klp_find_targets(w->m, &found, &count, e);
+		pid = found;
+	}
 	for (size_t i = 0; i < count && !rc; i++)
 		rc = klp_watch_process(w, pid[i], events, e);
+	/* Those in which the object was: has it gone, or the process? */
+	for (size_t i = 0, known = w->count; i < known && !rc; i++)
+		if (!w->list[i].seen)
+			rc = klp_watch_process(w, w->list[i].pid, events, e);
+	free(found);
 	for (size_t i = 0; i < w->count && !rc; i++) {
 		if (w->list[i].seen)
 			w->list[n++] = w->list[i];
