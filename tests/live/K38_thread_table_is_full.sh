@@ -35,6 +35,11 @@ __attribute__((noinline)) int call(int x)
 	return inner(x) - x + VERSION * 16;
 }
 
+__attribute__((noipa)) int kept(void)
+{
+	return 7;
+}
+
 __attribute__((noinline)) int stay(void)
 {
 	char c;
@@ -92,13 +97,19 @@ int main(void)
 			atomic_store(&quick, line[1] == '1');
 		if (line[0] == 'g' && write(gate[1], "", 1) != 1)
 			abort();
-		len = snprintf(out, sizeof(out), "%lu %lu %lu %d\n", atomic_load(&born), atomic_load(&old), atomic_load(&mixed), call(5));
+		len = snprintf(out, sizeof(out), "%lu %lu %lu %d %d\n", atomic_load(&born), atomic_load(&old), atomic_load(&mixed),
+			       call(5), kept());
 		if (write(1, out, (size_t)len) != len)
 			abort();
 	}
 	return 0;
 }
 C
+# A patch that stays, so that the table does not go with the last one.
+sed 's/return 7;/return 8;/' "$work/tree/prog.c" >"$work/b/prog.c"
+(cd "$work" && diff -u a/prog.c b/prog.c) >"$work/keep.diff"
+"$klp_build" -s "$work/tree" -b "make KLP_CFLAGS='$klp_cflags'" -t ./prog "$work/keep.diff" -o "$work/keep.klp" >"$work/log" 2>&1 ||
+	die "klp-build: $(tail -3 "$work/log")"
 target t "$work/tree/prog"
 number() { # the N-th number of the answer to x
 	local field
@@ -117,6 +128,8 @@ moving() {
 	touch "$work/moved"
 	wait $!
 }
+moving ctl 0 load -v --json -p "$(p)" "$work/keep.klp"
+[ "$(number 4)" = 8 ] || die "the patch that stays is not there"
 for round in 1 2; do
 	ctl 5 load -v --json -p "$(p)" --timeout 0.3 "$work/own.klp"
 	ask q1
