@@ -1,40 +1,158 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The oracle: single-steps a program, keeps a shadow stack of what the processor's own calls pushed, and at every
- * instruction asks the unwinder. Its trace must be the shadow stack, or it must say that it does not know. One wrong
- * trace fails the test.
+ * The oracle: single-steps a program with all its threads and children, keeps for each a shadow stack of what the
+ * processor's own calls pushed, and at every instruction asks the unwinder. Its trace must be the shadow stack, or it
+ * must say that it does not know. One wrong trace fails the test.
  *
- * usage: oracle [--mutate] STEPS PROGRAM   --mutate: damaged rows, which the oracle must notice.
+ * usage: oracle [--mutate] [--least PERCENT] [--row NAME] STEPS PROGRAM [ARG...]
+ *   --mutate   damaged rows, which the oracle must notice
+ *   --least    this share must be reliable, default 90
+ *   --row      prints a line of a table as well
+ * The program is started again until STEPS instructions were executed; ORACLE_ROUND in its environment counts.
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/user.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "tests/unwind/shadow.h"
 #include "tests/unwind/space.h"
+#include "tests/unwind/verdict.h"
 
-#define MAX_SHADOW 65536
+#define MAX_TASKS 512
+#define MIN_STEPS 1000u /* fewer in one run of the program: something is wrong with it */
 
-/* A return address and the stack slot that holds it; for a signal: what was interrupted. */
-struct shadow {
-	uint64_t slot, ra;
-	bool signal;
+/* An address space. */
+struct program {
+	pid_t pid;
+	unsigned tasks;
+	struct test_space space;
+	struct memory memory;
+	bool dirty; /* its mappings have changed */
 };
-static struct shadow shadow[MAX_SHADOW];
-static size_t depth;
-static struct klp_unw_trace trace;
 
-static void push(uint64_t slot, uint64_t ra, bool is_signal)
+enum task_state {
+	TASK_NEW,      /* made by another one; has not stopped yet, or nobody has said yet whose it is */
+	TASK_TO_ENTRY, /* executes the dynamic linker, up to the program's entry point */
+	TASK_STEPS,
+};
+
+struct task {
+	pid_t tid;
+	enum task_state state;
+	bool stopped, linked; /* of a new one: both, and it begins */
+	bool from_exec;       /* its first instructions are not known: it runs until it executes a program */
+	struct program *p;
+	struct shadow shadow;
+	struct user_regs_struct u; /* at the last stop */
+	struct shadow_insn insn;   /* that it executes now */
+	long entry_word;
+	bool sigreturn, delivers;
+};
+
+static struct task *task[MAX_TASKS];
+static size_t tasks;
+static struct verdicts verdicts;
+static uint64_t limit;
+static bool mutate;
+
+static struct task *task_find(pid_t tid)
 {
-	if (depth == MAX_SHADOW)
-		test_die("shadow stack");
-	shadow[depth++] = (struct shadow){slot, ra, is_signal};
+	for (size_t i = 0; i < tasks; i++)
+		if (task[i]->tid == tid)
+			return task[i];
+	return NULL;
+}
+
+static struct task *task_new(pid_t tid)
+{
+	struct task *t = calloc(1, sizeof(*t));
+
+	if (!t || tasks == MAX_TASKS)
+		test_die("tasks");
+	t->tid = tid;
+	task[tasks++] = t;
+	return t;
+}
+
+static struct program *program_new(pid_t pid)
+{
+	struct program *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		test_die("program");
+	p->pid = pid;
+	memory_open(&p->memory, pid);
+	return p;
+}
+
+static void program_put(struct program *p)
+{
+	if (!p || --p->tasks)
+		return;
+	test_space_free(&p->space);
+	memory_close(&p->memory);
+	free(p);
+}
+
+static void program_map(struct program *p, pid_t tid)
+{
+	struct memory_range *fixed;
+
+	test_space_free(&p->space);
+	test_space_build(tid, &p->space, mutate);
+	fixed = p->space.fixed;
+	p->space.fixed = NULL;
+	memory_forget(&p->memory, fixed, p->space.fixed_count);
+	p->dirty = false;
+}
+
+static void task_drop(struct task *t)
+{
+	size_t i = 0;
+
+	while (task[i] != t)
+		i++;
+	task[i] = task[--tasks];
+	program_put(t->p);
+	shadow_free(&t->shadow);
+	free(t);
+}
+
+/* A thread can be killed at any moment: that it is gone is said by waitpid. */
+static bool task_ptrace(const struct task *t, long request, void *addr, void *data)
+{
+	if (ptrace((enum __ptrace_request)request, t->tid, addr, data) >= 0)
+		return true;
+	if (errno != ESRCH)
+		test_die("ptrace");
+	return false;
+}
+
+static void task_go(struct task *t, int sig)
+{
+	bool steps = t->state == TASK_STEPS;
+
+	t->delivers = sig != 0;
+	task_ptrace(t, steps ? PTRACE_SINGLESTEP : PTRACE_CONT, NULL, (void *)(intptr_t)sig);
+}
+
+static bool task_regs(struct task *t, struct user_regs_struct *u)
+{
+	if (!task_ptrace(t, PTRACE_GETREGS, NULL, u))
+		return false;
+	memory_move(&t->p->memory, t->tid, u->rsp);
+	return true;
 }
 
 static void fill(const struct user_regs_struct *u, struct klp_unw_regs *r)
@@ -48,157 +166,333 @@ static void fill(const struct user_regs_struct *u, struct klp_unw_regs *r)
 	r->pc = u->rip;
 }
 
-static bool right(uint64_t pc)
+/* Does the system call that is about to be made change what is mapped as text? What only allocates does not. */
+static bool maps_objects(const struct user_regs_struct *u)
 {
-	if (trace.count != depth + 1 || trace.frame[0].pc != pc)
+	switch (u->rax) {
+	case SYS_mmap:
+		return (int)u->r8 >= 0 || (u->rdx & PROT_EXEC) || (u->r10 & MAP_FIXED);
+	case SYS_mprotect:
+		return (u->rdx & PROT_EXEC) != 0;
+	case SYS_munmap:
+	case SYS_mremap:
+		return true;
+	default:
 		return false;
-	for (size_t i = 1; i < trace.count; i++)
-		if (trace.frame[i].pc != shadow[depth - i].ra)
-			return false;
-	return true;
+	}
 }
 
-static bool is_call(const uint8_t *b)
+/* Asks about the state that the thread is in, and notes what it will execute. */
+static void task_look(struct task *t)
 {
-	unsigned i = 0;
+	struct verdict_thread th = {t->tid == t->p->pid, t->p->space.start_stack, t->u.fs_base, MEMORY_PAGE};
+	uint8_t code[SHADOW_INSN_BYTES] = {0};
+	struct klp_unw_regs regs;
 
-	/* notrack, bnd, and the addr32 that the linker pads a relaxed call with; then REX */
-	while (i < 4 && (b[i] == 0x3e || b[i] == 0xf2 || b[i] == 0x67))
-		i++;
-	i += b[i] >= 0x40 && b[i] <= 0x4f;
-	return b[i] == 0xe8 || (b[i] == 0xff && ((b[i + 1] >> 3) & 7) == 2);
+	if (t->p->dirty) {
+		t->p->dirty = false;
+		if (test_space_signature(t->tid) != t->p->space.signature)
+			program_map(t->p, t->tid);
+	}
+	fill(&t->u, &regs);
+	verdict_ask(&verdicts, t->p->space.space, &th, &regs, &t->shadow, &t->p->memory);
+	if (memory_read(&t->p->memory, t->u.rip, code, sizeof(code)))
+		memset(code, 0, sizeof(code));
+	shadow_decode(code, &t->insn);
+	t->sigreturn = t->insn.kind == SHADOW_SYSCALL && t->u.rax == SYS_rt_sigreturn;
+	t->p->dirty |= t->insn.kind == SHADOW_SYSCALL && maps_objects(&t->u);
 }
 
-static int step(pid_t pid, int sig)
+/* The thread has executed one instruction, or the kernel has put it into a handler. */
+static void task_moved(struct task *t, const struct user_regs_struct *now, bool handler)
 {
-	int status;
+	const struct user_regs_struct was = t->u;
+	uint64_t pc, sp;
 
-	if (ptrace(PTRACE_SINGLESTEP, pid, 0, (long)sig) || waitpid(pid, &status, 0) != pid)
-		test_die("step");
-	return status;
+	t->u = *now;
+	if (handler)
+		shadow_signal(&t->shadow, was.rsp, was.rip, now->rsp, memory_read, &t->p->memory);
+	else if (t->sigreturn) {
+		if (!shadow_sigreturn(&t->shadow, &pc, &sp))
+			test_die("a return from no signal");
+	} else if (t->insn.repeats && now->rip == was.rip)
+		return; /* one turn of many: nothing that a walk sees has changed */
+	else
+		shadow_step(&t->shadow, &t->insn, was.rsp, now->rsp, now->rip, memory_read, &t->p->memory);
+	task_look(t);
 }
 
-/* To the entry point of the executable, where the shadow stack is empty. */
-static void run_to_entry(pid_t pid, struct test_space *s)
+/* A program was executed: its first instruction of its own is at the entry point, where nothing is to return to. */
+static void task_executes(struct task *t)
 {
-	struct user_regs_struct u;
-	int status;
-	long word;
-
+	for (size_t i = tasks; i-- > 0;)
+		if (task[i] != t && task[i]->p == t->p && t->p && t->p->pid == t->tid)
+			task_drop(task[i]);
+	program_put(t->p);
+	shadow_free(&t->shadow);
+	t->p = program_new(t->tid);
+	t->p->tasks = 1;
+	t->from_exec = false;
+	t->state = TASK_TO_ENTRY;
+	program_map(t->p, t->tid);
 	errno = 0;
-	word = ptrace(PTRACE_PEEKTEXT, pid, s->entry, 0);
-	if (errno || ptrace(PTRACE_POKETEXT, pid, s->entry, (word & ~0xffL) | 0xcc) || ptrace(PTRACE_CONT, pid, 0, 0) ||
-	    waitpid(pid, &status, 0) != pid || !WIFSTOPPED(status) || WSTOPSIG(status) != SIGTRAP)
+	t->entry_word = ptrace(PTRACE_PEEKTEXT, t->tid, t->p->space.entry, 0);
+	if (errno)
 		test_die("entry");
-	if (ptrace(PTRACE_POKETEXT, pid, s->entry, word) || ptrace(PTRACE_GETREGS, pid, 0, &u))
-		test_die("entry");
-	u.rip = s->entry;
-	if (ptrace(PTRACE_SETREGS, pid, 0, &u))
-		test_die("entry");
+	task_ptrace(t, PTRACE_POKETEXT, (void *)t->p->space.entry, (void *)((t->entry_word & ~0xffL) | 0xcc));
+	task_go(t, 0);
+}
+
+static void task_enters(struct task *t)
+{
+	if (!task_ptrace(t, PTRACE_POKETEXT, (void *)t->p->space.entry, (void *)t->entry_word) || !task_regs(t, &t->u))
+		return;
+	if (t->u.rip != t->p->space.entry + 1)
+		test_die("a trap elsewhere");
+	t->u.rip--;
+	task_ptrace(t, PTRACE_SETREGS, NULL, &t->u);
+	program_map(t->p, t->tid); /* now with the libraries */
+	t->state = TASK_STEPS;
+	task_look(t);
+	task_go(t, 0);
+}
+
+/* Somebody else's new thread or child has stopped, and it is known whose it is. */
+static void task_begins(struct task *t)
+{
+	if (t->from_exec) {
+		t->state = TASK_TO_ENTRY;
+		task_go(t, 0);
+		return;
+	}
+	if (t->p->pid == t->tid)
+		program_map(t->p, t->tid);
+	t->state = TASK_STEPS;
+	if (!task_regs(t, &t->u))
+		return;
+	task_look(t);
+	task_go(t, 0);
+}
+
+/* t, which has called clone, fork or vfork, has a child. */
+static void task_forks(struct task *t)
+{
+	uint64_t flags = 0, stack = 0, size = 0;
+	unsigned long tid = 0;
+	struct task *child;
+
+	if (!task_ptrace(t, PTRACE_GETEVENTMSG, NULL, &tid))
+		return;
+	child = task_find((pid_t)tid);
+	if (!child)
+		child = task_new((pid_t)tid);
+	if (t->state == TASK_STEPS) {
+		/* The registers are those at the system call: the kernel has changed none of its arguments. */
+		if (t->u.rax == SYS_clone) {
+			flags = t->u.rdi;
+			stack = t->u.rsi;
+		} else if (t->u.rax == SYS_clone3) {
+			uint64_t at = t->u.rdi;
+
+			memory_move(&t->p->memory, t->tid, t->u.rsp);
+			if (memory_read(&t->p->memory, at, &flags, 8) ||
+			    memory_read(&t->p->memory, at + 40, &stack, 8) ||
+			    memory_read(&t->p->memory, at + 48, &size, 8))
+				test_die("clone3");
+		} else if (t->u.rax == SYS_vfork) {
+			flags = CLONE_VM | CLONE_VFORK;
+		}
+	}
+	child->linked = true;
+	if (flags & CLONE_THREAD) {
+		child->p = t->p;
+	} else {
+		child->p = program_new(child->tid);
+		/* Whatever shares memory without being a thread executes a program soon (posix_spawn). */
+		child->from_exec = t->state != TASK_STEPS || ((flags & CLONE_VM) && stack);
+	}
+	child->p->tasks++;
+	if (!stack)
+		shadow_copy(&child->shadow, &t->shadow);
+	if (child->stopped)
+		task_begins(child);
+	task_ptrace(t, t->state == TASK_STEPS ? PTRACE_SINGLESTEP : PTRACE_CONT, NULL, NULL);
+}
+
+/* After a signal was passed on: is this the handler's first instruction, or the one behind? */
+static bool task_in_handler(struct task *t)
+{
+	siginfo_t info;
+
+	/* ptrace_notify() of the kernel's signal_setup_done(): no si_code of a trap. */
+	return task_ptrace(t, PTRACE_GETSIGINFO, NULL, &info) && info.si_code == SIGTRAP;
+}
+
+static void task_stopped(struct task *t, int status)
+{
+	int sig = WSTOPSIG(status), event = status >> 16;
+	struct user_regs_struct now;
+
+	if (event == PTRACE_EVENT_STOP && t->state == TASK_NEW) {
+		t->stopped = true;
+		if (t->linked)
+			task_begins(t);
+	} else if (event == PTRACE_EVENT_STOP) {
+		task_ptrace(t, sig == SIGTRAP ? PTRACE_CONT : PTRACE_LISTEN, NULL, NULL);
+	} else if (event == PTRACE_EVENT_EXEC) {
+		task_executes(t);
+	} else if (event) {
+		task_forks(t);
+	} else if (t->state != TASK_STEPS) {
+		if (sig == SIGTRAP && !t->from_exec)
+			task_enters(t);
+		else
+			task_go(t, sig);
+	} else if (task_regs(t, &now)) {
+		bool trap = sig == SIGTRAP, handler = trap && t->delivers && task_in_handler(t);
+
+		if (trap || now.rip != t->u.rip)
+			task_moved(t, &now, handler);
+		task_go(t, trap ? 0 : sig);
+	}
+}
+
+static pid_t start(char **argv)
+{
+	int ready[2];
+	char byte;
+	pid_t pid;
+
+	if (pipe(ready))
+		test_die("pipe");
+	pid = fork();
+	if (!pid) {
+		unsetenv("LD_BIND_NOW");
+		/* Each turn of a string instruction would be a step. */
+		setenv("GLIBC_TUNABLES",
+		       "glibc.cpu.x86_rep_movsb_threshold=1000000000:"
+		       "glibc.cpu.x86_rep_stosb_threshold=1000000000",
+		       1);
+		close(ready[1]);
+		if (read(ready[0], &byte, 1) != 1)
+			_exit(127);
+		close(ready[0]);
+		execvp(argv[0], argv);
+		_exit(127);
+	}
+	if (pid < 0 || ptrace(PTRACE_SEIZE, pid, 0,
+			      PTRACE_O_EXITKILL | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK |
+				  PTRACE_O_TRACEEXEC))
+		test_die("seize");
+	if (write(ready[1], "", 1) != 1)
+		test_die("start");
+	close(ready[0]);
+	close(ready[1]);
+	return pid;
+}
+
+/* Ends whatever is left. */
+static void finish(void)
+{
+	int status;
+	pid_t pid;
+
+	for (size_t i = 0; i < tasks; i++)
+		kill(task[i]->tid, SIGKILL);
+	while ((pid = waitpid(-1, &status, __WALL)) > 0 || errno == EINTR)
+		if (pid > 0 && WIFSTOPPED(status)) {
+			kill(pid, SIGKILL);
+			ptrace(PTRACE_CONT, pid, 0, 0);
+		}
+	while (tasks)
+		task_drop(task[0]);
+}
+
+static void run(char **argv)
+{
+	struct task *first = task_new(start(argv));
+	int status;
+	pid_t tid;
+
+	first->state = TASK_TO_ENTRY;
+	first->from_exec = true;
+	while (tasks && verdicts.steps < limit) {
+		struct task *t;
+
+		tid = waitpid(-1, &status, __WALL);
+		if (tid < 0)
+			test_die("waitpid");
+		t = task_find(tid);
+		if (!WIFSTOPPED(status)) {
+			if (t)
+				task_drop(t);
+			continue;
+		}
+		task_stopped(t ? t : task_new(tid), status);
+	}
+	finish();
+}
+
+/* A wake-up on another processor costs more than a step. */
+static void stay_here(void)
+{
+	cpu_set_t set;
+	int cpu = sched_getcpu();
+
+	if (cpu < 0)
+		return;
+	CPU_ZERO(&set);
+	CPU_SET((unsigned)cpu, &set);
+	sched_setaffinity(0, sizeof(set), &set);
+}
+
+static double now_seconds(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
 int main(int argc, char **argv)
 {
-	bool mutate = argc > 1 && !strcmp(argv[1], "--mutate");
-	uint64_t limit, steps = 0, reliable = 0, wrong = 0, count[KLP_REASON_COUNT] = {0};
-	struct user_regs_struct u, before;
-	struct test_space s;
-	int status;
-	pid_t pid;
+	const char *row = NULL;
+	double least = 90, share, began;
+	int i = 1;
 
-	argv += mutate;
-	argc -= mutate;
-	if (argc < 3)
+	for (; i < argc && argv[i][0] == '-'; i++) {
+		if (!strcmp(argv[i], "--mutate"))
+			mutate = true;
+		else if (!strcmp(argv[i], "--least") && i + 1 < argc)
+			least = strtod(argv[++i], NULL);
+		else if (!strcmp(argv[i], "--row") && i + 1 < argc)
+			row = argv[++i];
+		else
+			return 2;
+	}
+	if (argc - i < 2)
 		return 2;
-	limit = strtoull(argv[1], NULL, 10);
-	pid = fork();
-	if (!pid) {
-		unsetenv("LD_BIND_NOW");
-		ptrace(PTRACE_TRACEME, 0, 0, 0);
-		execv(argv[2], argv + 2);
-		_exit(127);
-	}
-	if (waitpid(pid, &status, 0) != pid || !WIFSTOPPED(status))
-		test_die("exec");
-	test_space_build(pid, &s, false);
-	run_to_entry(pid, &s);
-	klp_unw_space_free(s.space);
-	test_space_build(pid, &s, mutate); /* now with the libraries */
-	if (ptrace(PTRACE_GETREGS, pid, 0, &u))
-		test_die("registers");
-	for (int sig = 0; steps < limit; steps++) {
-		struct klp_unw_thread th = {u.rsp - 256, s.start_stack, 16, true};
-		struct klp_unw_regs regs;
-		uint8_t code[16] = {0};
-		bool sigreturn;
+	limit = strtoull(argv[i++], NULL, 10);
+	stay_here();
+	began = now_seconds();
+	for (unsigned round = 0; verdicts.steps < limit; round++) {
+		uint64_t before = verdicts.steps;
+		char text[16];
 
-		fill(&u, &regs);
-		klp_unw_walk(s.space, &regs, &th, test_read, &pid, &trace);
-		count[trace.verdict]++;
-		if (trace.verdict == KLP_OK) {
-			reliable++;
-			if (!right(u.rip) && wrong++ < 3) {
-				printf("wrong at %#llx: %zu frames, shadow %zu\n", u.rip, trace.count, depth + 1);
-				for (size_t i = 0; i < trace.count && i <= depth + 4; i++)
-					printf("  %#" PRIx64 " shadow %#" PRIx64 "\n", trace.frame[i].pc,
-					       i && i <= depth ? shadow[depth - i].ra : 0);
-			}
+		snprintf(text, sizeof(text), "%u", round);
+		setenv("ORACLE_ROUND", text, 1);
+		run(argv + i);
+		if (verdicts.steps - before < MIN_STEPS && verdicts.steps < limit) {
+			printf("%s ended after %" PRIu64 " steps\n", argv[i], verdicts.steps - before);
+			return 1;
 		}
-		if (test_read(&pid, u.rip, code, 15))
-			memset(code, 0, sizeof(code));
-		sigreturn = code[0] == 0x0f && code[1] == 0x05 && u.rax == 15;
-		before = u;
-		status = step(pid, sig);
-		if (!WIFSTOPPED(status))
+		if (mutate && verdicts.wrong)
 			break;
-		if (ptrace(PTRACE_GETREGS, pid, 0, &u))
-			test_die("registers");
-		if (sig) {
-			uint64_t ra = 0;
-
-			/* The kernel has built the frame: the handler returns to the restorer, and that to what was
-			 * interrupted. */
-			if (test_read(&pid, u.rsp, &ra, 8))
-				test_die("signal frame");
-			push(before.rsp, before.rip, true);
-			push(u.rsp, ra, false);
-			sig = 0;
-			continue;
-		}
-		if (WSTOPSIG(status) != SIGTRAP) {
-			sig = WSTOPSIG(status);
-			steps--;
-			if (u.rip == before.rip)
-				continue;
-		}
-		if (sigreturn) {
-			while (depth && !shadow[depth - 1].signal)
-				depth--;
-			depth -= depth > 0;
-		} else if (is_call(code) && u.rsp == before.rsp - 8) {
-			uint64_t ra = 0;
-
-			if (test_read(&pid, u.rsp, &ra, 8))
-				test_die("call");
-			push(u.rsp, ra, false);
-		} else if (u.rsp > before.rsp) {
-			/* ret, or a jump out of several frames: what lies below the stack pointer is gone. */
-			while (depth && shadow[depth - 1].slot < u.rsp &&
-			       (!shadow[depth - 1].signal || u.rip != before.rip + 1))
-				depth--;
-		}
 	}
-	if (!WIFEXITED(status) && !WIFSIGNALED(status)) {
-		kill(pid, SIGKILL);
-		waitpid(pid, &status, 0);
-	}
-	printf("%" PRIu64 " steps, %" PRIu64 " reliable (%.2f %%), %" PRIu64 " wrong\n", steps, reliable,
-	       steps ? 100.0 * (double)reliable / (double)steps : 0.0, wrong);
-	for (unsigned i = 1; i < KLP_REASON_COUNT; i++)
-		if (count[i])
-			printf("  %s: %" PRIu64 "\n", klp_reason_name((enum klp_reason)i), count[i]);
-	klp_unw_space_free(s.space);
+	share = verdict_print(&verdicts);
+	if (row)
+		verdict_row(&verdicts, row, now_seconds() - began);
 	if (mutate)
-		return reliable < steps * 9 / 10 || wrong ? 0 : 1;
-	return wrong || reliable < steps * 9 / 10 || steps < 1000;
+		return share < 90 || verdicts.wrong ? 0 : 1;
+	return verdicts.wrong || share < least;
 }

@@ -62,63 +62,154 @@ static uint64_t test_start_stack(pid_t pid)
 	return v;
 }
 
-void test_space_build(pid_t pid, struct test_space *out, bool mutate)
+struct test_line {
+	uint64_t start, end, offset;
+	bool exec, write;
+	char name[512];
+};
+
+static struct test_line *test_lines(pid_t pid, size_t *count)
 {
-	char path[64], exe[512], line[1024];
-	ssize_t n;
+	struct test_line *at = NULL, *grown;
+	char path[64], line[1024];
+	size_t n = 0;
 	FILE *f;
 
-	memset(out, 0, sizeof(*out));
-	out->space = klp_unw_space_new(EM_X86_64);
-	snprintf(path, sizeof(path), "/proc/%d/exe", pid);
-	n = readlink(path, exe, sizeof(exe) - 1);
-	if (n < 0 || !out->space)
-		test_die(path);
-	exe[n] = 0;
 	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
 	f = fopen(path, "r");
 	if (!f)
 		test_die(path);
 	while (fgets(line, sizeof(line), f)) {
-		struct klp_unw_object o = {0};
-		struct klp_error e = KLP_ERROR_INIT;
-		unsigned long long start, off;
-		char name[512] = "";
-		void *storage;
-		bool main_object;
+		unsigned long long start, end, off;
+		char prot[5];
 
-		if (sscanf(line, "%llx-%*x %*s %llx %*s %*s %511s", &start, &off, name) < 2 || !name[0])
-			continue;
-		if (off && strcmp(name, "[vdso]") != 0)
-			continue;
-		main_object = !strcmp(name, exe);
-		o.name = name;
-		o.libc = strstr(name, "/libc.so.6") != NULL || strstr(name, "libc-stripped.so") != NULL;
-		if (klp_unw_object_from_memory(start, test_read, &pid, &o, &storage, &e))
-			continue;
-		if (main_object) {
-			Elf64_Ehdr eh;
-
-			if (test_read(&pid, start, &eh, sizeof(eh)))
-				test_die("header");
-			out->exe_bias = eh.e_type == ET_DYN ? start : 0;
-			o.entry = out->entry = out->exe_bias + eh.e_entry;
-			out->exe_start = o.text_start;
-			out->exe_end = o.text_end;
-			if (mutate && !test_damage(&o))
-				test_die("no row to damage");
+		if ((n & (n + 1)) == 0) {
+			grown = realloc(at, (2 * n + 2) * sizeof(*at));
+			if (!grown)
+				test_die("maps");
+			at = grown;
 		}
-		if (o.libc) {
-			out->libc_start = o.text_start;
-			out->libc_end = o.text_end;
-		}
-		if (klp_unw_add_object(out->space, &o, &e) < 0) {
-			fprintf(stderr, "%s: %s\n", name, e.text);
-			exit(1);
-		}
-		out->objects++;
-		free(storage);
+		at[n] = (struct test_line){0};
+		if (sscanf(line, "%llx-%llx %4s %llx %*s %*s %511s", &start, &end, prot, &off, at[n].name) < 4)
+			continue;
+		at[n].start = start;
+		at[n].end = end;
+		at[n].offset = off;
+		at[n].exec = prot[2] == 'x';
+		at[n].write = prot[1] == 'w';
+		n++;
 	}
 	fclose(f);
+	*count = n;
+	return at;
+}
+
+/* FNV-1a over what the table depends on. */
+static uint64_t test_hash(const struct test_line *at, size_t n)
+{
+	uint64_t h = 0xcbf29ce484222325u;
+
+	for (size_t i = 0; i < n; i++) {
+		const uint64_t word[4] = {at[i].start, at[i].end, at[i].offset, at[i].exec};
+
+		if (!at[i].exec && (!at[i].name[0] || at[i].name[0] == '[' || at[i].write))
+			continue;
+		for (size_t k = 0; k < sizeof(word); k++)
+			h = (h ^ ((const uint8_t *)word)[k]) * 0x100000001b3u;
+	}
+	return h;
+}
+
+uint64_t test_space_signature(pid_t pid)
+{
+	size_t n;
+	struct test_line *at = test_lines(pid, &n);
+	uint64_t h = test_hash(at, n);
+
+	free(at);
+	return h;
+}
+
+/* A file that is only read has no text here. */
+static bool test_is_executable(const struct test_line *at, size_t n, const char *name, const struct klp_unw_object *o)
+{
+	for (size_t i = 0; i < n; i++)
+		if (at[i].exec && at[i].start < o->text_end && o->text_start < at[i].end && !strcmp(at[i].name, name))
+			return true;
+	return false;
+}
+
+static void test_add_main(pid_t pid, struct test_space *out, uint64_t start, struct klp_unw_object *o, bool mutate)
+{
+	Elf64_Ehdr eh;
+
+	if (test_read(&pid, start, &eh, sizeof(eh)))
+		test_die("header");
+	out->exe_bias = eh.e_type == ET_DYN ? start : 0;
+	o->entry = out->entry = out->exe_bias + eh.e_entry;
+	out->exe_start = o->text_start;
+	out->exe_end = o->text_end;
+	if (mutate && !test_damage(o))
+		test_die("no row to damage");
+}
+
+void test_space_build(pid_t pid, struct test_space *out, bool mutate)
+{
+	struct test_line *at;
+	bool dynamic = false;
+	char path[64], exe[512];
+	ssize_t len;
+	size_t n;
+
+	memset(out, 0, sizeof(*out));
+	out->space = klp_unw_space_new(EM_X86_64);
+	snprintf(path, sizeof(path), "/proc/%d/exe", pid);
+	len = readlink(path, exe, sizeof(exe) - 1);
+	if (len < 0 || !out->space)
+		test_die(path);
+	exe[len] = 0;
+	at = test_lines(pid, &n);
+	out->signature = test_hash(at, n);
+	out->fixed = calloc(n + 1, sizeof(*out->fixed));
+	if (!out->fixed)
+		test_die("maps");
+	for (size_t i = 0; i < n; i++) {
+		dynamic |= strstr(at[i].name, "/ld-linux") != NULL;
+		if (at[i].exec && !at[i].write && at[i].name[0] == '/')
+			out->fixed[out->fixed_count++] = (struct memory_range){at[i].start, at[i].end};
+	}
+	for (size_t i = 0; i < n; i++) {
+		const char *name = at[i].name;
+		struct klp_unw_object o = {.name = name};
+		struct klp_error e = KLP_ERROR_INIT;
+		bool main_object = !strcmp(name, exe);
+		void *storage;
+
+		if (!name[0] || (at[i].offset && strcmp(name, "[vdso]") != 0) || (main_object && out->entry))
+			continue;
+		o.libc = strstr(name, "/libc.so.6") || strstr(name, "libc-stripped.so") || (main_object && !dynamic);
+		if (klp_unw_object_from_memory(at[i].start, test_read, &pid, &o, &storage, &e))
+			continue;
+		if (test_is_executable(at, n, name, &o)) {
+			if (main_object)
+				test_add_main(pid, out, at[i].start, &o, mutate);
+			if (o.libc) {
+				out->libc_start = o.text_start;
+				out->libc_end = o.text_end;
+			}
+			/* While the dynamic linker is at work its tables may make no sense yet. */
+			if (klp_unw_add_object(out->space, &o, &e) >= 0)
+				out->objects++;
+		}
+		free(storage);
+	}
+	free(at);
 	out->start_stack = test_start_stack(pid);
+}
+
+void test_space_free(struct test_space *s)
+{
+	klp_unw_space_free(s->space);
+	free(s->fixed);
+	memset(s, 0, sizeof(*s));
 }

@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include "tests/unwind/memory.h"
 #include "unwind/unwind.h"
 
 struct test_space {
@@ -14,12 +15,17 @@ struct test_space {
 	uint64_t entry, exe_bias;
 	uint64_t start_stack;
 	unsigned objects;
+	struct memory_range *fixed; /* text that nobody can write, in order */
+	size_t fixed_count;
+	uint64_t signature;
 };
 
 int test_read(void *ctx, uint64_t addr, void *buf, size_t len); /* ctx: pid_t * */
-/* break_at: an address in the executable's .eh_frame copy is not touched; mutate: nonzero damages the rows of one
- * object */
+/* mutate: damages the rows of the executable. */
 void test_space_build(pid_t pid, struct test_space *out, bool mutate);
+void test_space_free(struct test_space *s);
+/* Changes when an object comes or goes. */
+uint64_t test_space_signature(pid_t pid);
 void test_die(const char *what) __attribute__((noreturn));
 
 #endif
