@@ -62,8 +62,9 @@ static void klp_bytes_dormant(const struct klp_session *s, const struct klp_site
 
 		for (size_t k = 0; k < n; k++)
 			if (st[k].addr >= start && st[k].addr - start < len &&
-			    bytes[st[k].addr - start] == st[k].expect)
-				bytes[st[k].addr - start] = st[k].value;
+			    st[k].width <= len - (size_t)(st[k].addr - start) &&
+			    !memcmp(bytes + (st[k].addr - start), st[k].expect, st[k].width))
+				memcpy(bytes + (st[k].addr - start), st[k].value, st[k].width);
 	}
 }
 

@@ -222,7 +222,7 @@ int klp_site_get(struct klp_session *s, const struct klp_object *o, const struct
 		 struct klp_armed_site *out, struct klp_error *e)
 {
 	uint64_t entry = o->bias + fn->address, recorded = fn->recorded ? o->bias + fn->recorded : 0, from, stub,
-		 arena_addr, prefix_at;
+		 arena_addr, prefix_at, original;
 	uint8_t code[256], stub_code[KLP_STUB_SIZE], prefix[KLP_PREFIX_MAX];
 	struct klp_site_set all;
 	unsigned arena = 0, slot = 0;
@@ -258,10 +258,11 @@ int klp_site_get(struct klp_session *s, const struct klp_object *o, const struct
 		return rc;
 	arena_addr = s->cb->arenas[arena];
 	stub = arena_addr - KLP_ARENA_STUBS_SIZE + slot * KLP_STUB_SIZE;
+	original = klp_stub_original(s->p.machine, stub, out->site.body);
 	out->arena = arena;
 	out->record = arena_addr + sizeof(struct klp_rt_arena) + slot * sizeof(struct klp_rt_site);
 	rc = klp_stub_encode(s->p.machine, stub, out->record, arena_addr + offsetof(struct klp_rt_arena, trampoline),
-			     stub_code, sizeof(stub_code), e);
+			     out->site.body, stub_code, sizeof(stub_code), e);
 	if (!rc)
 		rc = klp_prefix_encode(s->p.machine, &out->site, out->record, stub + KLP_HOP_OFFSET, prefix, &prefix_at,
 				       &prefix_len, e);
@@ -273,10 +274,11 @@ int klp_site_get(struct klp_session *s, const struct klp_object *o, const struct
 		return klp_fail(e, EINVAL, KLP_PREFIX_TOO_SMALL, "%s: its PLT entry would begin before its prefix",
 				fn->name);
 	out->rt = (struct klp_rt_site){
-	    .slot = out->site.body,
+	    .slot = original,
 	    .ops = s->r.image + s->r.hdr.ops_livepatch,
 	    .cb = s->r.cb,
-	    .pc = {out->site.body, out->site.body, out->site.body, out->site.body},
+	    .pc = {original, original, original, original},
+	    .original = original,
 	    .entry = entry,
 	    .body = out->site.body,
 	    .stub = stub,
@@ -346,18 +348,19 @@ static int klp_site_check(struct klp_session *s, const struct klp_armed_site *a,
 
 static int klp_site_store_one(struct klp_session *s, const struct klp_site_store *st, struct klp_error *e)
 {
-	uint8_t now;
-	int rc = klp_process_read(&s->p, st->addr, &now, 1, e);
+	uint8_t now[KLP_SITE_STORE_MAX];
+	int rc = klp_process_read(&s->p, st->addr, now, st->width, e);
 
 	if (rc)
 		return rc;
-	if (now == st->value)
+	if (!memcmp(now, st->value, st->width))
 		return 0;
-	if (now != st->expect)
-		return klp_fail(e, EBUSY, KLP_SITE_TAKEN,
-				"the byte at 0x%llx is 0x%02x, expected 0x%02x: somebody else patches there",
-				(unsigned long long)st->addr, now, st->expect);
-	return klp_remote_write_text(&s->r, st->addr, &st->value, 1, e);
+	for (unsigned i = 0; i < st->width; i++)
+		if (now[i] != st->expect[i])
+			return klp_fail(e, EBUSY, KLP_SITE_TAKEN,
+					"the byte at 0x%llx is 0x%02x, expected 0x%02x: somebody else patches there",
+					(unsigned long long)st->addr + i, now[i], st->expect[i]);
+	return klp_remote_write_text(&s->r, st->addr, st->value, st->width, e);
 }
 
 /* Store k of every site, then one core sync: every single store of a site's sequence is followed by one (invariant S3).

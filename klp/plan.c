@@ -106,7 +106,7 @@ static int klp_plan_add(struct klp_session *s, struct klp_plan *plan, struct klp
 	plan->count++;
 	for (unsigned u = 0; u < 2 && !rc; u++) {
 		if (!site->from[u]) {
-			site->pc[u] = armed->rt.body;
+			site->pc[u] = armed->rt.original;
 			rc = klp_plan_leave_original(plan, u, owner, k, e);
 		} else {
 			rc = klp_plan_leave_patch(plan, u, site->from[u], e);

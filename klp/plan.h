@@ -11,7 +11,7 @@
 
 struct klp_plan_site {
 	struct klp_armed_site armed;
-	uint64_t pc[2];                  /* by universe; the original body is armed.rt.body */
+	uint64_t pc[2];                  /* by universe; the original body is armed.rt.original */
 	const struct klp_patch *from[2]; /* the patch it comes from, NULL: the original */
 };
 

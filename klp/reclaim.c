@@ -95,9 +95,9 @@ static int klp_slots_reset(struct klp_session *s, const struct klp_armed_site *s
 		struct klp_rt_op op[2];
 		int rc;
 
-		if (site[i].rt.slot == site[i].rt.body)
+		if (site[i].rt.slot == site[i].rt.original)
 			continue;
-		klp_op_store(&op[0], site[i].record + offsetof(struct klp_rt_site, slot), site[i].rt.body);
+		klp_op_store(&op[0], site[i].record + offsetof(struct klp_rt_site, slot), site[i].rt.original);
 		klp_op_sync(&op[1]);
 		rc = klp_remote_run(&s->r, op, 2, e);
 		if (rc)

@@ -36,5 +36,6 @@ struct klp_site_arch {
 const struct klp_site_arch *klp_site_arch_find(unsigned machine);
 
 extern const struct klp_site_arch klp_site_arch_x86_64;
+extern const struct klp_site_arch klp_site_arch_aarch64;
 
 #endif

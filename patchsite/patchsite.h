@@ -25,6 +25,8 @@ enum klp_site_layout {
 	KLP_SITE_X86_ENTRY0_2BYTE = 4, /* [66 90] at entry, one instruction (clang) -> 66 F8 -> EB F8; weak as ENTRY0 */
 	KLP_SITE_X86_ENTRY1_2BYTE = 5, /* 90 [66 90] at entry+1, else as ENTRY1 */
 	KLP_SITE_X86_ENDBR_2BYTE = 6,  /* ENDBR64 [66 90] at entry+4, else as ENDBR */
+	KLP_SITE_A64_NOP = 16,         /* nop [nop] at entry+4 -> b prefix: default flags 6,4 */
+	KLP_SITE_A64_BTI = 17,         /* bti c [nop] at entry+4 -> b prefix */
 };
 
 struct klp_site {
@@ -38,10 +40,16 @@ struct klp_site {
 	uint64_t jump_target; /* where the armed site jumps to: the PLT entry's first instruction */
 };
 
-/* One store of an arming sequence: single byte, compared before with `expect` (S2), followed by a core sync (S3). */
+/*
+ * One store of an arming sequence, compared before with `expect` (S2), followed by a core sync (S3). width bytes, in
+ * the order of memory, at a multiple of width: 1, or 4 where the architecture's arch/<name>/site.c says why that is
+ * single-copy atomic (S1).
+ */
+#define KLP_SITE_STORE_MAX 4
 struct klp_site_store {
 	uint64_t addr;
-	uint8_t expect, value;
+	uint8_t width;
+	uint8_t expect[KLP_SITE_STORE_MAX], value[KLP_SITE_STORE_MAX];
 };
 #define KLP_SITE_MAX_STORES 4
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The architecture-neutral front of patch sites. */
 #include <errno.h>
+#include <string.h>
 #include "patchsite/arch.h"
 
-static const struct klp_site_arch *const archs[] = {&klp_site_arch_x86_64};
+static const struct klp_site_arch *const archs[] = {&klp_site_arch_x86_64, &klp_site_arch_aarch64};
 
 const struct klp_site_arch *klp_site_arch_find(unsigned machine)
 {
@@ -64,8 +65,9 @@ size_t klp_site_disarm_stores(unsigned arch, const struct klp_site *s, struct kl
 
 	for (size_t i = 0; i < n; i++) {
 		out[i].addr = arm[n - 1 - i].addr;
-		out[i].expect = arm[n - 1 - i].value;
-		out[i].value = arm[n - 1 - i].expect;
+		out[i].width = arm[n - 1 - i].width;
+		memcpy(out[i].expect, arm[n - 1 - i].value, sizeof(out[i].expect));
+		memcpy(out[i].value, arm[n - 1 - i].expect, sizeof(out[i].value));
 	}
 	return n;
 }
@@ -112,6 +114,10 @@ const char *klp_site_layout_name(enum klp_site_layout layout)
 		return "entry+1-2byte";
 	case KLP_SITE_X86_ENDBR_2BYTE:
 		return "endbr-2byte";
+	case KLP_SITE_A64_NOP:
+		return "entry+4";
+	case KLP_SITE_A64_BTI:
+		return "bti";
 	}
 	return "none";
 }

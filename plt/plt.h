@@ -23,11 +23,14 @@ int klp_prefix_encode(unsigned arch, const struct klp_site *s, uint64_t slot, ui
 /*
  * The stub of one site: the ftrace call site. KLP_STUB_SIZE bytes at stub_addr: first the stub proper (loads the
  * identity, goes to the trampoline through the arena's `trampoline` word), at KLP_HOP_OFFSET the hop (jumps through the
- * slot).
+ * slot). body: where the original goes on behind its site.
  */
 #define KLP_HOP_OFFSET 32
-int klp_stub_encode(unsigned arch, uint64_t stub_addr, uint64_t site_record, uint64_t trampoline_word, uint8_t *out,
-		    size_t out_len, struct klp_error *e);
+int klp_stub_encode(unsigned arch, uint64_t stub_addr, uint64_t site_record, uint64_t trampoline_word, uint64_t body,
+		    uint8_t *out, size_t out_len, struct klp_error *e);
+/* What a slot holds to lead to the original body: the body itself, or code in the stub that goes there where an
+ * indirect jump may not. */
+uint64_t klp_stub_original(unsigned arch, uint64_t stub_addr, uint64_t body);
 
 /* A mapping of the target, as near-memory selection needs it. Sorted by address. */
 struct klp_gap_map {

@@ -122,7 +122,7 @@ static uint64_t pass(struct klp_rt_site *site, struct klp_rt_regs *regs, struct 
 		}
 		tr = __atomic_load_n(&cb->transition, __ATOMIC_ACQUIRE);
 	}
-	regs->pc = site->body;
+	regs->pc = site->original;
 	return 0;
 }
 
@@ -411,5 +411,5 @@ void klp_rt_livepatch(struct klp_rt_site *site, struct klp_rt_regs *regs)
 			break;
 	}
 	pc = __atomic_load_n(&site->pc[(KLP_TR_ID(tr) & 1) * 2 + universe], __ATOMIC_ACQUIRE);
-	regs->pc = pc ? pc : site->body;
+	regs->pc = pc ? pc : site->original;
 }

@@ -124,7 +124,7 @@ struct klp_rt_site {
 	uint8_t pad;
 	uint32_t entry_size;    /* E  the original function is [entry, entry + entry_size) */
 	uint8_t prefix_old[24]; /* E  bytes of the prefix before it was written */
-	uint64_t reserved;
+	uint64_t original;      /* E  klp_stub_original: what a jump through the slot takes to the body */
 };
 _Static_assert(sizeof(struct klp_rt_site) == 128, "site record");
 

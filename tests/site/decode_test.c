@@ -112,8 +112,9 @@ START_TEST(test_vectors)
 	ck_assert_int_eq(klp_site_state(ARCH, &s, b, 8, &done), KLP_STATE_DORMANT);
 	ck_assert_uint_eq(klp_site_arm_stores(ARCH, &s, st), 2);
 	for (size_t i = 0; i < 2; i++) {
-		ck_assert_uint_eq(b[st[i].addr - s.entry], st[i].expect);
-		b[st[i].addr - s.entry] = st[i].value;
+		ck_assert_uint_eq(st[i].width, 1);
+		ck_assert_uint_eq(b[st[i].addr - s.entry], st[i].expect[0]);
+		b[st[i].addr - s.entry] = st[i].value[0];
 		ck_assert_int_eq(klp_site_state(ARCH, &s, b, 8, &done), i ? KLP_STATE_ARMED : KLP_STATE_PARTIAL);
 		ck_assert_uint_eq(done, i + 1);
 		ck_assert(i || harmless(b + v->site));
@@ -136,8 +137,9 @@ START_TEST(test_vectors)
 	ck_assert_int_eq(klp_site_state(ARCH, &s, b, v->site + 1, &done), KLP_STATE_FOREIGN);
 	ck_assert_uint_eq(klp_site_disarm_stores(ARCH, &s, st), 2);
 	for (size_t i = 0; i < 2; i++) {
-		ck_assert_uint_eq(b[st[i].addr - s.entry], st[i].expect);
-		b[st[i].addr - s.entry] = st[i].value;
+		ck_assert_uint_eq(st[i].width, 1);
+		ck_assert_uint_eq(b[st[i].addr - s.entry], st[i].expect[0]);
+		b[st[i].addr - s.entry] = st[i].value[0];
 		ck_assert(harmless(b + v->site) && harmless(b + v->site + 1));
 	}
 	ck_assert_mem_eq(b, dormant, 8);

@@ -94,7 +94,8 @@ START_TEST(test_stub)
 		record[i] = random_near(at);
 		word[i] = random_near(at);
 		ck_assert_int_eq(
-		    klp_stub_encode(ARCH, at, record[i], word[i], code + i * KLP_STUB_SIZE, KLP_STUB_SIZE, &e), 0);
+		    klp_stub_encode(ARCH, at, record[i], word[i], at, code + i * KLP_STUB_SIZE, KLP_STUB_SIZE, &e), 0);
+		ck_assert_uint_eq(klp_stub_original(ARCH, at, record[i]), record[i]);
 	}
 	f = disassemble(code, sizeof(code));
 	for (size_t i = 0; i < ROUNDS; i++) {
@@ -108,11 +109,13 @@ START_TEST(test_stub)
 		check_insn(f, at + KLP_HOP_OFFSET, "jmp *", "(%rip)", record[i]);
 	}
 	fclose(f);
-	ck_assert_int_eq(klp_stub_encode(ARCH, BASE, BASE + (1ull << 31) + 11, BASE, code, KLP_STUB_SIZE, &e), -ERANGE);
+	ck_assert_int_eq(klp_stub_encode(ARCH, BASE, BASE + (1ull << 31) + 11, BASE, BASE, code, KLP_STUB_SIZE, &e),
+			 -ERANGE);
 	ck_assert_int_eq(e.reason, KLP_NO_ROOM);
-	ck_assert_int_eq(klp_stub_encode(ARCH, BASE, BASE, BASE - (1ull << 31), code, KLP_STUB_SIZE, &e), -ERANGE);
-	ck_assert_int_eq(klp_stub_encode(ARCH, BASE, BASE, BASE, code, KLP_STUB_SIZE - 1, &e), -EINVAL);
-	ck_assert_int_eq(klp_stub_encode(183, BASE, BASE, BASE, code, KLP_STUB_SIZE, &e), -ENOTSUP);
+	ck_assert_int_eq(klp_stub_encode(ARCH, BASE, BASE, BASE - (1ull << 31), BASE, code, KLP_STUB_SIZE, &e),
+			 -ERANGE);
+	ck_assert_int_eq(klp_stub_encode(ARCH, BASE, BASE, BASE, BASE, code, KLP_STUB_SIZE - 1, &e), -EINVAL);
+	ck_assert_int_eq(klp_stub_encode(3, BASE, BASE, BASE, BASE, code, KLP_STUB_SIZE, &e), -ENOTSUP);
 }
 END_TEST
 

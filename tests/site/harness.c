@@ -145,8 +145,8 @@ struct klp_rt_site *world_add(struct world *w, const void *fn, unsigned prefix_l
 
 	need(w->used < KLP_ARENA_SITES);
 	if (klp_site_decode(ARCH, entry, from, (const uint8_t *)from, from, prefix_len + 16, s, &e) ||
-	    klp_stub_encode(ARCH, (uint64_t)stub_at, (uint64_t)r, (uint64_t)&w->arena->trampoline, stub, sizeof(stub),
-			    &e) ||
+	    klp_stub_encode(ARCH, (uint64_t)stub_at, (uint64_t)r, (uint64_t)&w->arena->trampoline, s->body, stub,
+			    sizeof(stub), &e) ||
 	    klp_prefix_encode(ARCH, s, (uint64_t)r, (uint64_t)stub_at + KLP_HOP_OFFSET, prefix, &at, &len, &e))
 		harness_fail(__FILE__, __LINE__, e.text);
 	need(at == s->jump_target && at + len <= entry && len <= sizeof(r->prefix_old));
@@ -157,6 +157,7 @@ struct klp_rt_site *world_add(struct world *w, const void *fn, unsigned prefix_l
 	    .cb = (uint64_t)w->cb,
 	    .entry = entry,
 	    .body = s->body,
+	    .original = klp_stub_original(ARCH, (uint64_t)stub_at, s->body),
 	    .stub = (uint64_t)stub_at,
 	    .prefix = at,
 	    .layout = (uint8_t)s->layout,
@@ -174,8 +175,8 @@ static void store_all(const struct klp_site_store *st, size_t n)
 {
 	need(n == 2);
 	for (size_t i = 0; i < n; i++) {
-		need(*(volatile const uint8_t *)st[i].addr == st[i].expect);
-		text_write((void *)st[i].addr, &st[i].value, 1);
+		need(!memcmp((const void *)st[i].addr, st[i].expect, st[i].width));
+		text_write((void *)st[i].addr, st[i].value, st[i].width);
 		world_sync();
 	}
 }

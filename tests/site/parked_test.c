@@ -27,10 +27,10 @@ static void child(void)
 
 static void store(int mem, const struct klp_site_store *st)
 {
-	uint8_t now;
+	uint8_t now[KLP_SITE_STORE_MAX];
 
-	need(pread(mem, &now, 1, (off_t)st->addr) == 1 && now == st->expect);
-	need(pwrite(mem, &st->value, 1, (off_t)st->addr) == 1);
+	need(pread(mem, now, st->width, (off_t)st->addr) == st->width && !memcmp(now, st->expect, st->width));
+	need(pwrite(mem, st->value, st->width, (off_t)st->addr) == st->width);
 }
 
 /*

@@ -192,8 +192,8 @@ static size_t arm_stores(const struct klp_site *s, struct klp_site_store out[KLP
 
 	if (s->layout == KLP_SITE_NONE)
 		return 0;
-	out[0] = (struct klp_site_store){.addr = s->site + 1, .expect = NOP, .value = rel};
-	out[1] = (struct klp_site_store){.addr = s->site, .expect = first_byte(s), .value = JMP8};
+	out[0] = (struct klp_site_store){.addr = s->site + 1, .width = 1, .expect = {NOP}, .value = {rel}};
+	out[1] = (struct klp_site_store){.addr = s->site, .width = 1, .expect = {first_byte(s)}, .value = {JMP8}};
 	return 2;
 }
 
@@ -218,15 +218,15 @@ static enum klp_site_state state(const struct klp_site *s, const uint8_t *bytes,
 	if (at == 1 && bytes[0] != NOP && bytes[0] != INT3)
 		return KLP_STATE_FOREIGN;
 
-	if (second == st[0].expect && first == st[1].expect)
+	if (second == st[0].expect[0] && first == st[1].expect[0])
 		return KLP_STATE_DORMANT;
-	if (second != st[0].value)
+	if (second != st[0].value[0])
 		return KLP_STATE_FOREIGN;
-	if (first == st[1].expect) {
+	if (first == st[1].expect[0]) {
 		*done = 1;
 		return KLP_STATE_PARTIAL;
 	}
-	if (first == st[1].value) {
+	if (first == st[1].value[0]) {
 		*done = 2;
 		return KLP_STATE_ARMED;
 	}

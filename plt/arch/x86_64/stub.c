@@ -19,11 +19,19 @@
 
 _Static_assert(offsetof(struct klp_rt_site, slot) == 0, "the hop jumps through the record's first word");
 
-int klp_stub_encode_x86_64(uint64_t stub_addr, uint64_t site_record, uint64_t trampoline_word, uint8_t *out,
-			   size_t out_len, struct klp_error *e)
+/* An indirect jump may lead anywhere: the body itself. */
+uint64_t klp_stub_original_x86_64(uint64_t stub_addr, uint64_t body)
+{
+	(void)stub_addr;
+	return body;
+}
+
+int klp_stub_encode_x86_64(uint64_t stub_addr, uint64_t site_record, uint64_t trampoline_word, uint64_t body,
+			   uint8_t *out, size_t out_len, struct klp_error *e)
 {
 	static const uint8_t endbr64[] = {0xf3, 0x0f, 0x1e, 0xfa};
 
+	(void)body;
 	if (out_len < KLP_STUB_SIZE)
 		return klp_fail(e, EINVAL, KLP_INTERNAL, "a stub needs %u bytes, there are %zu", KLP_STUB_SIZE,
 				out_len);
