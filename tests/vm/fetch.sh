@@ -170,5 +170,6 @@ guest_fetch() {
 		find "$cache/$arch" -mindepth 1 -maxdepth 1 -type d -not -path "$home" -mtime +7 -exec rm -rf {} +
 	fi
 	touch "$home/complete" "$home"
+	guest_tools
 	exec {fetch_lock}>&-
 }

@@ -78,7 +78,7 @@ machine_initramfs() { # makes $dir/initrd
 	mkdir -p "$tree/bin"
 	cp "$home/busybox" "$tree/bin/busybox"
 	cp -r "$home/modules" "$tree/modules"
-	cp "$vm/guest/init" "$vm/guest/agent" "$tree/"
+	cp "$vm/guest/init" "$vm/guest/agent" "$vm/guest/host-call" "$tree/"
 	sed '=' "$dir/shares" | sed 'N;s/^/share/;s/\n/ /' >"$tree/shares"
 	(cd "$tree" && find . | cpio --quiet -o -H newc -R 0:0) >"$dir/initrd"
 	rm -rf "$tree"
@@ -182,6 +182,15 @@ machine_hung() { # SENTENCE
 	die "$1; it has been ended"
 }
 
+# machine_serve ID: does what a command in the guest asked for (guest/host-call), with the cross tools.
+machine_serve() {
+	local call=$host_tmp/call.$1 status
+	[ -n "$host_tmp" ] && [ -f "$call.command" ] || return 0
+	PATH=$host_bin:$home/tools:$PATH timeout "$2" bash "$call.command" <"$call.in" >"$call.out" 2>"$call.err"
+	status=$?
+	printf 'done %s %s\n' "$1" $status
+}
+
 # machine_run SECONDS SCRIPT: what it says goes to standard output; its status is the result, 124 if its time was over.
 machine_run() {
 	local limit=$1 script=$2 lane held='' in out nonce line='' part begun='' first=1 end pid
@@ -216,6 +225,9 @@ machine_run() {
 		line+=$part
 		if [ -z "$begun" ]; then
 			[ "$line" = "@@klp-begin $nonce" ] && begun=1
+		elif [[ $line == "@@klp-host $nonce "* ]]; then
+			machine_serve "${line##* }" "$limit" >&"$in"
+			first=1
 		elif [[ $line == "@@klp-end $nonce "* ]]; then
 			break
 		else
