@@ -45,6 +45,9 @@ install(DIRECTORY ${PROJECT_SOURCE_DIR}/klp/include/klp DESTINATION ${CMAKE_INST
 file(GLOB KLP_MAN1 CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/docs/man/*.1)
 install(FILES ${KLP_MAN1} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 
+# It finds klpctl from where it lies: ../../bin.
+install(FILES ${PROJECT_SOURCE_DIR}/tools/gdb/klp.py DESTINATION ${CMAKE_INSTALL_DATADIR}/klp)
+
 set(KLP_CMAKE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/klp)
 configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/klpConfig.cmake.in ${PROJECT_BINARY_DIR}/klpConfig.cmake
                               INSTALL_DESTINATION ${KLP_CMAKE_DIR} PATH_VARS CMAKE_INSTALL_INCLUDEDIR)

@@ -26,6 +26,7 @@
 #define KLP_LINK_MAX_SIZE (256u << 20) /* bytes of a linked module */
 #define KLP_LINK_MAX_RELOCS (8u << 20)
 #define KLP_GOT_ALIGN 16u
+#define KLP_NAMES_MAX (4u << 20) /* bytes of names that debuggers are told; what is beyond has none */
 
 /* Kinds of slots. One symbol may need several. */
 enum klp_got_kind {
@@ -51,7 +52,7 @@ struct klp_layout {
 	uint32_t *plt;                  /* by symbol: number of its PLT entry + 1, 0 none */
 	uint32_t got_words, plt_count;
 	uint64_t used[KLP_SEG_COUNT];
-	uint64_t got_offset, plt_offset, functions_offset, fdes_offset; /* in RODATA, TEXT, META, META */
+	uint64_t got_offset, plt_offset, functions_offset, fdes_offset, names_offset; /* in RODATA, TEXT, META... */
 	struct klp_segment seg[KLP_SEG_COUNT];
 	uint64_t size;
 	size_t eh_frame; /* section index, 0 none */
@@ -312,8 +313,32 @@ static size_t klp_eh_entries(const struct klp_layout *l)
 	return n;
 }
 
+/* Is it a function or a datum of the module's own, of which debuggers are told? */
+static bool klp_symbol_is_named(const struct klp_layout *l, const struct klp_elf_symbol *s)
+{
+	return (s->type == STT_FUNC || s->type == STT_OBJECT) && s->external == KLP_ELF_NO_SYMBOL && *s->name &&
+	       s->shndx != SHN_UNDEF && s->shndx < l->f.section_count && l->place[s->shndx].seg != KLP_SEG_COUNT;
+}
+
+static struct klp_rt_names klp_names_count(const struct klp_layout *l)
+{
+	struct klp_rt_names n = {0, 1};
+
+	for (size_t i = 1; i < l->f.symbol_count; i++) {
+		const struct klp_elf_symbol *s = &l->f.symbol[i];
+		size_t len = klp_symbol_is_named(l, s) ? strlen(s->name) + 1 : 0;
+
+		if (!len || n.strings_len > KLP_NAMES_MAX - len)
+			continue;
+		n.count++;
+		n.strings_len += (uint32_t)len;
+	}
+	return n;
+}
+
 static int klp_layout_segments(struct klp_layout *l, uint64_t page, struct klp_error *e)
 {
+	struct klp_rt_names names = klp_names_count(l);
 	uint64_t at = 0;
 
 	l->plt_offset = klp_align(l->used[KLP_SEG_TEXT], KLP_MODULE_PLT_SIZE);
@@ -324,7 +349,9 @@ static int klp_layout_segments(struct klp_layout *l, uint64_t page, struct klp_e
 		l->used[KLP_SEG_RODATA] = l->got_offset + (uint64_t)l->got_words * 8;
 	l->functions_offset = klp_align(l->m->meta_len, KLP_GOT_ALIGN);
 	l->fdes_offset = l->functions_offset + l->function_count * 16 + (KLP_CALLBACK_KINDS + l->m->state_count) * 8;
-	l->used[KLP_SEG_META] = l->fdes_offset + klp_eh_entries(l) * sizeof(struct klp_rt_fde);
+	l->names_offset = l->fdes_offset + klp_eh_entries(l) * sizeof(struct klp_rt_fde);
+	l->used[KLP_SEG_META] =
+	    l->names_offset + sizeof(names) + (uint64_t)names.count * sizeof(Elf64_Sym) + names.strings_len;
 	for (size_t k = 0; k < KLP_SEG_COUNT; k++) {
 		l->seg[k].offset = at;
 		l->seg[k].size = klp_align(l->used[k], page);
@@ -713,6 +740,36 @@ static int klp_fdes_fill(struct klp_layout *l, struct klp_linked *out, struct kl
 	return 0;
 }
 
+/* Behind those: what debuggers are told (klp/symfile.h). */
+static void klp_names_fill(struct klp_layout *l, struct klp_linked *out)
+{
+	uint8_t *at = l->seg[KLP_SEG_META].bytes + l->names_offset;
+	struct klp_rt_names n = klp_names_count(l);
+	uint8_t *strings = at + sizeof(n) + n.count * sizeof(Elf64_Sym);
+	uint32_t used = 1;
+
+	memcpy(at, &n, sizeof(n));
+	at += sizeof(n);
+	for (size_t i = 1; i < l->f.symbol_count; i++) {
+		const struct klp_elf_symbol *s = &l->f.symbol[i];
+		size_t len = klp_symbol_is_named(l, s) ? strlen(s->name) + 1 : 0;
+		Elf64_Sym sym = {0};
+
+		if (!len || used > KLP_NAMES_MAX - len)
+			continue;
+		sym.st_name = used;
+		sym.st_info = (unsigned char)ELF64_ST_INFO(s->bind, s->type);
+		sym.st_shndx = (uint16_t)(l->place[s->shndx].seg == KLP_SEG_TEXT ? 1 : SHN_ABS);
+		sym.st_value = klp_symbol_addr(l, i);
+		sym.st_size = s->size;
+		memcpy(at, &sym, sizeof(sym));
+		at += sizeof(sym);
+		memcpy(strings + used, s->name, len);
+		used += (uint32_t)len;
+	}
+	out->names_addr = klp_segment_addr(l, KLP_SEG_META) + l->names_offset;
+}
+
 static void klp_linked_fill(struct klp_layout *l, struct klp_linked *out)
 {
 	out->base = l->base;
@@ -762,10 +819,12 @@ int klp_link(const struct klp_module *m, const struct klp_process *p, const stru
 		rc = klp_callbacks_fill(&l, out, e);
 	if (!rc)
 		rc = klp_fdes_fill(&l, out, e);
-	if (!rc)
+	if (!rc) {
+		klp_names_fill(&l, out);
 		klp_linked_fill(&l, out);
-	else
+	} else {
 		klp_linked_free(out);
+	}
 	klp_layout_free(&l);
 	return rc;
 }

@@ -29,6 +29,7 @@ struct klp_linked {
 	uint64_t eh_frame_addr, eh_frame_size; /* unwind information of the module's code; size 0: none */
 	uint64_t fdes_addr; /* array of struct klp_rt_fde in META: what is told to the process's unwinder (L3) */
 	size_t fde_count;
+	uint64_t names_addr; /* struct klp_rt_names, in META */
 	size_t function_count;
 	uint64_t *state; /* by state index: where in DATA its record is, KLP_STATE_RECORD_SIZE bytes */
 	size_t state_count;

@@ -152,8 +152,9 @@ static int klp_module_place(struct klp_session *s, const struct klp_module *m, c
 	rec->meta_len = l->meta_len;
 	rec->functions = l->functions_addr;
 	rec->function_count = mo->function_count;
-	rec->reserved[0] = l->eh_frame_addr;
-	rec->reserved[1] = l->eh_frame_size;
+	rec->eh_frame = l->eh_frame_addr;
+	rec->eh_frame_len = l->eh_frame_size;
+	rec->names = l->names_addr;
 	return klp_patch_record(s, index, rec, e);
 }
 

@@ -124,7 +124,6 @@ static int klp_tables_add_image(struct klp_session *s, const struct klp_object *
 	return rc == -ENOMEM ? rc : 0;
 }
 
-/* reserved[0..1] of the record: address and size of the module's linked .eh_frame. */
 static int klp_tables_add_module(struct klp_session *s, const struct klp_patch *p, struct klp_error *e)
 {
 	struct klp_unw_object u = {
@@ -137,18 +136,18 @@ static int klp_tables_add_module(struct klp_session *s, const struct klp_patch *
 
 	if (p->rec.state == KLP_PATCH_LOADING || !p->rec.text_len)
 		return 0;
-	if (p->rec.reserved[1] && p->rec.reserved[1] <= KLP_EH_FRAME_MAX) {
-		frames = malloc((size_t)p->rec.reserved[1]);
+	if (p->rec.eh_frame_len && p->rec.eh_frame_len <= KLP_EH_FRAME_MAX) {
+		frames = malloc((size_t)p->rec.eh_frame_len);
 		if (!frames)
 			return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for unwind tables");
-		rc = klp_process_read(&s->p, p->rec.reserved[0], frames, (size_t)p->rec.reserved[1], e);
+		rc = klp_process_read(&s->p, p->rec.eh_frame, frames, (size_t)p->rec.eh_frame_len, e);
 		if (rc) {
 			free(frames);
 			return rc;
 		}
 		u.eh_frame = frames;
-		u.eh_frame_len = (size_t)p->rec.reserved[1];
-		u.eh_frame_addr = p->rec.reserved[0];
+		u.eh_frame_len = (size_t)p->rec.eh_frame_len;
+		u.eh_frame_addr = p->rec.eh_frame;
 	}
 	rc = klp_unw_add_object(s->space, &u, e);
 	free(frames);

@@ -13,6 +13,7 @@
 #include "klp/places.h"
 #include "klp/plan.h"
 #include "klp/proof.h"
+#include "klp/symfile.h"
 
 #define KLP_SWEEP_FIRST_NS 200000ull /* pause before the second sweep; doubles */
 #define KLP_SWEEP_MAX_NS 20000000ull
@@ -91,7 +92,13 @@ const char *klp_function_name(const struct klp_session *s, uint64_t addr, char *
 {
 	for (size_t i = 0; i < s->patch_count; i++) {
 		const struct klp_patch *p = &s->patch[i];
+		char own[512];
 		uint64_t best = 0;
+
+		if (klp_symfile_function(s, p, addr, own, sizeof(own))) {
+			snprintf(buf, len, "%s [%s]", own, p->rec.name);
+			return buf;
+		}
 
 		for (size_t k = 0; p->function && k < p->rec.function_count; k++) {
 			const struct klp_module_function *fn = klp_patch_function(p, k);

@@ -21,7 +21,7 @@
 _Static_assert(__builtin_offsetof(struct klp_rt_site, ops) == 8, "SITE_OPS");
 _Static_assert(__builtin_offsetof(struct klp_rt_site, body) == 64, "SITE_BODY");
 _Static_assert(sizeof(struct klp_rt_regs) == 96, "FRAME_CFA");
-_Static_assert(__builtin_offsetof(struct klp_rt_image, build) == 16 && sizeof(struct klp_rt_image) == 80, "image.S");
+_Static_assert(__builtin_offsetof(struct klp_rt_image, build) == 16 && sizeof(struct klp_rt_image) == 88, "image.S");
 _Static_assert(KLP_RT_TEXT_SIZE == 16384, "RT_TEXT_LIMIT");
 _Static_assert(sizeof(KLP_RT_MAGIC) == 16, "magic");
 

@@ -30,6 +30,8 @@ klp_rt_begin:
 	.long	klp_rt_shadow_\call - klp_rt_begin
 	.endr
 	.long	klp_rt_find_fde - klp_rt_begin		/* find_fde */
+	.long	klp_rt_eh_frame - klp_rt_begin		/* eh_frame */
+	.long	klp_rt_eh_frame_end - klp_rt_begin	/* eh_frame_end */
 
 	.balign	8
 	.globl	klp_rt_ops_livepatch

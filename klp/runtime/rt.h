@@ -55,6 +55,7 @@ struct klp_rt_image {
 	uint32_t callback;                 /* klp_rt_callback: a borrowed thread runs a patch's callback */
 	uint32_t shadow[KLP_SHADOW_CALLS]; /* functions that modules may call: KLP_SHADOW_CALL_NAMES */
 	uint32_t find_fde;                 /* klp_rt_find_fde */
+	uint32_t eh_frame, eh_frame_end;   /* the image's unwind information, for debuggers */
 };
 
 /* One borrow: written by E into the control block before the thread is redirected (never changed while it runs). The
@@ -263,9 +264,16 @@ struct klp_rt_patch {
 	uint64_t function_count;
 	uint32_t replace; /* loaded with --replace */
 	uint32_t forced;
-	uint64_t reserved[3];
-	uint32_t callbacks; /* bits 1 << enum klp_callback: klp/callbacks.h */
+	uint64_t eh_frame, eh_frame_len; /* the module's unwind information as it is linked; length 0: none */
+	uint64_t names;                  /* struct klp_rt_names in the module's mapping; 0: none */
+	uint32_t callbacks;              /* bits 1 << enum klp_callback: klp/callbacks.h */
 	uint32_t pad;
+};
+
+/* The module's own functions and data, for debuggers (klp/symfile.h): behind this follow count Elf64_Sym, whose
+ * st_value is a run-time address, and strings_len bytes of names. */
+struct klp_rt_names {
+	uint32_t count, strings_len;
 };
 
 /* Invariant L3: what the process's unwinder is told of a module (klp/runtime/unwinder.c). */

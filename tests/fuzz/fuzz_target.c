@@ -19,6 +19,7 @@
 #include "klp/objects.h"
 #include "klp/plan.h"
 #include "klp/runtime/shadow.h"
+#include "klp/symfile.h"
 #include "klp/transition.h"
 
 #define PLACES 64u
@@ -203,7 +204,8 @@ static void find_places(void)
 
 		add_place(rec->meta, rec->meta_len);
 		add_place(rec->functions, rec->function_count * 16 + 64);
-		add_place(rec->reserved[0], rec->reserved[1]);
+		add_place(rec->eh_frame, rec->eh_frame_len);
+		add_place(rec->names, sizeof(struct klp_rt_names) + 8 * sizeof(Elf64_Sym));
 	}
 	for (unsigned i = 0; i < KLP_MAX_ARENAS; i++)
 		if (s.cb->arenas[i])
@@ -247,9 +249,12 @@ static void ask_plans(void)
 	klp_transition_patch(&s);
 	for (size_t i = 0; i < s.patch_count; i++) {
 		struct klp_patch *p = &s.patch[i];
+		struct klp_symfile names;
 		struct klp_plan plan;
 		char name[600];
 
+		if (!klp_symfile_read_patch(&s, p, &names, &e))
+			klp_symfile_free(&names);
 		if (!p->has_meta)
 			continue;
 		for (unsigned kind = KLP_TRANSITION_LOAD; kind <= KLP_TRANSITION_UNLOAD; kind++)

@@ -10,7 +10,7 @@ prefix=$work/prefix
 
 cmake --install "$build" --prefix "$prefix" >"$work/install.log" || { cat "$work/install.log" >&2; exit 1; }
 export PKG_CONFIG_PATH=$prefix/$libdir/pkgconfig
-for f in bin/klpctl bin/klp-build "$libdir/libklp.a" "$libdir/libklp.so" include/klp/klp.h include/klp/error.h include/klp/patch.h share/man/man1/klpctl.1; do
+for f in bin/klpctl bin/klp-build "$libdir/libklp.a" "$libdir/libklp.so" include/klp/klp.h include/klp/error.h include/klp/patch.h share/man/man1/klpctl.1 share/klp/klp.py; do
 	[ -e "$prefix/$f" ] || { echo "not installed: $f" >&2; exit 1; }
 done
 "$prefix/bin/klpctl" --help >/dev/null

@@ -47,6 +47,7 @@ int klpctl_exit_code(int rc, const struct klp_error *e);
 void klpctl_print_result(const char *command, const json_t *result);
 void klpctl_print_status(const json_t *result);
 void klpctl_print_stack(const json_t *result);
+void klpctl_print_symfiles(const json_t *result); /* as commands of gdb */
 void klpctl_print_sites(const json_t *result);
 void klpctl_print_info(const json_t *result);
 void klpctl_print_event(const json_t *event);

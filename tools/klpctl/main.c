@@ -72,6 +72,8 @@ static int one_process(struct klpctl_args *a, const struct klp_module *m, pid_t 
 		return klp_check(pid, m, result, e);
 	if (!strcmp(a->command, "stack"))
 		return klp_stack(pid, result, e);
+	if (!strcmp(a->command, "symfile"))
+		return klp_symfiles(pid, a->operand, result, e);
 	return klp_status(pid, result, e);
 }
 
@@ -81,6 +83,8 @@ static void print_one(const struct klpctl_args *a, const json_t *result, int rc)
 		klpctl_print_status(result);
 	else if (rc >= 0 && !strcmp(a->command, "stack"))
 		klpctl_print_stack(result);
+	else if (rc >= 0 && !strcmp(a->command, "symfile"))
+		klpctl_print_symfiles(result);
 	else
 		klpctl_print_result(a->command, result);
 }
@@ -157,6 +161,16 @@ static int info(struct klpctl_args *a, const struct klp_module *m)
 	return KLPCTL_DONE;
 }
 
+static int perfmap(const struct klpctl_args *a)
+{
+	struct klp_error e = KLP_ERROR_INIT;
+	int rc = klp_perf_map(a->pid[0], stdout, &e);
+
+	if (rc)
+		fprintf(stderr, "klpctl: %s: %s\n", klp_reason_name(e.reason), e.text);
+	return klpctl_exit_code(rc, &e);
+}
+
 int main(int argc, char **argv)
 {
 	struct klp_error e = KLP_ERROR_INIT;
@@ -182,6 +196,8 @@ int main(int argc, char **argv)
 		code = sites(&a);
 	else if (!strcmp(a.command, "info"))
 		code = info(&a, m);
+	else if (!strcmp(a.command, "perfmap"))
+		code = perfmap(&a);
 	else if (!strcmp(a.command, "watch"))
 		code = klpctl_watch(&a, m);
 	else

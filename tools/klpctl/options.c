@@ -21,6 +21,8 @@ void klpctl_help(void)
 	     "  klpctl info    [--json] FILE.klp\n"
 	     "  klpctl sites   [--json] FILE | -p PID\n"
 	     "  klpctl stack   -p PID [--json]\n"
+	     "  klpctl symfile -p PID [--json] DIR\n"
+	     "  klpctl perfmap -p PID\n"
 	     "  klpctl force   -p PID NAME\n"
 	     "\n"
 	     "Without -p: load, watch and check find every process that maps the patched object, unload and status "
@@ -87,10 +89,10 @@ int klpctl_parse(int argc, char **argv, struct klpctl_args *a)
 	    {"interval", required_argument, NULL, 'i'}, {"verbose", no_argument, NULL, 'v'},
 	    {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0},
 	};
-	static const char *const commands[] = {"load",  "unload", "status", "check", "info",
-					       "sites", "stack",  "force",  "watch"};
+	static const char *const commands[] = {"load",  "unload", "status", "check",   "info",   "sites",
+					       "stack", "force",  "watch",  "symfile", "perfmap"};
 	double number;
-	bool known = false;
+	bool known = false, bare;
 	int c, rc;
 
 	memset(a, 0, sizeof(*a));
@@ -157,12 +159,15 @@ int klpctl_parse(int argc, char **argv, struct klpctl_args *a)
 	if (argc - optind > 1)
 		return klpctl_usage("too many operands: '%s'", argv[optind + 1]);
 	a->operand = argc > optind ? argv[optind] : NULL;
-	if (!a->operand && strcmp(a->command, "status") && strcmp(a->command, "stack") &&
-	    (strcmp(a->command, "sites") || !a->pid_count))
+	bare = !strcmp(a->command, "status") || !strcmp(a->command, "stack") || !strcmp(a->command, "perfmap");
+	if (!a->operand && !bare && (strcmp(a->command, "sites") || !a->pid_count))
 		return klpctl_usage("%s needs an operand", a->command);
-	if (a->operand && (!strcmp(a->command, "status") || !strcmp(a->command, "stack")))
+	if (a->operand && bare)
 		return klpctl_usage("%s takes no operand", a->command);
-	if (!a->pid_count && (!strcmp(a->command, "stack") || !strcmp(a->command, "force")))
+	if (!a->pid_count && (!strcmp(a->command, "stack") || !strcmp(a->command, "force") ||
+			      !strcmp(a->command, "symfile") || !strcmp(a->command, "perfmap")))
 		return klpctl_usage("%s needs -p", a->command);
+	if (a->pid_count > 1 && !strcmp(a->command, "perfmap"))
+		return klpctl_usage("%s takes one process", a->command);
 	return 0;
 }

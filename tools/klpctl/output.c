@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "klpctl.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -157,6 +158,23 @@ void klpctl_print_stack(const json_t *result)
 				printf(" (%s+0x%llx)", text(f, "object"), number(f, "offset"));
 			printf("%s\n", json_is_true(json_object_get(f, "signal")) ? " signal" : "");
 		}
+	}
+}
+
+void klpctl_print_symfiles(const json_t *result)
+{
+	const json_t *f;
+	size_t i;
+
+	json_array_foreach(json_object_get(result, "files"), i, f)
+	{
+		fputs("add-symbol-file ", stdout);
+		for (const char *c = text(f, "path"); *c; c++) {
+			if (!isalnum((unsigned char)*c) && !strchr("/._-", *c))
+				putchar('\\');
+			putchar(*c);
+		}
+		putchar('\n');
 	}
 }
 

@@ -11,6 +11,7 @@
 #define KLP_KLP_H
 
 #include <stdbool.h>
+#include <stdio.h>
 #include <sys/types.h>
 #include <jansson.h>
 #include <klp/error.h>
@@ -59,6 +60,14 @@ int klp_check(pid_t pid, const struct klp_module *m, json_t **result, struct klp
 int klp_force(pid_t pid, const char *name, const struct klp_options *o, json_t **result, struct klp_error *e);
 /* Reliable stack traces of all blocked threads with verdicts; stops nobody. */
 int klp_stack(pid_t pid, json_t **result, struct klp_error *e);
+/*
+ * For debuggers, which find no file that belongs to klp's code: writes into the directory an ELF file for each loaded
+ * patch and for klp's runtime, at their addresses in the process: code, unwind information, names. *result->"files":
+ * {"patch" (null: the runtime), "path", "text", "text_len"}. Files that are there already are never written over.
+ */
+int klp_symfiles(pid_t pid, const char *dir, json_t **result, struct klp_error *e);
+/* The same names as perf wants them in /tmp/perf-PID.map: a line "START LENGTH NAME" for each function. */
+int klp_perf_map(pid_t pid, FILE *out, struct klp_error *e);
 /* Which functions of a running process or file are patchable, and why not. */
 int klp_sites_file(const char *path, json_t **result, struct klp_error *e);
 int klp_sites_process(pid_t pid, json_t **result, struct klp_error *e);
