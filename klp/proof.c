@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -18,8 +19,17 @@ struct klp_stack_copy {
 	const struct klp_process *p;
 	uint64_t low;
 	size_t len;
-	uint8_t bytes[KLP_STACK_COPY];
+	const uint8_t *bytes;
+	bool picture; /* of a thread that goes on running: its memory of now says nothing */
 };
+
+/* Nobody writes there. */
+static bool klp_is_text(const struct klp_process *p, uint64_t addr, size_t len)
+{
+	const struct klp_mapping *m = klp_process_mapping(p, addr);
+
+	return m && (m->prot & PROT_EXEC) && !(m->prot & PROT_WRITE) && len <= m->end - addr;
+}
 
 static int klp_stack_read(void *ctx, uint64_t addr, void *buf, size_t len)
 {
@@ -30,6 +40,8 @@ static int klp_stack_read(void *ctx, uint64_t addr, void *buf, size_t len)
 		memcpy(buf, c->bytes + (addr - c->low), len);
 		return 0;
 	}
+	if (c->picture && !klp_is_text(c->p, addr, len))
+		return -EFAULT;
 	return klp_process_read(c->p, addr, buf, len, &ignored);
 }
 
@@ -89,33 +101,19 @@ static bool klp_in_ranges(uint64_t addr, const struct klp_range *range, size_t c
 	return false;
 }
 
-static void klp_walk(struct klp_session *s, pid_t tid, const struct klp_unw_regs *regs, uint64_t sp, uint64_t tp,
-		     const struct klp_range *range, size_t count, struct klp_proof *out)
+static void klp_walk(struct klp_session *s, pid_t tid, const struct klp_unw_regs *regs, uint64_t tp,
+		     struct klp_stack_copy *copy, const struct klp_range *range, size_t count, struct klp_proof *out)
 {
-	static _Thread_local struct klp_stack_copy copy;
 	struct klp_unw_thread th = {0};
-	struct klp_error ignored = KLP_ERROR_INIT;
-	const struct klp_mapping *m = klp_process_mapping(&s->p, sp);
-	uint64_t end;
 
 	klp_thread_stack(s, tid == s->p.pid, tp, &th);
-	th.stack_low = sp;
-	copy.p = &s->p;
-	copy.low = sp;
-	copy.len = 0;
-	end = sp >= th.stack_high || th.stack_high - sp > KLP_STACK_COPY ? sp + KLP_STACK_COPY : th.stack_high + 16;
-	if (m && end > m->end)
-		end = m->end;
-	if (m && end - sp > KLP_STACK_COPY)
-		end = sp + KLP_STACK_COPY;
-	if (m && end > sp && !klp_process_read(&s->p, sp, copy.bytes, (size_t)(end - sp), &ignored))
-		copy.len = (size_t)(end - sp);
-	klp_unw_walk(s->space, regs, &th, klp_stack_read, &copy, &out->trace);
+	th.stack_low = copy->low;
+	klp_unw_walk(s->space, regs, &th, klp_stack_read, copy, &out->trace);
 	/* The main thread of a process that another thread than its parent's main one has forked: it lives on a copy of
 	 * that thread's stack, and ends where that one ends. */
 	if (th.main_thread && out->trace.verdict == KLP_UNW_NO_END) {
 		klp_thread_stack(s, false, tp ? tp : klp_thread_pointer(s, tid), &th);
-		klp_unw_walk(s->space, regs, &th, klp_stack_read, &copy, &out->trace);
+		klp_unw_walk(s->space, regs, &th, klp_stack_read, copy, &out->trace);
 	}
 	out->verdict = out->trace.verdict;
 	if (out->verdict != KLP_OK) {
@@ -135,6 +133,26 @@ static void klp_walk(struct klp_session *s, pid_t tid, const struct klp_unw_regs
 		out->function = f->lookup;
 		return;
 	}
+}
+
+/* The same over the stack as it is now, of a thread that does not run. */
+static void klp_walk_now(struct klp_session *s, pid_t tid, const struct klp_unw_regs *regs, uint64_t sp, uint64_t tp,
+			 const struct klp_range *range, size_t count, struct klp_proof *out)
+{
+	static _Thread_local uint8_t bytes[KLP_STACK_COPY];
+	struct klp_stack_copy copy = {.p = &s->p, .low = sp, .bytes = bytes};
+	uint64_t high = tid == s->p.pid ? s->p.start_stack : tp, end;
+	const struct klp_mapping *m = klp_process_mapping(&s->p, sp);
+	struct klp_error ignored = KLP_ERROR_INIT;
+
+	end = sp >= high || high - sp > KLP_STACK_COPY ? sp + KLP_STACK_COPY : high + 16;
+	if (m && end > m->end)
+		end = m->end;
+	if (m && end - sp > KLP_STACK_COPY)
+		end = sp + KLP_STACK_COPY;
+	if (m && end > sp && !klp_process_read(&s->p, sp, bytes, (size_t)(end - sp), &ignored))
+		copy.len = (size_t)(end - sp);
+	klp_walk(s, tid, regs, tp, &copy, range, count, out);
 }
 
 static bool klp_makes_tasks(long nr)
@@ -227,7 +245,7 @@ void klp_prove_blocked(struct klp_session *s, pid_t tid, const struct klp_range 
 	regs.pc = first.pc;
 	regs.r[7] = first.sp; /* DWARF number of the stack pointer on x86_64 */
 	regs.known = 1u << 7;
-	klp_walk(s, tid, &regs, first.sp, tid == s->p.pid ? 0 : klp_thread_pointer(s, tid), range, count, out);
+	klp_walk_now(s, tid, &regs, first.sp, tid == s->p.pid ? 0 : klp_thread_pointer(s, tid), range, count, out);
 	if (klp_task_syscall_fd(calls, &second) || second.running || memcmp(&first, &second, sizeof(first)) ||
 	    klp_task_runs_same(&runs) != 1) {
 		out->running = second.running;
@@ -244,5 +262,16 @@ void klp_prove_registers(struct klp_session *s, pid_t tid, const struct klp_unw_
 {
 	memset(out, 0, offsetof(struct klp_proof, trace));
 	out->trace.count = 0;
-	klp_walk(s, tid, regs, regs->r[7], thread_pointer, range, count, out);
+	klp_walk_now(s, tid, regs, regs->r[7], thread_pointer, range, count, out);
+}
+
+void klp_prove_sample(struct klp_session *s, pid_t tid, const struct klp_sample *sample, const struct klp_range *range,
+		      size_t count, struct klp_proof *out)
+{
+	struct klp_stack_copy copy = {
+	    .p = &s->p, .low = sample->regs.r[7], .len = sample->len, .bytes = sample->stack, .picture = true};
+
+	memset(out, 0, offsetof(struct klp_proof, trace));
+	out->trace.count = 0;
+	klp_walk(s, tid, &sample->regs, tid == s->p.pid ? 0 : klp_thread_pointer(s, tid), &copy, range, count, out);
 }
