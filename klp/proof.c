@@ -10,8 +10,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "klp/registers.h"
+
 #define KLP_STACK_COPY (64u << 10) /* bytes of stack taken in one read; what lies above is read piecemeal */
-#define KLP_TCB_WINDOW 0x1000u     /* the robust list's head is this near to its thread control block */
 #define KLP_TLS_SLACK \
 	16384u /* TCB, surplus static TLS, alignment: between a thread's first frame and its thread pointer */
 
@@ -47,35 +48,22 @@ static int klp_stack_read(void *ctx, uint64_t addr, void *buf, size_t len)
 
 uint64_t klp_thread_pointer(struct klp_session *s, pid_t tid)
 {
-	struct klp_error ignored = KLP_ERROR_INIT;
-	uint64_t head = 0, word[KLP_TCB_WINDOW / 8 + 3], at;
+	uint64_t head = 0, at;
 	size_t len = 0;
 
 	if (syscall(SYS_get_robust_list, tid, &head, &len) || !head || (head & 7))
 		return 0;
 	if (s->r.robust_known) {
 		at = head - (uint64_t)s->r.robust_delta;
-		if (!klp_process_read(&s->p, at, word, 8, &ignored) && word[0] == at)
+		if (klp_tcb_holds(&s->p, at))
 			return at;
 	}
-	/* glibc's TCB holds its own address at offsets 0 (the psABI's rule for %fs:0) and 16 (header.self). */
-	at = head - KLP_TCB_WINDOW;
-	if (klp_process_read(&s->p, at, word, sizeof(word), &ignored)) {
-		at = (head & ~4095ull); /* the window may begin below the mapping */
-		memset(word, 0, sizeof(word));
-		if (klp_process_read(&s->p, at, word, (size_t)(head - at) & ~7ull, &ignored))
-			return 0;
+	at = klp_tcb_find(&s->p, head);
+	if (at) {
+		s->r.robust_delta = (int64_t)(head - at);
+		s->r.robust_known = true;
 	}
-	for (size_t i = KLP_TCB_WINDOW / 8; i-- > 0;) {
-		uint64_t here = at + i * 8;
-
-		if (here < head && word[i] == here && word[i + 2] == here) {
-			s->r.robust_delta = (int64_t)(head - here);
-			s->r.robust_known = true;
-			return here;
-		}
-	}
-	return 0;
+	return at;
 }
 
 /* Where a thread's own stack ends (invariant U2). stack_high = 0 if that is unknown: no walk then ends reliably. */
@@ -243,8 +231,8 @@ void klp_prove_blocked(struct klp_session *s, pid_t tid, const struct klp_range 
 		goto done;
 	}
 	regs.pc = first.pc;
-	regs.r[7] = first.sp; /* DWARF number of the stack pointer on x86_64 */
-	regs.known = 1u << 7;
+	regs.r[KLP_DWARF_SP] = first.sp;
+	regs.known = 1ull << KLP_DWARF_SP;
 	klp_walk_now(s, tid, &regs, first.sp, tid == s->p.pid ? 0 : klp_thread_pointer(s, tid), range, count, out);
 	if (klp_task_syscall_fd(calls, &second) || second.running || memcmp(&first, &second, sizeof(first)) ||
 	    klp_task_runs_same(&runs) != 1) {
@@ -262,14 +250,14 @@ void klp_prove_registers(struct klp_session *s, pid_t tid, const struct klp_unw_
 {
 	memset(out, 0, offsetof(struct klp_proof, trace));
 	out->trace.count = 0;
-	klp_walk_now(s, tid, regs, regs->r[7], thread_pointer, range, count, out);
+	klp_walk_now(s, tid, regs, regs->r[KLP_DWARF_SP], thread_pointer, range, count, out);
 }
 
 void klp_prove_sample(struct klp_session *s, pid_t tid, const struct klp_sample *sample, const struct klp_range *range,
 		      size_t count, struct klp_proof *out)
 {
 	struct klp_stack_copy copy = {
-	    .p = &s->p, .low = sample->regs.r[7], .len = sample->len, .bytes = sample->stack, .picture = true};
+	    .p = &s->p, .low = sample->regs.r[KLP_DWARF_SP], .len = sample->len, .bytes = sample->stack, .picture = true};
 
 	memset(out, 0, offsetof(struct klp_proof, trace));
 	out->trace.count = 0;
