@@ -26,7 +26,7 @@
 
 #define KLP_CB_SIZE ((sizeof(struct klp_rt_cb) + 4095u) & ~4095ull)
 #define KLP_CORE_SIZE (KLP_RT_TEXT_SIZE + KLP_CB_SIZE)
-#define KLP_NEAR_REACH ((2ull << 30) - (16ull << 20))
+#define KLP_CORE_REACH ((2ull << 30) - (16ull << 20))
 #define KLP_MAP_APPEAR_NS 300000000ull /* the borrowed thread's mmap; it runs at the target's own priority */
 #define KLP_HELPER_NS 5000000000ull    /* the helper's first sign of life; it may wait for a processor */
 #define KLP_REQUEST_NS 10000000000ull
@@ -359,10 +359,10 @@ static uint64_t klp_core_place(struct klp_process *p, struct klp_error *e)
 	    .brk_start = p->brk_start,
 	    .brk_end = p->brk_end,
 	    .size = KLP_CORE_SIZE,
-	    .reach = KLP_NEAR_REACH,
+	    .reach = KLP_CORE_REACH,
 	    .page = 4096,
 	    .min_addr = 65536,
-	    .max_addr = 0x7ffffffff000ull,
+	    .max_addr = KLP_USER_END,
 	    .stack_guard = p->stack_limit == UINT64_MAX ? 1ull << 30 : p->stack_limit + (1ull << 20),
 	};
 	uint64_t at;
