@@ -11,18 +11,72 @@
 
 #include "klp/door.h"
 #include "klp/places.h"
-#include "klp/sweep.h"
+#include "klp/plan.h"
+#include "klp/proof.h"
 #include "klp/symfile.h"
 
 #define KLP_SWEEP_FIRST_NS 200000ull /* pause before the second sweep; doubles */
 #define KLP_SWEEP_MAX_NS 20000000ull
-#define KLP_SWEEP_RUNNING_NS 6000000ull /* the longest pause while a thread is sampled as running */
+#define KLP_SWEEP_RUNNING_NS 6000000ull    /* the longest pause while a thread is sampled as running */
+#define KLP_RUNNING_SAMPLES 16u            /* P2: an interrupt only after so many "running" answers ... */
+#define KLP_RUNNING_SPAN_NS 100000000ull   /* ... spread over this long, the last one immediately before */
+#define KLP_INTERRUPT_GAP_NS 1000000000ull /* A6: one thread is interrupted at most once a second */
 #define KLP_DOOR_AFTER_NS \
 	100000000ull /* first the places where threads wait by themselves; then they are met at the door */
 #define KLP_DOOR_WHOLE_NS 1000000000ull /* each pause wholly for so long, then a part of it */
 #define KLP_DOOR_PART 4u
-#define KLP_SEAL_PASSES 8u /* listings at least, before the time that the user gave ends them */
+#define KLP_SEAL_PASSES 8u  /* listings at least, before the time that the user gave ends them */
+#define KLP_SWEEP_BATCH 64u /* entries read at once: few enough that counts are young at the proof */
 #define KLP_TRANSITION_MAX_SITES (KLP_MAX_OPS / 2 - 64)
+
+/* One thread of the target as this run of the tool sees it. */
+struct klp_mover {
+	pid_t tid;
+	uint32_t ns_tid;
+	uint32_t index; /* its entry in the thread table */
+	bool listed, moved, candidate;
+	unsigned running; /* "running" answers in a row */
+	uint64_t running_since, interrupted_at, since;
+	struct klp_rt_thread entry; /* as read before the proof; its count is what the verdict names */
+	enum klp_reason reason;
+	uint64_t function;
+	struct klp_guest guest; /* proof 2 */
+};
+
+struct klp_mover_list {
+	struct klp_mover *m;
+	size_t count, room;
+};
+
+struct klp_run {
+	struct klp_session *s;
+	struct klp_plan plan;
+	struct klp_mover_list list;
+	struct klp_proof *proof;
+	struct klp_rt_op *op;
+	struct klp_mover *looked; /* proof 3: whom klp_transition_look looks at */
+	uint64_t armed_ticks;     /* when every slot led to its stub (klp_task_start), 0: not asked for */
+	uint64_t began_ns;
+	unsigned turn;   /* whom klp_door_wait invites first */
+	bool *passed_on; /* klp_door_passed_on, NULL until it is needed */
+};
+
+static uint64_t klp_ticks(const struct timespec *t)
+{
+	uint64_t hz = (uint64_t)sysconf(_SC_CLK_TCK);
+
+	return (uint64_t)t->tv_sec * hz + (uint64_t)t->tv_nsec * hz / 1000000000ull;
+}
+
+static uint64_t klp_cb_addr(const struct klp_session *s, size_t offset)
+{
+	return s->r.cb + offset;
+}
+
+static uint64_t klp_thread_addr(const struct klp_session *s, uint32_t index)
+{
+	return klp_cb_addr(s, offsetof(struct klp_rt_cb, threads) + (size_t)index * sizeof(struct klp_rt_thread));
+}
 
 struct klp_patch *klp_transition_patch(struct klp_session *s)
 {
@@ -181,11 +235,187 @@ int klp_transition_reverse(struct klp_session *s, struct klp_error *e)
 	return rc ? rc : klp_patches_read(s, e);
 }
 
-static uint64_t klp_ticks(const struct timespec *t)
-{
-	uint64_t hz = (uint64_t)sysconf(_SC_CLK_TCK);
+/* ---- the list of threads ---- */
 
-	return (uint64_t)t->tv_sec * hz + (uint64_t)t->tv_nsec * hz / 1000000000ull;
+static struct klp_mover *klp_mover_find(struct klp_mover_list *l, pid_t tid)
+{
+	size_t low = 0, high = l->count;
+
+	while (low < high) {
+		size_t mid = (low + high) / 2;
+
+		if (l->m[mid].tid == tid)
+			return &l->m[mid];
+		if (l->m[mid].tid < tid)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return NULL;
+}
+
+static int klp_mover_compare(const void *a, const void *b)
+{
+	pid_t x = ((const struct klp_mover *)a)->tid, y = ((const struct klp_mover *)b)->tid;
+
+	return x < y ? -1 : x > y;
+}
+
+static int klp_mover_ns_tid(struct klp_run *run, struct klp_mover *m)
+{
+	struct klp_task_info info;
+	struct klp_error err = KLP_ERROR_INIT;
+
+	if (run->s->p.same_ns) {
+		m->ns_tid = (uint32_t)m->tid;
+		return 0;
+	}
+	if (klp_task_info(&run->s->p, m->tid, &info, &err))
+		return -ESRCH;
+	m->ns_tid = (uint32_t)info.ns_tid;
+	return 0;
+}
+
+/*
+ * A fork's child inherited the table of its parent: the thread that forked goes on in the universe that its entry,
+ * found by the thread pointer, says (T2). A thread without an entry never dispatched in this transition.
+ */
+static int klp_adopted_state(struct klp_session *s, pid_t tid, uint32_t *state, struct klp_error *e)
+{
+	uint64_t tp = klp_thread_pointer(s, tid);
+	struct klp_rt_thread *table;
+	const struct klp_rt_thread *best = NULL; /* the last binding: stacks are used again */
+	int rc;
+
+	if (!tp)
+		return 0;
+	table = malloc(KLP_MAX_THREADS * sizeof(*table));
+	if (!table)
+		return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for the thread table");
+	rc = klp_process_read(&s->p, klp_thread_addr(s, 0), table, KLP_MAX_THREADS * sizeof(*table), e);
+	for (size_t i = 0; i < KLP_MAX_THREADS && !rc; i++)
+		if (table[i].tid && table[i].tp == tp && (!best || table[i].bound > best->bound))
+			best = &table[i];
+	if (best && best->state >> 1 == (KLP_TR_ID(s->cb->transition) & 0x7fffffffu))
+		*state = best->state;
+	free(table);
+	return rc;
+}
+
+/*
+ * A thread that was born behind the last slot's store needs no entry before the seal: whatever it called since went
+ * through dispatch, which gave it one, or it is clean. In doubt (the tick of the store) it is older.
+ */
+static bool klp_mover_is_older(const struct klp_run *run, pid_t tid)
+{
+	uint64_t ticks;
+
+	return !run->armed_ticks || klp_task_start(&run->s->p, tid, &ticks) || ticks <= run->armed_ticks;
+}
+
+static int klp_table_full(const struct klp_run *run, struct klp_error *e)
+{
+	return klp_fail(
+	    e, EAGAIN, KLP_PENDING,
+	    "the thread table of %u entries is full, so nothing can be proven: turn the patch round (%s it)",
+	    KLP_MAX_THREADS, run->plan.kind == KLP_TRANSITION_LOAD ? "unload" : "load");
+}
+
+/* Lists the threads and gives each new one an entry. *added says whether there were new ones from before the last
+ * slot's store. */
+static int klp_movers_list(struct klp_run *run, bool *added, struct klp_error *e)
+{
+	struct klp_session *s = run->s;
+	uint64_t word = s->cb->transition;
+	uint32_t fresh = KLP_TR_ID(word) << 1 | (KLP_TR_SEALED(word) ? KLP_TR_TARGET(word) : 0);
+	size_t old = run->list.count, n = 0;
+	pid_t *tid = NULL;
+	int rc = klp_process_tids(&s->p, &tid, &n, e);
+
+	*added = false;
+	if (rc)
+		return rc;
+	s->threads = n;
+	for (size_t i = 0; i < old; i++)
+		run->list.m[i].listed = false;
+	for (size_t i = 0; i < n; i++) {
+		struct klp_mover *m = klp_mover_find(&(struct klp_mover_list){run->list.m, old, 0}, tid[i]);
+
+		if (tid[i] == s->r.helper)
+			continue;
+		if (m) {
+			m->listed = true;
+			continue;
+		}
+		if (run->list.count == run->list.room) {
+			size_t room = run->list.room ? run->list.room * 2 : 64;
+			struct klp_mover *grown = realloc(run->list.m, room * sizeof(*grown));
+
+			if (!grown) {
+				free(tid);
+				return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for the thread list");
+			}
+			run->list.m = grown;
+			run->list.room = room;
+		}
+		m = &run->list.m[run->list.count];
+		memset(m, 0, sizeof(*m));
+		m->tid = tid[i];
+		m->since = klp_now_ns();
+		m->reason = KLP_RUNNING;
+		m->index = UINT32_MAX;
+		if (klp_mover_ns_tid(run, m))
+			continue;
+		m->listed = true;
+		run->list.count++;
+		if (!*added)
+			*added = klp_mover_is_older(run, m->tid);
+	}
+	free(tid);
+	/* Those that ended are forgotten; their entries stay and harm nobody. */
+	n = 0;
+	for (size_t i = 0; i < run->list.count; i++)
+		if (run->list.m[i].listed)
+			run->list.m[n++] = run->list.m[i];
+	run->list.count = n;
+	qsort(run->list.m, run->list.count, sizeof(*run->list.m), klp_mover_compare);
+
+	for (size_t i = 0; i < run->list.count;) {
+		struct klp_mover *batch[KLP_MAX_OPS];
+		size_t ops = 0;
+
+		for (; i < run->list.count && ops < KLP_MAX_OPS; i++) {
+			struct klp_mover *m = &run->list.m[i];
+			uint32_t state = fresh;
+
+			if (m->index != UINT32_MAX)
+				continue;
+			if (s->r.adopted) {
+				state = KLP_TR_ID(word) << 1;
+				rc = klp_adopted_state(s, m->tid, &state, e);
+				if (rc)
+					return rc;
+			}
+			batch[ops] = m;
+			run->op[ops++] = (struct klp_rt_op){.code = KLP_OP_INSERT, .a = {m->ns_tid, state}};
+		}
+		if (!ops)
+			break;
+		rc = klp_remote_run(&s->r, run->op, ops, e);
+		if (rc)
+			return rc;
+		for (size_t k = 0; k < ops; k++) {
+			/* A thread without a place is in universe 0 (dispatch.c). */
+			if (run->op[k].result == -ENOSPC && !KLP_TR_TARGET(word)) {
+				batch[k]->moved = true;
+				continue;
+			}
+			if (run->op[k].result < 0 || run->op[k].result >= (int64_t)KLP_MAX_THREADS)
+				return klp_table_full(run, e);
+			batch[k]->index = (uint32_t)run->op[k].result;
+		}
+	}
+	return 0;
 }
 
 /*
@@ -218,6 +448,210 @@ static int klp_transition_seal(struct klp_run *run, uint64_t deadline, struct kl
 	return rc ? rc : klp_session_read_cb(s, e);
 }
 
+/* ---- moving them ---- */
+
+/*
+ * Reads the entries of up to KLP_MAX_OPS threads. All marks first, by a call of their own: a dispatch that was told an
+ * older word stores the state and then takes its mark away, so a state that is read behind a mark of 0 is final as far
+ * as that word goes.
+ */
+static int klp_entries_read(struct klp_run *run, struct klp_mover *const *m, size_t count, struct klp_error *e)
+{
+	static _Thread_local struct klp_piece piece[KLP_MAX_OPS];
+	static _Thread_local uint64_t mark[KLP_MAX_OPS];
+	int rc;
+
+	for (size_t i = 0; i < count; i++)
+		piece[i] =
+		    (struct klp_piece){klp_thread_addr(run->s, m[i]->index) + offsetof(struct klp_rt_thread, in_sp),
+				       &mark[i], sizeof(mark[i])};
+	rc = klp_process_read_pieces(&run->s->p, piece, count, e);
+	for (size_t i = 0; i < count; i++)
+		piece[i] = (struct klp_piece){klp_thread_addr(run->s, m[i]->index), &m[i]->entry, sizeof(m[i]->entry)};
+	if (!rc)
+		rc = klp_process_read_pieces(&run->s->p, piece, count, e);
+	for (size_t i = 0; i < count && !rc; i++) {
+		m[i]->entry.in_sp |= mark[i];
+		if (m[i]->entry.tid != m[i]->ns_tid)
+			rc = klp_fail(e, EINVAL, KLP_TARGET_MEMORY, "the entry of thread %d belongs to %u", m[i]->tid,
+				      m[i]->entry.tid);
+	}
+	return rc;
+}
+
+static bool klp_entry_arrived(const struct klp_session *s, const struct klp_rt_thread *t)
+{
+	uint64_t word = s->cb->transition;
+	unsigned universe = t->state >> 1 == (KLP_TR_ID(word) & 0x7fffffffu) ? t->state & 1 : 0;
+
+	return universe == KLP_TR_TARGET(word);
+}
+
+/* Proof 3, while the thread is stopped: the verdict is stored here, for a thread that enters patched code all the time
+ * would outrun any later store. */
+static void klp_transition_look(void *ctx, pid_t tid, const struct klp_unw_regs *regs, uint64_t thread_pointer)
+{
+	struct klp_run *run = ctx;
+	struct klp_mover *m = run->looked;
+	struct klp_session *s = run->s;
+	struct klp_error err = KLP_ERROR_INIT;
+	unsigned leaving = KLP_TR_TARGET(s->cb->transition) ? 0 : 1;
+	uint64_t verdict;
+
+	klp_prove_registers(s, tid, regs, thread_pointer, run->plan.leave[leaving], run->plan.leave_count[leaving],
+			    run->proof);
+	m->reason = run->proof->verdict;
+	m->function = run->proof->function;
+	if (run->proof->verdict != KLP_OK || klp_entries_read(run, &m, 1, &err))
+		return;
+	verdict = KLP_VERDICT(KLP_TR_GENERATION(s->cb->transition), m->entry.count);
+	if (klp_process_write(&s->p, klp_thread_addr(s, m->index) + offsetof(struct klp_rt_thread, verdict), &verdict,
+			      sizeof(verdict), &err))
+		return;
+	m->candidate = true;
+}
+
+/* m->entry has been read. */
+static int klp_sweep_thread(struct klp_run *run, struct klp_mover *m, struct klp_error *e)
+{
+	struct klp_session *s = run->s;
+	unsigned leaving = KLP_TR_TARGET(s->cb->transition) ? 0 : 1;
+	uint64_t now;
+	int rc;
+
+	m->candidate = false;
+	/* in_sp: a thread inside dispatch may still store a universe that it was told before a reversal. */
+	if (klp_entry_arrived(s, &m->entry) && !m->entry.in_sp) {
+		m->moved = true;
+		return 0;
+	}
+	klp_prove_blocked(s, m->tid, run->plan.leave[leaving], run->plan.leave_count[leaving], run->proof);
+	if (run->proof->gone || run->proof->kernel_made) {
+		m->moved = true;
+		return 0;
+	}
+	/* "Running" says less than the last look at its registers: who waits for it wants to know where it is. */
+	if (!run->proof->running || !m->function) {
+		m->reason = run->proof->verdict;
+		m->function = run->proof->function;
+	}
+	now = klp_now_ns();
+	if (!run->proof->running) {
+		m->running = 0;
+		m->candidate = run->proof->verdict == KLP_OK;
+		return 0;
+	}
+	if (!m->running++)
+		m->running_since = now;
+	if (m->running < KLP_RUNNING_SAMPLES || now - m->running_since < KLP_RUNNING_SPAN_NS ||
+	    (m->interrupted_at && now - m->interrupted_at < KLP_INTERRUPT_GAP_NS))
+		return 0;
+	m->interrupted_at = now;
+	run->looked = m;
+	rc = klp_remote_interrupt(&s->r, m->tid, klp_transition_look, run, e);
+	if (rc < 0 && rc != -ESRCH && rc != -EBUSY && rc != -EPERM)
+		return rc;
+	if (rc == -ESRCH)
+		m->moved = false; /* the next listing tells */
+	return 0;
+}
+
+/* T1's final check: verdict stored, membarrier, count read again. Unchanged: every later entry sees the verdict. */
+static int klp_sweep_verify(struct klp_run *run, struct klp_error *e)
+{
+	struct klp_session *s = run->s;
+	uint16_t generation = KLP_TR_GENERATION(s->cb->transition);
+
+	for (size_t i = 0; i < run->list.count;) {
+		struct klp_mover *batch[KLP_MAX_OPS];
+		uint64_t count[KLP_MAX_OPS];
+		size_t ops = 0;
+		int rc;
+
+		for (; i < run->list.count && ops < KLP_MAX_OPS - 1; i++) {
+			struct klp_mover *m = &run->list.m[i];
+
+			if (!m->candidate || m->moved)
+				continue;
+			batch[ops] = m;
+			count[ops] = m->entry.count;
+			klp_op_store(&run->op[ops++],
+				     klp_thread_addr(s, m->index) + offsetof(struct klp_rt_thread, verdict),
+				     KLP_VERDICT(generation, m->entry.count));
+		}
+		if (!ops)
+			break;
+		klp_op_sync(&run->op[ops]); /* S4: pairs with "count before verdict" in klp/runtime/dispatch.c */
+		rc = klp_remote_run(&s->r, run->op, ops + 1, e);
+		if (!rc)
+			rc = klp_entries_read(run, batch, ops, e);
+		if (rc)
+			return rc;
+		for (size_t k = 0; k < ops; k++) {
+			const struct klp_rt_thread *t = &batch[k]->entry;
+
+			batch[k]->moved = t->count == count[k] || (klp_entry_arrived(s, t) && !t->in_sp);
+			if (!batch[k]->moved)
+				batch[k]->reason = KLP_RUNNING;
+		}
+	}
+	return 0;
+}
+
+static void klp_sweep_pending(struct klp_run *run)
+{
+	json_array_clear(run->s->pending);
+	for (size_t i = 0; i < run->list.count; i++) {
+		const struct klp_mover *m = &run->list.m[i];
+		char name[600], comm[64];
+		json_t *o;
+
+		if (m->moved)
+			continue;
+		klp_task_comm(&run->s->p, m->tid, comm, sizeof(comm));
+		o = json_object();
+		json_object_set_new(o, "tid", json_integer(m->tid));
+		json_object_set_new(o, "name", klp_json_text(comm));
+		json_object_set_new(o, "function",
+				    m->function
+					? klp_json_text(klp_function_name(run->s, m->function, name, sizeof(name)))
+					: json_null());
+		json_object_set_new(o, "reason", json_string(klp_reason_name(m->reason)));
+		json_object_set_new(o, "since_ms", json_integer((json_int_t)((klp_now_ns() - m->since) / 1000000)));
+		json_array_append_new(run->s->pending, o);
+	}
+}
+
+/* All threads once. *left = how many have not moved. */
+static int klp_sweep(struct klp_run *run, size_t *left, bool *running, struct klp_error *e)
+{
+	bool added;
+	int rc = klp_movers_list(run, &added, e);
+
+	for (size_t i = 0; i < run->list.count && !rc;) {
+		struct klp_mover *batch[KLP_SWEEP_BATCH];
+		size_t n = 0;
+
+		for (; i < run->list.count && n < KLP_SWEEP_BATCH; i++)
+			if (!run->list.m[i].moved)
+				batch[n++] = &run->list.m[i];
+		rc = klp_entries_read(run, batch, n, e);
+		for (size_t k = 0; k < n && !rc; k++)
+			rc = klp_sweep_thread(run, batch[k], e);
+	}
+	if (!rc)
+		rc = klp_sweep_verify(run, e);
+	*left = 0;
+	*running = false;
+	for (size_t i = 0; i < run->list.count; i++) {
+		if (run->list.m[i].moved)
+			continue;
+		(*left)++;
+		*running |= run->list.m[i].running != 0;
+	}
+	return rc;
+}
+
 /* Every site still has klp's bytes: else calls went past dispatch and nothing is proven. Nobody calls what is gone. */
 static int klp_transition_check_sites(struct klp_run *run, struct klp_error *e)
 {
@@ -247,7 +681,7 @@ static int klp_transition_room(const struct klp_run *run, struct klp_error *e)
 	int rc = klp_process_read(&run->s->p, klp_cb_addr(run->s, offsetof(struct klp_rt_cb, overflow)), &overflow,
 				  sizeof(overflow), e);
 
-	return !rc && overflow && KLP_TR_TARGET(run->s->cb->transition) ? klp_movers_full(run, e) : rc;
+	return !rc && overflow && KLP_TR_TARGET(run->s->cb->transition) ? klp_table_full(run, e) : rc;
 }
 
 static int klp_transition_complete(struct klp_run *run, struct klp_error *e)
