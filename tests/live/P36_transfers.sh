@@ -6,8 +6,7 @@ begin
 start
 ask transfers
 sleep 0.3
-pairs "$(full 30 500)"
-pairs "$(full 30 500)" --no-samples # threads that run are interrupted
+pairs "$(full 60 1000)"
 ask transferred
 echo "$REPLY"
 while read -r kind count cut; do
