@@ -7,9 +7,8 @@
 #include <sys/mman.h>
 
 #include "klp/gone.h"
+#include "klp/machine.h"
 #include "plt/plt.h"
-
-#define KLP_NEAR_REACH ((2ull << 30) - (16ull << 20)) /* rel32, less what modules and arenas may add */
 
 static void klp_site_from_record(unsigned arch, const struct klp_rt_site *rt, struct klp_site *site)
 {
@@ -115,7 +114,7 @@ uint64_t klp_session_near(struct klp_session *s, const struct klp_object *o, uin
 	    .reach = KLP_NEAR_REACH,
 	    .page = 4096,
 	    .min_addr = 65536,
-	    .max_addr = 0x7ffffffff000ull,
+	    .max_addr = KLP_USER_END,
 	    .stack_guard = s->p.stack_limit == UINT64_MAX ? 1ull << 30 : s->p.stack_limit + (1ull << 20),
 	};
 	uint64_t addr;

@@ -13,7 +13,6 @@
 #include "klp/seccomp.h"
 #include "klp/tracer.h"
 
-#define KLP_RED_ZONE 128u
 #define KLP_STACK_ROOM (16u << 10)  /* A3: more than the frames below the stack pointer, inside its mapping */
 #define KLP_GROWTH_GUARD (1u << 20) /* the kernel keeps this far from what is below a growing stack */
 #define KLP_PICK_PAUSE_NS 200000ull
@@ -24,8 +23,6 @@
 			     */
 #define KLP_TIMED_AFTER 40u /* passes without an exact call before timed ones are watched */
 #define KLP_FRAME_ROOM (2 * KLP_RT_FRAME_SIZE) /* a way home, and those of the calls before it */
-#define KLP_GADGET_LEN 3u                      /* syscall; ret */
-#define KLP_RESTORER_LEN 10u                   /* mov $15, %eax; syscall, and the address behind it */
 #define KLP_WATCH_GAP_NS 2000000ull            /* a thread not looked at for longer may have waited for as long */
 #define KLP_RUNNING_SAMPLES 16u                /* P2: "running" answers in a row before a running thread is stopped */
 #define KLP_RUNNING_SPAN_NS 100000000ull       /* spread over this long */
@@ -87,23 +84,35 @@ static bool klp_stack_has_room(const struct klp_process *p, uint64_t sp, uint64_
 
 /* The registers that the thread goes home with. late_ms: how much of a relative timeout has passed. */
 static void klp_home_registers(const struct klp_stop *st, const struct klp_call *call, uint64_t late_ms,
-			       struct user_regs_struct *restart, struct user_regs_struct *eintr)
+			       struct klp_registers *restart, struct klp_registers *eintr)
 {
 	*restart = *eintr = st->regs;
 	if (!st->in_call)
 		return;
-	restart->rip -= 2; /* 0f 05 */
-	restart->rax = restart->orig_rax;
+	klp_registers_before_call(restart);
 	if (call->cls == KLP_CALL_TIMED_REG) {
-		unsigned long long *t = call->timeout_arg == 3 ? &restart->r10 : &restart->rdx;
-		uint64_t ms = *t & 0xffffffffu;
+		uint64_t ms = klp_registers_argument(restart, call->timeout_arg) & 0xffffffffu;
 
-		*t = ms > late_ms ? ms - late_ms : 0;
+		klp_registers_set_argument(restart, call->timeout_arg, ms > late_ms ? ms - late_ms : 0);
 	}
-	eintr->rax = (unsigned long long)-EINTR;
+	klp_registers_end_call(eintr, -EINTR);
 }
 
-static int klp_borrow_by_gadget(struct klp_picker *k, struct klp_stop *st, const struct user_regs_struct *home,
+/*
+ * It goes where the registers say, every signal blocked. Registers first, then the mask: a tool killed in between must
+ * not leave signals blocked for ever; the frame holds the mask.
+ */
+static int klp_borrow_redirect(const struct klp_stop *st, const struct klp_registers *regs)
+{
+	uint64_t all = ~0ull;
+
+	if (!klp_registers_set(st->tid, regs))
+		return 0;
+	ptrace(PTRACE_SETSIGMASK, st->tid, (void *)8, &all);
+	return 1;
+}
+
+static int klp_borrow_by_gadget(struct klp_picker *k, struct klp_stop *st, const struct klp_registers *home,
 				struct klp_error *e)
 {
 	struct klp_process *p = k->r->p;
@@ -111,15 +120,17 @@ static int klp_borrow_by_gadget(struct klp_picker *k, struct klp_stop *st, const
 	size_t need = home_len + k->call_count * call_len + 256;
 	uint8_t *buf = k->frame;
 	uint64_t base, home_at;
-	struct user_regs_struct regs = *home;
+	struct klp_registers regs = *home;
+	uint64_t sp = klp_registers_sp(&st->regs);
 	int rc;
 
-	if (!home_len || need + 64 > KLP_FRAME_ROOM || !klp_stack_has_room(p, st->regs.rsp, st->regs.fs_base, need)) {
+	if (!home_len || need + 64 > KLP_FRAME_ROOM ||
+	    !klp_stack_has_room(p, sp, klp_registers_thread_pointer(&st->regs), need)) {
 		k->why = KLP_NO_ROOM;
 		k->what = "its stack pointer is not on its own stack, or there is too little room below it";
 		return 0;
 	}
-	base = (st->regs.rsp - KLP_RED_ZONE - need) & ~63ull;
+	base = (sp - KLP_RED_ZONE - need) & ~63ull;
 	memset(buf, 0, need + 64);
 	/*
 	 * The chain, from low to high: for each further call a frame that makes it, then the frame that goes home. Each
@@ -133,8 +144,8 @@ static int klp_borrow_by_gadget(struct klp_picker *k, struct klp_stop *st, const
 	for (size_t i = k->call_count; !rc && i-- > 1;) {
 		uint64_t at = base + (i - 1) * call_len;
 
-		klp_call_registers(&regs, k->call[i].nr, k->call[i].arg, k->gadget);
-		regs.rsp = i + 1 == k->call_count ? home_at : at + call_len;
+		klp_registers_make_call(&regs, k->call[i].nr, k->call[i].arg, k->gadget, k->restorer,
+					i + 1 == k->call_count ? home_at : at + call_len);
 		rc = klp_frame_build_bare(&regs, ~0ull, k->restorer, at, buf + (at - base), call_len);
 	}
 	if (!rc)
@@ -145,20 +156,14 @@ static int klp_borrow_by_gadget(struct klp_picker *k, struct klp_stop *st, const
 		return 0;
 	}
 	regs = st->regs;
-	klp_call_registers(&regs, k->call[0].nr, k->call[0].arg, k->gadget);
-	regs.rsp = k->call_count > 1 ? base : home_at;
+	klp_registers_make_call(&regs, k->call[0].nr, k->call[0].arg, k->gadget, k->restorer,
+				k->call_count > 1 ? base : home_at);
 	k->chain = (struct klp_stop_chain){
 	    {{k->gadget, k->gadget + KLP_GADGET_LEN}, {k->restorer, k->restorer + KLP_RESTORER_LEN}},
 	    {base, base + need},
 	    NULL,
 	    NULL};
-	/* Registers first, then the mask: a tool killed in between must not leave signals blocked for ever; the frame
-	 * holds the mask. */
-	if (ptrace(PTRACE_SETREGS, st->tid, NULL, &regs))
-		return 0;
-	regs.r15 = ~0ull;
-	ptrace(PTRACE_SETSIGMASK, st->tid, (void *)8, &regs.r15);
-	return 1;
+	return klp_borrow_redirect(st, &regs);
 }
 
 /* A callback is ordinary code: the stack may have to grow under it. */
@@ -182,7 +187,7 @@ bool klp_borrow_room(const struct klp_process *p, uint64_t sp, uint64_t thread_p
 }
 
 static int klp_borrow_by_image(struct klp_picker *k, struct klp_stop *st, pid_t ns_tid, unsigned timeout_arg,
-			       const struct user_regs_struct *restart, const struct user_regs_struct *eintr,
+			       const struct klp_registers *restart, const struct klp_registers *eintr,
 			       struct klp_error *e)
 {
 	struct klp_remote *r = k->r;
@@ -193,21 +198,20 @@ static int klp_borrow_by_image(struct klp_picker *k, struct klp_stop *st, pid_t 
 	    r->cb + (visit ? offsetof(struct klp_rt_cb, callback_borrow) : offsetof(struct klp_rt_cb, borrow));
 	uint64_t frame[2] = {frames, frames + KLP_RT_FRAME_SIZE};
 	size_t len = klp_frame_size(st->tid);
-	struct user_regs_struct regs = st->regs;
+	struct klp_registers regs = st->regs;
 	struct klp_rt_borrow b = {
 	    .cb = r->cb,
 	    .reserved = {(uint64_t)ns_tid},
-	    .frame_restart = frame[0] + 8,
-	    .frame_eintr = frame[1] + 8,
+	    .frame_restart = frame[0] + KLP_FRAME_RETURN,
+	    .frame_eintr = frame[1] + KLP_FRAME_RETURN,
 	    .old_mask = st->mask,
-	    .eintr_always = (long)st->regs.rax == -514 || st->eintr,
+	    .eintr_always = klp_registers_end_with_handler(&st->regs) || st->eintr,
 	    .has_call = st->in_call,
 	    .stack_top = r->cb + offsetof(struct klp_rt_cb, stack) + KLP_RT_STACK_SIZE,
 	    .result = r->cb + offsetof(struct klp_rt_cb, borrow_result),
 	    .scratch = r->cb + (visit ? offsetof(struct klp_rt_cb, callback_scratch)
 				      : offsetof(struct klp_rt_cb, borrow_scratch)),
 	};
-	uint64_t all = ~0ull;
 	uint8_t *buf = k->frame;
 	int rc;
 
@@ -232,18 +236,13 @@ static int klp_borrow_by_image(struct klp_picker *k, struct klp_stop *st, pid_t 
 	if (visit &&
 	    !k->visit->fit(k->visit->ctx, st, ns_tid, timeout_arg ? frame[0] + klp_frame_argument(timeout_arg) : 0))
 		return 0;
-	klp_enter_registers(&regs, r->image + (visit ? r->hdr.callback : r->hdr.borrow));
-	regs.r12 = record;
-	if (visit)
-		regs.rsp = (st->regs.rsp - KLP_RED_ZONE) & ~15ull;
+	klp_registers_enter(&regs, r->image + (visit ? r->hdr.callback : r->hdr.borrow), record,
+			    visit ? (klp_registers_sp(&st->regs) - KLP_RED_ZONE) & ~15ull : 0);
 	k->chain = (struct klp_stop_chain){{{r->image, r->image + KLP_RT_TEXT_SIZE}},
 					   {0, UINT64_MAX},
 					   visit ? k->visit->works : NULL,
 					   visit ? k->visit->ctx : NULL};
-	if (ptrace(PTRACE_SETREGS, st->tid, NULL, &regs))
-		return 0;
-	ptrace(PTRACE_SETSIGMASK, st->tid, (void *)8, &all);
-	return 1;
+	return klp_borrow_redirect(st, &regs);
 }
 
 /* One thread that looked fit. */
@@ -267,11 +266,12 @@ static int klp_borrow_thread(void *arg)
 	const struct klp_call *call = c->call;
 	struct klp_error *e = c->e;
 	pid_t tid = c->tid;
-	struct user_regs_struct restart, eintr;
+	struct klp_registers restart, eintr;
 	struct klp_call now = {KLP_CALL_NEVER, 0};
 	struct klp_stop st;
 	struct klp_task_info again;
-	uint64_t late;
+	struct klp_task_syscall s = {0};
+	uint64_t late, sp, pc, tp;
 	const char *before = k->what;
 	int rc = klp_stop_begin(k->r, tid, &st, e);
 
@@ -280,21 +280,17 @@ static int klp_borrow_thread(void *arg)
 	rc = 0;
 	k->what = NULL;
 	late = c->since_ns ? (klp_pick_now() - c->since_ns) / 1000000 : 0;
-	if ((long)st.regs.orig_rax >= 0) {
-		const struct klp_task_syscall s = {
-		    false,
-		    (long)st.regs.orig_rax,
-		    {st.regs.rdi, st.regs.rsi, st.regs.rdx, st.regs.r10, st.regs.r8, st.regs.r9},
-		    st.regs.rsp,
-		    st.regs.rip};
-
+	s.nr = klp_registers_call(&st.regs, s.arg);
+	if (s.nr >= 0)
 		now = klp_call_classify(k->r->p, &s);
-	}
+	sp = klp_registers_sp(&st.regs);
+	pc = klp_registers_pc(&st.regs);
+	tp = klp_registers_thread_pointer(&st.regs);
 	if (st.in_call && (now.cls == KLP_CALL_NEVER ||
 			   (now.cls == KLP_CALL_TIMED_REG && (!call || call->cls != KLP_CALL_TIMED_REG)))) {
 		k->why = KLP_NO_BORROW;
 		k->what = "it is in a call that cannot be issued again without harm";
-	} else if (k->r->image && st.regs.rip >= k->r->image && st.regs.rip < k->r->image + KLP_RT_TEXT_SIZE) {
+	} else if (k->r->image && pc >= k->r->image && pc < k->r->image + KLP_RT_TEXT_SIZE) {
 		k->why = KLP_NO_BORROW;
 		k->what = "it is inside klp's own code";
 	} else if (k->visit && info->seccomp && now.cls == KLP_CALL_TIMED_REG) {
@@ -303,7 +299,7 @@ static int klp_borrow_thread(void *arg)
 	} else if (k->visit && !st.in_call) {
 		k->why = KLP_NO_BORROW;
 		k->what = "it does not wait in a system call";
-	} else if (k->visit && !klp_borrow_room(k->r->p, st.regs.rsp, st.regs.fs_base, k->visit->room)) {
+	} else if (k->visit && !klp_borrow_room(k->r->p, sp, tp, k->visit->room)) {
 		k->why = KLP_NO_ROOM;
 		k->what = "there is too little room on its stack";
 	} else if (!st.in_call && klp_frame_in_rseq(tid, k->r->p)) {
@@ -322,12 +318,12 @@ static int klp_borrow_thread(void *arg)
 						     now.cls == KLP_CALL_TIMED_REG ? now.timeout_arg : 0, &restart,
 						     &eintr, e);
 		c->who->tid = tid;
-		c->who->thread_pointer = st.regs.fs_base;
+		c->who->thread_pointer = tp;
 	}
 	if (rc == 1) {
 		/* The same call with what is left of its timeout. */
-		restart.rip = st.regs.rip;
-		restart.rax = st.regs.rax;
+		if (st.in_call)
+			klp_registers_in_call(&restart, &st.regs);
 		klp_stop_end_at_home(&st, &restart, &k->chain);
 	} else {
 		klp_stop_end(&st);

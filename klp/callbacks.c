@@ -184,7 +184,7 @@ static bool klp_visit_fit(void *ctx, const struct klp_stop *st, pid_t ns_tid, ui
 	const char *why;
 
 	klp_registers_for_unwind(&st->regs, &regs);
-	klp_prove_registers(v->s, st->tid, &regs, st->regs.fs_base, NULL, 0, v->proof);
+	klp_prove_registers(v->s, st->tid, &regs, klp_registers_thread_pointer(&st->regs), NULL, 0, v->proof);
 	why = klp_visit_hindrance(v, st->tid, buf, sizeof(buf));
 	if (why) {
 		klp_visit_says(v, st->tid, why);

@@ -61,21 +61,29 @@ struct klp_call klp_call_classify(const struct klp_process *p, const struct klp_
 		default:
 			return never;
 		}
+#ifdef SYS_epoll_wait /* newer architectures have only the calls that follow */
 	case SYS_epoll_wait:
+#endif
 	case SYS_epoll_pwait:
 		return klp_timeout(a[3], 3);
 #ifdef SYS_epoll_pwait2
 	case SYS_epoll_pwait2:
 		return a[3] ? never : exact;
 #endif
+#ifdef SYS_poll
 	case SYS_poll:
 		return klp_timeout(a[2], 2);
+#endif
 	case SYS_ppoll:
 		return a[2] ? never : exact;
+#ifdef SYS_select
 	case SYS_select:
+#endif
 	case SYS_pselect6:
 		return a[4] ? never : exact;
+#ifdef SYS_pause
 	case SYS_pause:
+#endif
 	case SYS_rt_sigsuspend:
 	case SYS_wait4:
 	case SYS_waitid:
@@ -106,7 +114,9 @@ struct klp_call klp_call_classify(const struct klp_process *p, const struct klp_
 bool klp_call_eintr_restarts(long nr, const uint64_t arg[6])
 {
 	switch (nr) {
+#ifdef SYS_epoll_wait /* newer architectures have only the calls that follow */
 	case SYS_epoll_wait:
+#endif
 	case SYS_epoll_pwait:
 #ifdef SYS_epoll_pwait2
 	case SYS_epoll_pwait2:

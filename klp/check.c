@@ -7,13 +7,13 @@
 #include <string.h>
 
 #include "klp/applicable.h"
-#include "klp/proof.h"
+#include "klp/running.h"
 #include "klp/symbols.h"
 #include "klp/transition.h"
 
 typedef void (*klp_thread_fn)(struct klp_session *s, pid_t tid, const struct klp_proof *proof, void *ctx);
 
-/* Proof 1 of every thread against the given ranges. */
+/* A proof of every thread, from where it is blocked or from a picture of it while it runs, against the given ranges. */
 static int klp_threads_prove(struct klp_session *s, const struct klp_range *range, size_t count, klp_thread_fn fn,
 			     void *ctx, struct klp_error *e)
 {
@@ -29,6 +29,8 @@ static int klp_threads_prove(struct klp_session *s, const struct klp_range *rang
 		rc = klp_tables_build(s, e);
 	for (size_t i = 0; i < n && !rc; i++) {
 		klp_prove_blocked(s, tid[i], range, count, proof);
+		if (proof->running)
+			(void)klp_running_show(s, tid[i], range, count, proof);
 		if (!proof->gone)
 			fn(s, tid[i], proof, ctx);
 	}

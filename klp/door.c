@@ -162,11 +162,11 @@ static int klp_door_who(struct klp_visit *v, uint64_t at, unsigned *who, struct 
 	return rc;
 }
 
-/* Is the function that is entered the one that was called? The trampoline saved its site's record in r11. */
+/* Is the function that is entered the one that was called? The trampoline saved its site's record. */
 static bool klp_door_called(const struct klp_visit *v, const struct klp_rt_regs *saved)
 {
 	for (size_t i = 0; i < v->plan->count; i++)
-		if (v->plan->site[i].armed.record == saved->r11)
+		if (v->plan->site[i].armed.record == saved->record)
 			return !v->passed_on[i] ||
 			       klp_call_is_of(&v->s->p, saved->ret, v->plan->site[i].armed.rt.entry);
 	return false;

@@ -12,15 +12,8 @@
 
 #include "klp/digest.h"
 #include "klp/include/klp/klp.h"
+#include "klp/machine.h"
 #include "klp/module_elf.h"
-
-#if defined(__x86_64__)
-#define KLP_HOST_MACHINE EM_X86_64
-#elif defined(__aarch64__)
-#define KLP_HOST_MACHINE EM_AARCH64
-#elif defined(__riscv)
-#define KLP_HOST_MACHINE EM_RISCV
-#endif
 
 /* A regular file of a bounded size: nothing else is waited for or read without end. */
 static int klp_module_slurp(const char *path, struct klp_module *m, struct klp_error *e)

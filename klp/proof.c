@@ -6,11 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "klp/registers.h"
+
 #define KLP_STACK_COPY (64u << 10) /* bytes of stack taken in one read; what lies above is read piecemeal */
-#define KLP_TCB_WINDOW 0x1000u     /* the robust list's head is this near to its thread control block */
 #define KLP_TLS_SLACK \
 	16384u /* TCB, surplus static TLS, alignment: between a thread's first frame and its thread pointer */
 
@@ -18,8 +20,17 @@ struct klp_stack_copy {
 	const struct klp_process *p;
 	uint64_t low;
 	size_t len;
-	uint8_t bytes[KLP_STACK_COPY];
+	const uint8_t *bytes;
+	bool picture; /* of a thread that goes on running: its memory of now says nothing */
 };
+
+/* Nobody writes there. */
+static bool klp_is_text(const struct klp_process *p, uint64_t addr, size_t len)
+{
+	const struct klp_mapping *m = klp_process_mapping(p, addr);
+
+	return m && (m->prot & PROT_EXEC) && !(m->prot & PROT_WRITE) && len <= m->end - addr;
+}
 
 static int klp_stack_read(void *ctx, uint64_t addr, void *buf, size_t len)
 {
@@ -30,40 +41,29 @@ static int klp_stack_read(void *ctx, uint64_t addr, void *buf, size_t len)
 		memcpy(buf, c->bytes + (addr - c->low), len);
 		return 0;
 	}
+	if (c->picture && !klp_is_text(c->p, addr, len))
+		return -EFAULT;
 	return klp_process_read(c->p, addr, buf, len, &ignored);
 }
 
 uint64_t klp_thread_pointer(struct klp_session *s, pid_t tid)
 {
-	struct klp_error ignored = KLP_ERROR_INIT;
-	uint64_t head = 0, word[KLP_TCB_WINDOW / 8 + 3], at;
+	uint64_t head = 0, at;
 	size_t len = 0;
 
 	if (syscall(SYS_get_robust_list, tid, &head, &len) || !head || (head & 7))
 		return 0;
 	if (s->r.robust_known) {
 		at = head - (uint64_t)s->r.robust_delta;
-		if (!klp_process_read(&s->p, at, word, 8, &ignored) && word[0] == at)
+		if (klp_tcb_holds(&s->p, at))
 			return at;
 	}
-	/* glibc's TCB holds its own address at offsets 0 (the psABI's rule for %fs:0) and 16 (header.self). */
-	at = head - KLP_TCB_WINDOW;
-	if (klp_process_read(&s->p, at, word, sizeof(word), &ignored)) {
-		at = (head & ~4095ull); /* the window may begin below the mapping */
-		memset(word, 0, sizeof(word));
-		if (klp_process_read(&s->p, at, word, (size_t)(head - at) & ~7ull, &ignored))
-			return 0;
+	at = klp_tcb_find(&s->p, head);
+	if (at) {
+		s->r.robust_delta = (int64_t)(head - at);
+		s->r.robust_known = true;
 	}
-	for (size_t i = KLP_TCB_WINDOW / 8; i-- > 0;) {
-		uint64_t here = at + i * 8;
-
-		if (here < head && word[i] == here && word[i + 2] == here) {
-			s->r.robust_delta = (int64_t)(head - here);
-			s->r.robust_known = true;
-			return here;
-		}
-	}
-	return 0;
+	return at;
 }
 
 /* Where a thread's own stack ends (invariant U2). stack_high = 0 if that is unknown: no walk then ends reliably. */
@@ -89,33 +89,19 @@ static bool klp_in_ranges(uint64_t addr, const struct klp_range *range, size_t c
 	return false;
 }
 
-static void klp_walk(struct klp_session *s, pid_t tid, const struct klp_unw_regs *regs, uint64_t sp, uint64_t tp,
-		     const struct klp_range *range, size_t count, struct klp_proof *out)
+static void klp_walk(struct klp_session *s, pid_t tid, const struct klp_unw_regs *regs, uint64_t tp,
+		     struct klp_stack_copy *copy, const struct klp_range *range, size_t count, struct klp_proof *out)
 {
-	static _Thread_local struct klp_stack_copy copy;
 	struct klp_unw_thread th = {0};
-	struct klp_error ignored = KLP_ERROR_INIT;
-	const struct klp_mapping *m = klp_process_mapping(&s->p, sp);
-	uint64_t end;
 
 	klp_thread_stack(s, tid == s->p.pid, tp, &th);
-	th.stack_low = sp;
-	copy.p = &s->p;
-	copy.low = sp;
-	copy.len = 0;
-	end = sp >= th.stack_high || th.stack_high - sp > KLP_STACK_COPY ? sp + KLP_STACK_COPY : th.stack_high + 16;
-	if (m && end > m->end)
-		end = m->end;
-	if (m && end - sp > KLP_STACK_COPY)
-		end = sp + KLP_STACK_COPY;
-	if (m && end > sp && !klp_process_read(&s->p, sp, copy.bytes, (size_t)(end - sp), &ignored))
-		copy.len = (size_t)(end - sp);
-	klp_unw_walk(s->space, regs, &th, klp_stack_read, &copy, &out->trace);
+	th.stack_low = copy->low;
+	klp_unw_walk(s->space, regs, &th, klp_stack_read, copy, &out->trace);
 	/* The main thread of a process that another thread than its parent's main one has forked: it lives on a copy of
 	 * that thread's stack, and ends where that one ends. */
 	if (th.main_thread && out->trace.verdict == KLP_UNW_NO_END) {
 		klp_thread_stack(s, false, tp ? tp : klp_thread_pointer(s, tid), &th);
-		klp_unw_walk(s->space, regs, &th, klp_stack_read, &copy, &out->trace);
+		klp_unw_walk(s->space, regs, &th, klp_stack_read, copy, &out->trace);
 	}
 	out->verdict = out->trace.verdict;
 	if (out->verdict != KLP_OK) {
@@ -135,6 +121,26 @@ static void klp_walk(struct klp_session *s, pid_t tid, const struct klp_unw_regs
 		out->function = f->lookup;
 		return;
 	}
+}
+
+/* The same over the stack as it is now, of a thread that does not run. */
+static void klp_walk_now(struct klp_session *s, pid_t tid, const struct klp_unw_regs *regs, uint64_t sp, uint64_t tp,
+			 const struct klp_range *range, size_t count, struct klp_proof *out)
+{
+	static _Thread_local uint8_t bytes[KLP_STACK_COPY];
+	struct klp_stack_copy copy = {.p = &s->p, .low = sp, .bytes = bytes};
+	uint64_t high = tid == s->p.pid ? s->p.start_stack : tp, end;
+	const struct klp_mapping *m = klp_process_mapping(&s->p, sp);
+	struct klp_error ignored = KLP_ERROR_INIT;
+
+	end = sp >= high || high - sp > KLP_STACK_COPY ? sp + KLP_STACK_COPY : high + 16;
+	if (m && end > m->end)
+		end = m->end;
+	if (m && end - sp > KLP_STACK_COPY)
+		end = sp + KLP_STACK_COPY;
+	if (m && end > sp && !klp_process_read(&s->p, sp, bytes, (size_t)(end - sp), &ignored))
+		copy.len = (size_t)(end - sp);
+	klp_walk(s, tid, regs, tp, &copy, range, count, out);
 }
 
 static bool klp_makes_tasks(long nr)
@@ -225,9 +231,9 @@ void klp_prove_blocked(struct klp_session *s, pid_t tid, const struct klp_range 
 		goto done;
 	}
 	regs.pc = first.pc;
-	regs.r[7] = first.sp; /* DWARF number of the stack pointer on x86_64 */
-	regs.known = 1u << 7;
-	klp_walk(s, tid, &regs, first.sp, tid == s->p.pid ? 0 : klp_thread_pointer(s, tid), range, count, out);
+	regs.r[KLP_DWARF_SP] = first.sp;
+	regs.known = 1ull << KLP_DWARF_SP;
+	klp_walk_now(s, tid, &regs, first.sp, tid == s->p.pid ? 0 : klp_thread_pointer(s, tid), range, count, out);
 	if (klp_task_syscall_fd(calls, &second) || second.running || memcmp(&first, &second, sizeof(first)) ||
 	    klp_task_runs_same(&runs) != 1) {
 		out->running = second.running;
@@ -244,5 +250,16 @@ void klp_prove_registers(struct klp_session *s, pid_t tid, const struct klp_unw_
 {
 	memset(out, 0, offsetof(struct klp_proof, trace));
 	out->trace.count = 0;
-	klp_walk(s, tid, regs, regs->r[7], thread_pointer, range, count, out);
+	klp_walk_now(s, tid, regs, regs->r[KLP_DWARF_SP], thread_pointer, range, count, out);
+}
+
+void klp_prove_sample(struct klp_session *s, pid_t tid, const struct klp_sample *sample, const struct klp_range *range,
+		      size_t count, struct klp_proof *out)
+{
+	struct klp_stack_copy copy = {
+	    .p = &s->p, .low = sample->regs.r[KLP_DWARF_SP], .len = sample->len, .bytes = sample->stack, .picture = true};
+
+	memset(out, 0, offsetof(struct klp_proof, trace));
+	out->trace.count = 0;
+	klp_walk(s, tid, &sample->regs, tid == s->p.pid ? 0 : klp_thread_pointer(s, tid), &copy, range, count, out);
 }

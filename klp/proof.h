@@ -5,11 +5,13 @@
  * Proof 1, of a blocked thread, disturbs nobody: how often it has run, the syscall file, a walk over a copy of the
  * stack, the syscall file again (identical and not "running"), how often it has run again (identical), in that order.
  * Equal counters alone would prove nothing on a kernel that counts only on the way out: a woken thread that runs in
- * user code shows none. Proof 3 is klp_remote_interrupt with klp_prove_registers as its look.
+ * user code shows none. Proof 2 is klp/door.h. Proof 3, of a running thread (klp/running.h), is a picture of it with
+ * klp_prove_sample, or klp_remote_interrupt with klp_prove_registers as its look.
  */
 #ifndef KLP_PROOF_H
 #define KLP_PROOF_H
 
+#include "klp/sample.h"
 #include "klp/session.h"
 
 struct klp_proof {
@@ -29,6 +31,10 @@ void klp_prove_blocked(struct klp_session *s, pid_t tid, const struct klp_range 
 /* The same from registers of a stopped thread. */
 void klp_prove_registers(struct klp_session *s, pid_t tid, const struct klp_unw_regs *regs, uint64_t thread_pointer,
 			 const struct klp_range *range, size_t count, struct klp_proof *out);
+
+/* The same from a picture of a running thread. */
+void klp_prove_sample(struct klp_session *s, pid_t tid, const struct klp_sample *sample, const struct klp_range *range,
+		      size_t count, struct klp_proof *out);
 
 /* Thread pointer of a thread of glibc's, without stopping it: the TCB that holds its robust list. 0: unknown. */
 uint64_t klp_thread_pointer(struct klp_session *s, pid_t tid);

@@ -26,12 +26,11 @@
 
 #define KLP_CB_SIZE ((sizeof(struct klp_rt_cb) + 4095u) & ~4095ull)
 #define KLP_CORE_SIZE (KLP_RT_TEXT_SIZE + KLP_CB_SIZE)
-#define KLP_NEAR_REACH ((2ull << 30) - (16ull << 20))
+#define KLP_CORE_REACH ((2ull << 30) - (16ull << 20))
 #define KLP_MAP_APPEAR_NS 300000000ull /* the borrowed thread's mmap; it runs at the target's own priority */
 #define KLP_HELPER_NS 5000000000ull    /* the helper's first sign of life; it may wait for a processor */
 #define KLP_REQUEST_NS 10000000000ull
 #define KLP_POLL_NS 20000ull
-#define KLP_TCB_MAX 4096            /* the robust list's head is this near to the thread pointer */
 #define KLP_SETTLE_NS 3000000000ull /* a helper that hears nothing leaves after 2 s */
 #define KLP_CHAIN_NS 500000000ull
 #define KLP_SETTLE_START_NS 50000000ull  /* a borrowed thread's first instructions */
@@ -360,10 +359,10 @@ static uint64_t klp_core_place(struct klp_process *p, struct klp_error *e)
 	    .brk_start = p->brk_start,
 	    .brk_end = p->brk_end,
 	    .size = KLP_CORE_SIZE,
-	    .reach = KLP_NEAR_REACH,
+	    .reach = KLP_CORE_REACH,
 	    .page = 4096,
 	    .min_addr = 65536,
-	    .max_addr = 0x7ffffffff000ull,
+	    .max_addr = KLP_USER_END,
 	    .stack_guard = p->stack_limit == UINT64_MAX ? 1ull << 30 : p->stack_limit + (1ull << 20),
 	};
 	uint64_t at;
@@ -541,7 +540,7 @@ static int klp_image_write(struct klp_remote *r, struct klp_error *e)
 static int32_t klp_tid_offset(struct klp_remote *r, const struct klp_borrowed *who)
 {
 	struct klp_error ignored = KLP_ERROR_INIT;
-	uint64_t head = 0, self, tp;
+	uint64_t head = 0, tp;
 	int64_t delta;
 	size_t len = 0, n = 0;
 	pid_t *tid = NULL;
@@ -550,7 +549,7 @@ static int32_t klp_tid_offset(struct klp_remote *r, const struct klp_borrowed *w
 	if (!who->thread_pointer || syscall(SYS_get_robust_list, who->tid, &head, &len) || !head)
 		return INT32_MIN;
 	delta = (int64_t)(head - who->thread_pointer);
-	if (delta < 24 || delta > KLP_TCB_MAX)
+	if (!KLP_TCB_DELTA_OK(delta))
 		return INT32_MIN;
 	r->robust_delta = delta;
 	r->robust_known = true;
@@ -558,17 +557,12 @@ static int32_t klp_tid_offset(struct klp_remote *r, const struct klp_borrowed *w
 	for (size_t i = 0; i < n && good; i++) {
 		struct klp_task_info info;
 		uint32_t value = 0;
-		uint8_t block[KLP_TCB_MAX];
 
 		if (tid[i] == r->helper)
 			continue;
 		tp = klp_task_thread_pointer(r->p, tid[i], delta);
-		good = tp && !klp_process_read(r->p, tp, block, (size_t)delta, &ignored);
-		if (good) {
-			memcpy(&self, block, 8);
-			memcpy(&value, block + delta - 16, 4);
-			good = self == tp;
-		}
+		good = tp && !klp_process_read(r->p, tp + (uint64_t)delta - 16, &value, sizeof(value), &ignored) &&
+		       klp_tcb_holds(r->p, tp);
 		if (good && r->p->same_ns && value == (uint32_t)tid[i])
 			continue;
 		/* Threads that never run user code again need not have one. */
@@ -1049,7 +1043,7 @@ static int klp_look_stopped(void *arg)
 	if (rc <= 0)
 		return rc;
 	klp_registers_for_unwind(&st.regs, &regs);
-	l->look(l->ctx, l->tid, &regs, st.regs.fs_base);
+	l->look(l->ctx, l->tid, &regs, klp_registers_thread_pointer(&st.regs));
 	klp_stop_end(&st);
 	return 1;
 }

@@ -6,8 +6,6 @@
 #include <sys/ptrace.h>
 #include <time.h>
 
-#define KLP_RED_ZONE 128u
-#define KLP_SYSCALL_LEN 2u                /* 0f 05 */
 #define KLP_RESTART_WINDOW (20u << 10)    /* a signal frame with the largest extended state (AMX, 11 KiB) fits */
 #define KLP_RESTART_CHUNK 1024u           /* read at once; pages below may not exist */
 #define KLP_RESTART_NS 20000000ull        /* a thread that runs and is not in its call by then has left it */
@@ -23,15 +21,15 @@ static uint64_t klp_restart_now(void)
 }
 
 /*
- * Neighbours in a frame's registers (struct sigcontext of arch/x86/include/uapi/asm/sigcontext.h): the stack pointer of
- * the call and the address of its instruction. Looks below the red zone; takes them away if told so.
+ * Neighbours in a frame's registers (struct sigcontext of asm/sigcontext.h, the same two on each architecture): the
+ * stack pointer of the call and the address of its instruction. Looks below the red zone; takes them away if told so.
  */
 static bool klp_restart_frame(const struct klp_stop *st, bool forget)
 {
 	const struct klp_process *p = st->r->p;
-	const uint64_t pair[2] = {st->regs.rsp, st->regs.rip - KLP_SYSCALL_LEN}, nothing[2] = {0, 0};
+	const uint64_t pair[2] = {klp_registers_sp(&st->regs), klp_registers_call_at(&st->regs)}, nothing[2] = {0, 0};
 	uint64_t word[KLP_RESTART_CHUNK / 8 + 1];
-	uint64_t top = (st->regs.rsp - KLP_RED_ZONE) & ~7ull;
+	uint64_t top = (klp_registers_sp(&st->regs) - KLP_RED_ZONE) & ~7ull;
 	struct klp_error ignored = KLP_ERROR_INIT;
 	bool found = false;
 
@@ -56,8 +54,8 @@ static bool klp_restart_waits(const struct klp_stop *st)
 	struct klp_error ignored = KLP_ERROR_INIT;
 	struct klp_task_syscall s;
 
-	return !klp_task_syscall(st->r->p, st->tid, &s, &ignored) && !s.running && s.nr >= 0 && s.sp == st->regs.rsp &&
-	       s.pc == st->regs.rip;
+	return !klp_task_syscall(st->r->p, st->tid, &s, &ignored) && !s.running && s.nr >= 0 &&
+	       s.sp == klp_registers_sp(&st->regs) && s.pc == klp_registers_behind_call(&st->regs);
 }
 
 void klp_restart_prepare(const struct klp_stop *st)
@@ -75,7 +73,8 @@ static void klp_restart_mend(struct klp_stop *st)
 		if (rc < 0)
 			return;
 		if (rc) {
-			klp_stop_end_with_eintr(&again, st->regs.rsp, st->regs.rip);
+			klp_stop_end_with_eintr(&again, klp_registers_sp(&st->regs),
+						klp_registers_behind_call(&st->regs));
 			return;
 		}
 	}

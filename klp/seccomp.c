@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "klp/seccomp.h"
 
+#include "klp/machine.h"
+
 #include <errno.h>
-#include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <signal.h>
@@ -38,7 +39,9 @@ static const struct klp_seccomp_call calls[] = {
     {"prctl", SYS_prctl, {15, 0}},
     {"gettid", SYS_gettid, {0}},
     {"getpid", SYS_getpid, {0}},
+#ifdef SYS_arch_prctl /* the thread pointer of x86_64; others read a register */
     {"arch_prctl", SYS_arch_prctl, {0x1003, 0}},
+#endif
     {"membarrier (register)", SYS_membarrier, {64, 0}},
     {"membarrier", SYS_membarrier, {32, 0}},
     {"exit", SYS_exit, {0}},
@@ -226,7 +229,7 @@ static int klp_seccomp_check_calls(pid_t tid, const struct klp_seccomp_call *cal
 			break;
 		}
 		for (size_t i = 0; i < count && !rc; i++) {
-			struct seccomp_data d = {.nr = (int)call[i].nr, .arch = AUDIT_ARCH_X86_64};
+			struct seccomp_data d = {.nr = (int)call[i].nr, .arch = KLP_HOST_AUDIT};
 			uint32_t action;
 
 			for (unsigned k = 0; k < 6; k++)

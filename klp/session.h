@@ -30,6 +30,11 @@ struct klp_session {
 	json_t *callbacks;           /* array: those that this command has run */
 	size_t threads;              /* in the last sweep */
 	bool no_schedstat;           /* this kernel does not count there (klp_prove_blocked) */
+	struct {
+		bool denied; /* the kernel permits no pictures of threads */
+		struct klp_sample *sample;
+		uint64_t until, gap_max;
+	} sampling; /* klp/running.c */
 };
 
 enum { KLP_SESSION_READ, KLP_SESSION_CHANGE };

@@ -15,14 +15,10 @@
 
 #define KLP_STOP_WAIT_NS 20000000ull   /* a thread that does not stop by then is in uninterruptible sleep or vfork */
 #define KLP_STOP_LONG_NS 1000000000ull /* and is given up then */
-#define KLP_ERESTARTSYS 512
-#define KLP_ERESTARTNOHAND 514
-#define KLP_ERESTART_RESTARTBLOCK 516
-#define KLP_SYSCALL_LEN 2u          /* 0f 05 */
-#define KLP_STOP_EVENT 128          /* PTRACE_EVENT_STOP */
-#define KLP_HOME_NS 1000000000ull   /* a borrowed thread that is not at home by then is let go where it is */
-#define KLP_HOME_LOOK_NS 2000000ull /* between two looks at a thread that does not wait in its call again */
-#define KLP_WORK_FIRST_NS 20000     /* between two looks at a thread that runs a callback; doubles */
+#define KLP_STOP_EVENT 128             /* PTRACE_EVENT_STOP */
+#define KLP_HOME_NS 1000000000ull      /* a borrowed thread that is not at home by then is let go where it is */
+#define KLP_HOME_LOOK_NS 2000000ull    /* between two looks at a thread that does not wait in its call again */
+#define KLP_WORK_FIRST_NS 20000        /* between two looks at a thread that runs a callback; doubles */
 #define KLP_WORK_MAX_NS 1000000
 
 static uint64_t klp_stop_now(void)
@@ -122,15 +118,15 @@ static void klp_stop_repair(struct klp_stop *st)
 {
 	if (!st->eintr)
 		return;
-	st->regs.rax = (unsigned long long)-KLP_ERESTARTNOHAND;
-	ptrace(PTRACE_SETREGS, st->tid, NULL, &st->regs);
+	klp_registers_restart(&st->regs);
+	klp_registers_set(st->tid, &st->regs);
 }
 
 /* A handler ends its call with EINTR, whatever its flags; so an overtaken restart is known for what it is. Of other
  * calls only the handler's flags, which nobody shows, would tell. */
 static bool klp_stop_ended_by_handlers(const struct klp_stop *st)
 {
-	return st->in_call && (st->eintr || (long)st->regs.rax == -KLP_ERESTARTNOHAND);
+	return st->in_call && (st->eintr || klp_registers_end_with_handler(&st->regs));
 }
 
 static void klp_stop_detach(struct klp_stop *st, int signal)
@@ -154,9 +150,20 @@ static int klp_stop_refused(const struct klp_process *p, pid_t tid, int err, str
 			"thread %d cannot be seized: %s", tid, strerror(err));
 }
 
+/* What the registers of a stopped thread may not show any more. */
+static const struct klp_task_syscall *klp_stop_look(struct klp_stop *st)
+{
+	struct klp_error ignored = KLP_ERROR_INIT;
+
+	return klp_task_syscall(st->r->p, st->tid, &st->before, &ignored) ? NULL : &st->before;
+}
+
 int klp_stop_begin(struct klp_remote *r, pid_t tid, struct klp_stop *st, struct klp_error *e)
 {
+	const struct klp_task_syscall *before;
+	uint64_t arg[6];
 	int status;
+	long nr;
 
 	memset(st, 0, sizeof(*st));
 	st->r = r;
@@ -166,6 +173,7 @@ int klp_stop_begin(struct klp_remote *r, pid_t tid, struct klp_stop *st, struct 
 			return 0;
 		return klp_stop_refused(r->p, tid, errno, e);
 	}
+	before = klp_stop_look(st);
 	klp_stop_hurry(st, true);
 	st->began_ns = klp_stop_now();
 	if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL))
@@ -173,20 +181,21 @@ int klp_stop_begin(struct klp_remote *r, pid_t tid, struct klp_stop *st, struct 
 	status = klp_stop_wait_long(st);
 	if (status <= 0)
 		goto gone;
-	if (ptrace(PTRACE_GETREGS, tid, NULL, &st->regs) ||
+	if (!klp_registers_get(tid, before, &st->regs) ||
 	    ptrace(PTRACE_GETSIGMASK, tid, (void *)sizeof(st->mask), &st->mask)) {
 		ptrace(PTRACE_DETACH, tid, NULL, NULL);
 		goto gone;
 	}
-	if ((long)st->regs.orig_rax >= 0) {
-		const uint64_t arg[6] = {st->regs.rdi, st->regs.rsi, st->regs.rdx,
-					 st->regs.r10, st->regs.r8,  st->regs.r9};
-		long result = (long)st->regs.rax;
+	nr = klp_registers_call(&st->regs, arg);
+	if (nr >= 0) {
+		bool restarts = klp_registers_restarts(&st->regs);
+		long result = klp_registers_result(&st->regs);
 
-		st->eintr = result == -EINTR && klp_call_eintr_restarts((long)st->regs.orig_rax, arg);
-		if (!st->eintr && klp_call_ended_early((long)st->regs.orig_rax, arg, result))
+		st->eintr = !restarts && result == -EINTR && klp_call_eintr_restarts(nr, arg) &&
+			    klp_registers_can_restart(&st->regs);
+		if (!restarts && !st->eintr && klp_call_ended_early(nr, arg, result))
 			r->early_returns++; /* nothing can undo it: it is reported */
-		st->in_call = st->eintr || (result <= -KLP_ERESTARTSYS && result >= -KLP_ERESTART_RESTARTBLOCK);
+		st->in_call = st->eintr || restarts;
 	}
 	if (status >> 16 != KLP_STOP_EVENT || WSTOPSIG(status) != SIGTRAP) {
 		/*
@@ -216,18 +225,18 @@ static void klp_stop_ended(struct klp_stop *st)
 		st->r->longest_stop_ns = took;
 }
 
-static bool klp_stop_in_chain(const struct klp_stop_chain *c, const struct user_regs_struct *r)
+static bool klp_stop_in_chain(const struct klp_stop_chain *c, uint64_t sp, uint64_t pc)
 {
-	return c && r->rsp >= c->stack[0] && r->rsp < c->stack[1] &&
-	       ((r->rip >= c->code[0][0] && r->rip < c->code[0][1]) ||
-		(r->rip >= c->code[1][0] && r->rip < c->code[1][1]));
+	return c && sp >= c->stack[0] && sp < c->stack[1] &&
+	       ((pc >= c->code[0][0] && pc < c->code[0][1]) || (pc >= c->code[1][0] && pc < c->code[1][1]));
 }
 
 /* About to issue its call again, sent there by the frame that it went home with or by the kernel's restart: the kernel
  * would handle a signal now and then begin the call, which nobody ends. */
-static bool klp_stop_before_call(const struct klp_stop *st, const struct user_regs_struct *now)
+static bool klp_stop_before_call(const struct klp_stop *st, const struct klp_registers *now)
 {
-	return now->rsp == st->regs.rsp && now->rip == st->regs.rip - KLP_SYSCALL_LEN;
+	return klp_registers_sp(now) == klp_registers_sp(&st->regs) &&
+	       klp_registers_pc(now) == klp_registers_call_at(&st->regs);
 }
 
 /*
@@ -241,22 +250,19 @@ static bool klp_stop_leaves_by_stop(const struct klp_stop *st)
 	return st->eintr && st->tid == st->r->p->pid;
 }
 
-/* In a call, of whichever place, that the kernel is about to restart. */
-static bool klp_stop_in_call(const struct user_regs_struct *r)
-{
-	return (long)r->orig_rax >= 0 && (long)r->rax <= -KLP_ERESTARTSYS && (long)r->rax >= -KLP_ERESTART_RESTARTBLOCK;
-}
-
 /* It has stopped, at a signal or because it was asked to. true: it was let go; false: it is still on its way. */
-static bool klp_stop_at_home(struct klp_stop *st, int status, const struct user_regs_struct *resume,
+static bool klp_stop_at_home(struct klp_stop *st, int status, const struct klp_registers *resume,
 			     const struct klp_stop_chain *chain)
 {
-	struct user_regs_struct now;
 	bool event = status >> 16 != 0, again = false;
+	struct klp_registers now;
+	uint64_t arg[6];
+	long nr;
 
-	if (ptrace(PTRACE_GETREGS, st->tid, NULL, &now))
+	if (!klp_registers_get(st->tid, &st->before, &now))
 		return true;
-	if (event && klp_stop_in_chain(chain, &now)) {
+	nr = klp_registers_call(&now, arg);
+	if (event && klp_stop_in_chain(chain, klp_registers_sp(&now), klp_registers_pc(&now))) {
 		ptrace(PTRACE_CONT, st->tid, NULL, NULL);
 		return false;
 	}
@@ -264,20 +270,18 @@ static bool klp_stop_at_home(struct klp_stop *st, int status, const struct user_
 		now = *resume;
 		/* rt_sigreturn took away what -ERESTART_RESTARTBLOCK needs; the call is issued again with what is left
 		 * of its timeout. */
-		if (st->eintr || (chain && (long)now.rax == -KLP_ERESTART_RESTARTBLOCK))
-			now.rax = (unsigned long long)-KLP_ERESTARTNOHAND;
-		ptrace(PTRACE_SETREGS, st->tid, NULL, &now);
+		if (st->eintr || (chain && klp_registers_have_timeout(&now)))
+			klp_registers_restart(&now);
+		klp_registers_set(st->tid, &now);
 		again = true;
-	} else if ((long)now.orig_rax >= 0 && (long)now.rax == -EINTR) {
-		const uint64_t arg[6] = {now.rdi, now.rsi, now.rdx, now.r10, now.r8, now.r9};
-
-		if (klp_call_eintr_restarts((long)now.orig_rax, arg)) {
-			now.rax = (unsigned long long)-KLP_ERESTARTNOHAND;
-			ptrace(PTRACE_SETREGS, st->tid, NULL, &now);
+	} else if (nr >= 0 && !klp_registers_restarts(&now) && klp_registers_result(&now) == -EINTR) {
+		if (klp_call_eintr_restarts(nr, arg) && klp_registers_can_restart(&now)) {
+			klp_registers_restart(&now);
+			klp_registers_set(st->tid, &now);
 		}
 	}
 	/* No signal, and its call is to begin anew: it is not let go in that moment. */
-	if (event && (again || klp_stop_in_call(&now)) && !klp_stop_leaves_by_stop(st)) {
+	if (event && (again || klp_registers_restarts(&now)) && !klp_stop_leaves_by_stop(st)) {
 		ptrace(PTRACE_CONT, st->tid, NULL, NULL);
 		return false;
 	}
@@ -291,13 +295,9 @@ static bool klp_stop_waits_again(const struct klp_stop *st, const struct klp_sto
 {
 	struct klp_error ignored = KLP_ERROR_INIT;
 	struct klp_task_syscall s;
-	struct user_regs_struct at = {0};
 
-	if (klp_task_syscall(st->r->p, st->tid, &s, &ignored) || s.running || s.nr < 0)
-		return false;
-	at.rsp = s.sp;
-	at.rip = s.pc;
-	return !klp_stop_in_chain(chain, &at);
+	return !klp_task_syscall(st->r->p, st->tid, &s, &ignored) && !s.running && s.nr >= 0 &&
+	       !klp_stop_in_chain(chain, s.sp, s.pc);
 }
 
 /*
@@ -329,8 +329,7 @@ static bool klp_stop_works(struct klp_stop *st, const struct klp_stop_chain *cha
 }
 
 /* It goes on. Returns when it waits in its call again, still traced; or was let go at a signal or somewhere else. */
-static void klp_stop_stay(struct klp_stop *st, const struct user_regs_struct *resume,
-			  const struct klp_stop_chain *chain)
+static void klp_stop_stay(struct klp_stop *st, const struct klp_registers *resume, const struct klp_stop_chain *chain)
 {
 	uint64_t until, look;
 	bool home = false;
@@ -400,19 +399,17 @@ void klp_stop_end(struct klp_stop *st)
 
 void klp_stop_end_with_eintr(struct klp_stop *st, uint64_t sp, uint64_t pc)
 {
-	if (!st->in_call || st->regs.rsp != sp || st->regs.rip != pc) {
+	if (!st->in_call || klp_registers_sp(&st->regs) != sp || klp_registers_behind_call(&st->regs) != pc) {
 		klp_stop_end(st);
 		return;
 	}
-	st->regs.rax = (unsigned long long)-EINTR;
-	st->regs.orig_rax = (unsigned long long)-1; /* not to be restarted */
-	ptrace(PTRACE_SETREGS, st->tid, NULL, &st->regs);
+	klp_registers_end_call(&st->regs, -EINTR);
+	klp_registers_set(st->tid, &st->regs);
 	ptrace(PTRACE_DETACH, st->tid, NULL, NULL);
 	klp_stop_ended(st);
 }
 
-void klp_stop_end_at_home(struct klp_stop *st, const struct user_regs_struct *resume,
-			  const struct klp_stop_chain *chain)
+void klp_stop_end_at_home(struct klp_stop *st, const struct klp_registers *resume, const struct klp_stop_chain *chain)
 {
 	if (st->in_call) {
 		klp_stop_stay(st, resume, chain);

@@ -7,17 +7,16 @@
 #ifndef KLP_STOP_H
 #define KLP_STOP_H
 
-#include <sys/user.h>
-
-#include "klp/machine.h"
 #include "klp/realtime.h"
+#include "klp/registers.h"
 #include "klp/remote.h"
 
 struct klp_stop {
 	struct klp_remote *r;
 	pid_t tid;
 	uint64_t began_ns;
-	struct user_regs_struct regs;
+	struct klp_task_syscall before; /* its system call as it was just before */
+	struct klp_registers regs;
 	bool in_call;  /* the stop interrupted a system call that would be restarted, or fails with EINTR */
 	bool eintr;    /* its result is -EINTR of the whitelist: to be repaired */
 	bool watch;    /* klp_restart_watch when it has been let go */
@@ -51,7 +50,6 @@ struct klp_stop_chain {
  * (hazard A2). No system call stops: a tracer's death in one of those kills (SIGTRAP). A tool that dies here leaves a
  * thread that goes home by itself.
  */
-void klp_stop_end_at_home(struct klp_stop *st, const struct user_regs_struct *resume,
-			  const struct klp_stop_chain *chain);
+void klp_stop_end_at_home(struct klp_stop *st, const struct klp_registers *resume, const struct klp_stop_chain *chain);
 
 #endif

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "klp/reloc.h"
+
 #define KLP_FIND_FDE "_Unwind_Find_FDE"
 #define KLP_UNWINDER "libgcc_s.so"
 
@@ -23,10 +25,10 @@ static int klp_unwinder_slot(const struct klp_scope *scope, struct klp_dso *d, s
 	int rc = klp_dso_read_rela(scope, d, t, e);
 
 	for (size_t i = 0; i < t->count && !rc && !*slot; i++) {
-		uint64_t type = ELF64_R_TYPE(t->rela[i].r_info);
+		enum klp_slot_kind kind = klp_slot_kind((uint32_t)ELF64_R_TYPE(t->rela[i].r_info));
 		Elf64_Sym sym;
 
-		if (type != R_X86_64_JUMP_SLOT && type != R_X86_64_GLOB_DAT)
+		if (kind != KLP_SLOT_JUMP && kind != KLP_SLOT_ADDRESS)
 			continue;
 		rc = klp_dso_symbol(scope, d, ELF64_R_SYM(t->rela[i].r_info), &sym, name, e);
 		if (!rc && !strcmp(name, KLP_FIND_FDE))

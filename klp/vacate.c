@@ -4,17 +4,14 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "klp/proof.h"
+#include "klp/running.h"
 
-#define KLP_RUNNING_SAMPLES 16u /* P2, as in klp/transition.c */
-#define KLP_RUNNING_SPAN_NS 100000000ull
 #define KLP_SWEEP_PAUSE_NS 2000000ull
 
 struct klp_leaver {
 	pid_t tid;
 	bool out;
-	unsigned running;
-	uint64_t running_since, interrupted_at;
+	struct klp_running running;
 };
 
 struct klp_vacate_run {
@@ -35,7 +32,7 @@ static void klp_vacate_look(void *ctx, pid_t tid, const struct klp_unw_regs *reg
 
 static int klp_vacate_thread(struct klp_vacate_run *run, struct klp_leaver *l, struct klp_error *e)
 {
-	uint64_t now;
+	enum klp_running_way way;
 	int rc;
 
 	klp_prove_blocked(run->s, l->tid, run->range, run->range_count, run->proof);
@@ -43,17 +40,15 @@ static int klp_vacate_thread(struct klp_vacate_run *run, struct klp_leaver *l, s
 		l->out = true;
 		return 0;
 	}
-	now = klp_now_ns();
 	if (!run->proof->running) {
-		l->running = 0;
+		klp_running_rests(&l->running);
 		return 0;
 	}
-	if (!l->running++)
-		l->running_since = now;
-	if (l->running < KLP_RUNNING_SAMPLES || now - l->running_since < KLP_RUNNING_SPAN_NS ||
-	    (l->interrupted_at && now - l->interrupted_at < 1000000000ull))
+	way = klp_running_look(run->s, l->tid, &l->running, run->range, run->range_count, run->proof);
+	if (way == KLP_RUNNING_PICTURED)
+		l->out = run->proof->verdict == KLP_OK;
+	if (way != KLP_RUNNING_INTERRUPT)
 		return 0;
-	l->interrupted_at = now;
 	run->looked = l;
 	rc = klp_remote_interrupt(&run->s->r, l->tid, klp_vacate_look, run, e);
 	return rc < 0 && rc != -ESRCH && rc != -EBUSY && rc != -EPERM ? rc : 0;
@@ -85,6 +80,7 @@ int klp_vacate(struct klp_session *s, const struct klp_range *range, size_t rang
 	rc = klp_tables_build(s, e);
 	while (!rc) {
 		*waiting = 0;
+		klp_running_round(s, n);
 		for (size_t i = 0; i < n && !rc; i++) {
 			if (!list[i].out)
 				rc = klp_vacate_thread(&run, &list[i], e);

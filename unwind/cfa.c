@@ -6,6 +6,7 @@
 
 struct klp_cfa_state {
 	uint8_t kind, reg;
+	bool ra_signed;
 	int64_t off;
 	struct klp_unw_rule rule[KLP_UNW_REGS];
 };
@@ -237,6 +238,11 @@ static bool klp_cfa_run(struct klp_cfa_run *r, size_t insn, size_t insn_end)
 				return false;
 			klp_cfa_set(r, reg, KLP_UNW_RULE_VAL_OFFSET, 0, off);
 			break;
+		case 0x2d: /* AARCH64_negate_ra_state; another machine's register windows */
+			if (!r->arch->signs_ra)
+				return false;
+			r->now.ra_signed = !r->now.ra_signed;
+			break;
 		case 0x2e: /* GNU_args_size: for landing pads only */
 			klp_cursor_uleb(&c);
 			break;
@@ -278,6 +284,7 @@ enum klp_reason klp_unw_run_cfa(const struct klp_unw_arch *arch, const struct kl
 	row->cfa_off = r.now.off;
 	row->ra = (uint8_t)arch->ra;
 	row->signal = fde->cie.signal;
+	row->ra_signed = r.now.ra_signed;
 	memcpy(row->rule, r.now.rule, sizeof(row->rule));
 	/* Only a signal frame may say where the stack pointer comes from: elsewhere (longjmp, setcontext) the row
 	 * describes where control will go, not who called. */

@@ -8,8 +8,7 @@
 #define KLP_UNW_MAX_FDES (1u << 22)
 #define KLP_UNW_MAX_STATES 32    /* depth of DW_CFA_remember_state */
 #define KLP_UNW_CACHE_ROWS 1024  /* a power of two */
-#define KLP_UNW_RED_ZONE 128     /* below the stack pointer a popped register still has its value */
-#define KLP_UNW_LATE_BYTES 32    /* so far behind an addition to the stack pointer its row can come too late */
+#define KLP_UNW_LATE_MAX 64      /* of late_bytes */
 #define KLP_UNW_SIGNAL_SIZE 4096 /* a saved context lies this near above the stack pointer */
 
 /* Bounds-checked reading of target bytes: after the first failure `bad` stays set and every value is 0. */
@@ -82,14 +81,30 @@ struct klp_unw_row {
 	int64_t cfa_off;
 	uint8_t ra;
 	bool signal;
+	bool ra_signed; /* the return address carries a pointer authentication code */
 	struct klp_unw_rule rule[KLP_UNW_REGS];
+};
+
+/* What a signal trampoline's rows do not say, and the kernel's ABI does: where the interrupted registers lie, from the
+ * stack pointer. */
+struct klp_unw_context {
+	unsigned regs, count; /* the first of `count` registers, by DWARF number from 0 */
+	unsigned sp, pc;
+	unsigned size; /* of all of it */
 };
 
 struct klp_unw_arch {
 	unsigned machine;
 	unsigned sp, ra;
-	unsigned regs;      /* DWARF registers that are tracked */
-	uint64_t preserved; /* registers that a call preserves */
+	/* The column of the return address is a register of its own right, which a call overwrites (a link register).
+	 */
+	bool ra_is_link;
+	bool signs_ra;       /* 0x2d is DW_CFA_AARCH64_negate_ra_state */
+	uint64_t ra_mask;    /* bits of a signed return address that are the address */
+	unsigned red_zone;   /* below the stack pointer a popped register still has its value */
+	unsigned late_bytes; /* so far behind a change of the stack pointer its row can come too late */
+	unsigned regs;       /* DWARF registers that are tracked */
+	uint64_t preserved;  /* registers that a call preserves */
 	/* What a landing pad is given (EH_RETURN_DATA_REGNO). Only a function that leaves by __builtin_eh_return saves
 	 * them. */
 	uint64_t landing;
@@ -100,10 +115,17 @@ struct klp_unw_arch {
 	/* How much the instruction at code adds to the stack pointer, as an addition of a constant; 0: it is none.
 	 * *insn: its length. */
 	int64_t (*sp_adds)(const uint8_t *code, size_t len, size_t *insn);
+	/* Registers that the instruction at code loads from the stack, which a row behind it must not look for there: a
+	 * bit each; NULL: rows are never late there. */
+	uint64_t (*reloads)(const uint8_t *code, size_t len, size_t *insn);
+	/* NULL: a signal frame's rows say all. Else: does code begin the kernel's signal trampoline, with this context?
+	 */
+	const struct klp_unw_context *(*signal_context)(const uint8_t *code, size_t len);
 	/* Is [start, end) what a new thread runs first? text: bytes of [addr, addr + len). */
 	bool (*thread_start)(const uint8_t *text, size_t len, uint64_t addr, uint64_t start, uint64_t end);
 };
 extern const struct klp_unw_arch klp_unw_x86_64;
+extern const struct klp_unw_arch klp_unw_aarch64;
 
 struct klp_unw_cached {
 	uint64_t lookup; /* 0: empty */

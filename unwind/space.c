@@ -8,16 +8,22 @@
 
 #define KLP_UNW_MAX_OBJECTS 65536
 
+static const struct klp_unw_arch *const klp_unw_archs[] = {&klp_unw_x86_64, &klp_unw_aarch64};
+
 struct klp_unw_space *klp_unw_space_new(unsigned arch)
 {
+	const struct klp_unw_arch *found = NULL;
 	struct klp_unw_space *s;
 
-	if (arch != klp_unw_x86_64.machine)
+	for (size_t i = 0; i < sizeof(klp_unw_archs) / sizeof(klp_unw_archs[0]); i++)
+		if (klp_unw_archs[i]->machine == arch)
+			found = klp_unw_archs[i];
+	if (!found)
 		return NULL;
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		return NULL;
-	s->arch = &klp_unw_x86_64;
+	s->arch = found;
 	s->cache = calloc(KLP_UNW_CACHE_ROWS, sizeof(*s->cache));
 	if (!s->cache) {
 		free(s);

@@ -7,7 +7,8 @@
  * is refused with a reason from <klp/error.h> (KLP_UNW_*); never a guess, never a frame-pointer fallback, never a loop.
  *
  * Sources of the rules: DWARF 5 section 6.4; LSB 5.0 core-generic chapter 10 (.eh_frame, .eh_frame_hdr);
- * System V ABI x86_64 psABI 3.7 (register numbers); signal frames: augmentation 'S'.
+ * System V ABI x86_64 psABI 3.7 and DWARF for the Arm 64-bit Architecture 2024Q3 (register numbers, RA_SIGN_STATE);
+ * signal frames: augmentation 'S'.
  */
 #ifndef KLP_UNWIND_H
 #define KLP_UNWIND_H
@@ -22,8 +23,8 @@
 #define KLP_UNW_MAX_OPS 4096 /* CFA instructions executed for one row */
 #define KLP_UNW_MAX_EXPR 64  /* steps of the one canonical PLT expression */
 
-/* r[] by DWARF number (x86_64: 6 rbp, 7 rsp, 16 return address column); bit n of known says that r[n] holds. pc is
- * separate. With `called` the registers are those behind the return. */
+/* r[] by DWARF number (x86_64: 6 rbp, 7 rsp, 16 return address column; aarch64: 29 fp, 30 lr, 31 sp); bit n of known
+ * says that r[n] holds. pc is separate. With `called` the registers are those behind the return. */
 struct klp_unw_regs {
 	uint64_t pc;
 	uint64_t r[KLP_UNW_REGS];

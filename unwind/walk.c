@@ -29,7 +29,7 @@ static bool klp_known(const struct klp_unw_regs *r, unsigned reg)
 static enum klp_reason klp_walk_load(const struct klp_walk *w, const struct klp_unw_regs *regs, bool signal,
 				     uint64_t cfa, uint64_t addr, uint64_t *out)
 {
-	uint64_t sp = regs->r[w->arch->sp], from = signal ? sp : sp - KLP_UNW_RED_ZONE;
+	uint64_t sp = regs->r[w->arch->sp], from = signal ? sp : sp - w->arch->red_zone;
 
 	if (addr < from || addr + 8 < addr || (!signal && addr + 8 > cfa) ||
 	    (signal && addr - sp > KLP_UNW_SIGNAL_SIZE))
@@ -99,6 +99,16 @@ static enum klp_reason klp_walk_rule(const struct klp_walk *w, const struct klp_
 	return KLP_OK;
 }
 
+/* A signal interrupted code with the stack pointer `to`: on the same stack, or on another that the handler's alternate
+ * stack hides. */
+static void klp_walk_interrupted(struct klp_walk *w, uint64_t sp, uint64_t to)
+{
+	if (to <= sp && to < w->low)
+		w->low = to;
+	w->own = klp_walk_in_own(w, to);
+	w->last = 0;
+}
+
 /* The frame that called, or was interrupted, in place of *regs. */
 static enum klp_reason klp_walk_step(struct klp_walk *w, const struct klp_unw_row *row, uint64_t cfa,
 				     struct klp_unw_regs *regs)
@@ -111,8 +121,15 @@ static enum klp_reason klp_walk_step(struct klp_walk *w, const struct klp_unw_ro
 	rc = klp_walk_rule(w, row, regs, cfa, w->arch->ra, &up.pc, &known);
 	if (rc != KLP_OK)
 		return rc;
+	/* A link register that nobody saved still holds the return address. */
+	if (!known && w->arch->ra_is_link && row->rule[w->arch->ra].kind == KLP_UNW_RULE_DEFAULT) {
+		known = klp_known(regs, w->arch->ra);
+		up.pc = regs->r[w->arch->ra];
+	}
 	if (!known)
 		return KLP_UNW_REG_UNKNOWN;
+	if (row->ra_signed)
+		up.pc &= w->arch->ra_mask;
 	/* A return address below sp was popped already: whatever the table says, it is not where this returns to. */
 	if (row->rule[w->arch->ra].kind == KLP_UNW_RULE_OFFSET && !row->signal &&
 	    cfa + (uint64_t)row->rule[w->arch->ra].off < sp)
@@ -132,18 +149,41 @@ static enum klp_reason klp_walk_step(struct klp_walk *w, const struct klp_unw_ro
 		if (!known)
 			return KLP_UNW_REG_UNKNOWN;
 	}
-	up.known |= (uint64_t)1 << w->arch->sp | (uint64_t)1 << w->arch->ra;
-	up.r[w->arch->ra] = up.pc;
-	w->last = cfa;
-	if (row->signal) {
-		uint64_t to = up.r[w->arch->sp];
-
-		/* The interrupted code's stack: the same one, or another that the handler's alternate stack hides. */
-		if (to <= sp && to < w->low)
-			w->low = to;
-		w->own = klp_walk_in_own(w, to);
-		w->last = 0;
+	up.known |= (uint64_t)1 << w->arch->sp;
+	/* What a link register holds behind a call is of no use: who called has saved what it returns to. */
+	if (!w->arch->ra_is_link) {
+		up.known |= (uint64_t)1 << w->arch->ra;
+		up.r[w->arch->ra] = up.pc;
 	}
+	w->last = cfa;
+	if (row->signal)
+		klp_walk_interrupted(w, sp, up.r[w->arch->sp]);
+	*regs = up;
+	return KLP_OK;
+}
+
+/* Over a signal frame by the kernel's own layout, where its rows do not say all. */
+static enum klp_reason klp_walk_context(struct klp_walk *w, struct klp_unw_regs *regs)
+{
+	const struct klp_unw_context *c;
+	struct klp_unw_regs up = {0};
+	uint64_t sp = regs->r[w->arch->sp];
+	uint8_t code[8];
+
+	if (w->read(w->ctx, regs->pc, code, sizeof(code)))
+		return KLP_UNW_BAD_ROW;
+	c = w->arch->signal_context(code, sizeof(code));
+	if (!c)
+		return KLP_UNW_BAD_ROW;
+	if (sp + c->size < sp || (w->own && !klp_walk_in_own(w, sp + c->size)))
+		return KLP_UNW_OUT_OF_STACK;
+	for (unsigned i = 0; i < c->count; i++)
+		if (w->read(w->ctx, sp + c->regs + 8ull * i, &up.r[i], 8))
+			return KLP_UNW_OUT_OF_STACK;
+	if (w->read(w->ctx, sp + c->sp, &up.r[w->arch->sp], 8) || w->read(w->ctx, sp + c->pc, &up.pc, 8))
+		return KLP_UNW_OUT_OF_STACK;
+	up.known = (((uint64_t)1 << c->count) - 1) | (uint64_t)1 << w->arch->sp;
+	klp_walk_interrupted(w, sp, up.r[w->arch->sp]);
 	*regs = up;
 	return KLP_OK;
 }
@@ -168,29 +208,47 @@ static enum klp_reason klp_walk_end(const struct klp_walk *w, const struct klp_u
 	return th->stack_high - cfa <= th->top_slack ? KLP_OK : KLP_UNW_NO_END;
 }
 
+static bool klp_row_looks_for(const struct klp_unw_row *row, uint64_t regs)
+{
+	for (unsigned i = 0; i < KLP_UNW_REGS; i++)
+		if ((regs >> i & 1) && row->rule[i].kind == KLP_UNW_RULE_OFFSET)
+			return true;
+	return false;
+}
+
 /*
  * Does a row come too late? At a PC that was reached by no call any instruction may be next, and compilers move an
  * addition to the stack pointer without its row (clang 14, above the comparison of a conditional tail call). So
- * wherever one stands shortly before the PC the rows at its two ends must differ by as much. Found without decoding:
+ * wherever one stands shortly before the PC the rows at its two ends must differ by as much; and where the frame
+ * pointer or the return address has been loaded back (clang's epilogues on aarch64 have no rows at all), the row behind
+ * must not look for it in the frame. Found without decoding:
  * bytes that only look like one make the stack unreliable, no more. Code that the reader does not serve is taken at its
  * rows' word.
  */
 static bool klp_walk_late(const struct klp_walk *w, const struct klp_unw_cached *here)
 {
+	bool by_sp = here->row.cfa_kind == KLP_UNW_CFA_REG && here->row.cfa_reg == w->arch->sp;
 	uint64_t pc = here->lookup, from = here->fde->start;
-	uint8_t code[KLP_UNW_LATE_BYTES];
+	uint8_t code[KLP_UNW_LATE_MAX];
 	size_t len, insn;
 
-	if (pc - from > sizeof(code))
-		from = pc - sizeof(code);
+	if (pc - from > w->arch->late_bytes)
+		from = pc - w->arch->late_bytes;
 	len = (size_t)(pc - from);
 	if (!len || w->read(w->ctx, from, code, len))
 		return false;
 	for (size_t i = 0; i < len; i++) {
-		int64_t adds = w->arch->sp_adds(code + i, len - i, &insn);
+		uint64_t reloads = w->arch->reloads ? w->arch->reloads(code + i, len - i, &insn) : 0;
+		int64_t adds;
 		struct klp_unw_row before;
 		const struct klp_unw_cached *c;
 
+		if (reloads) {
+			c = klp_unw_find_row(w->s, from + i + insn);
+			if (c->reason == KLP_OK && klp_row_looks_for(&c->row, reloads))
+				return true;
+		}
+		adds = by_sp ? w->arch->sp_adds(code + i, len - i, &insn) : 0;
 		if (!adds)
 			continue;
 		c = klp_unw_find_row(w->s, from + i);
@@ -234,8 +292,10 @@ void klp_unw_walk(const struct klp_unw_space *s, const struct klp_unw_regs *regs
 	if (!klp_known(&cur, w.arch->sp))
 		return;
 	/* The PC is always known; its column is an ordinary register for the rules. */
-	cur.r[w.arch->ra] = cur.pc;
-	cur.known |= (uint64_t)1 << w.arch->ra;
+	if (!w.arch->ra_is_link) {
+		cur.r[w.arch->ra] = cur.pc;
+		cur.known |= (uint64_t)1 << w.arch->ra;
+	}
 	w.own = klp_walk_in_own(&w, cur.r[w.arch->sp]);
 	while (t->count < KLP_UNW_MAX_FRAMES) {
 		struct klp_unw_frame *f = &t->frame[t->count];
@@ -269,11 +329,20 @@ void klp_unw_walk(const struct klp_unw_space *s, const struct klp_unw_regs *regs
 		if (klp_walk_hides(&w, &row))
 			return;
 		t->verdict = KLP_UNW_BAD_ROW;
-		if (!called && !row.signal && row.cfa_kind == KLP_UNW_CFA_REG && row.cfa_reg == w.arch->sp) {
+		if (!called && !row.signal &&
+		    (w.arch->reloads || (row.cfa_kind == KLP_UNW_CFA_REG && row.cfa_reg == w.arch->sp))) {
 			struct klp_unw_cached here = *c;
 
 			if (klp_walk_late(&w, &here))
 				return;
+		}
+		if (row.signal && w.arch->signal_context) {
+			t->verdict = klp_walk_context(&w, &cur);
+			if (t->verdict != KLP_OK)
+				return;
+			f->cfa = cur.r[w.arch->sp];
+			called = false;
+			continue;
 		}
 		t->verdict = klp_walk_cfa(&w, &row, &cur, &cfa);
 		if (t->verdict != KLP_OK)

@@ -10,17 +10,17 @@
 #include "klp/runtime/rt.h"
 #include "cpu.h"
 #include "syscall.h"
+#include "thread.h"
 
 #pragma GCC poison malloc calloc realloc free printf fprintf memcpy memset errno
 
 #define DISPATCH_RETRIES 8 /* reads of {transition, slot} before the original body is taken */
 #define TID_UNKNOWN INT32_MIN
-#define ARCH_GET_FS 0x1003
 
 /* What trampoline.S, image.S and the build rely on. */
 _Static_assert(__builtin_offsetof(struct klp_rt_site, ops) == 8, "SITE_OPS");
 _Static_assert(__builtin_offsetof(struct klp_rt_site, body) == 64, "SITE_BODY");
-_Static_assert(sizeof(struct klp_rt_regs) == 96, "FRAME_CFA");
+_Static_assert(__builtin_offsetof(struct klp_rt_site, original) == 120, "SITE_ORIGINAL");
 _Static_assert(__builtin_offsetof(struct klp_rt_image, build) == 16 && sizeof(struct klp_rt_image) == 88, "image.S");
 _Static_assert(KLP_RT_TEXT_SIZE == 16384, "RT_TEXT_LIMIT");
 _Static_assert(sizeof(KLP_RT_MAGIC) == 16, "magic");
@@ -34,27 +34,16 @@ struct self {
 	uint32_t initial; /* state of an entry that has to be made */
 };
 
-/* Word 0 of the thread control block is its own address (psABI); the engine allows this only after checking it. */
-static inline uint64_t tcb_self(void)
-{
-	uint64_t tp;
-
-	__asm__ volatile("movq %%fs:0, %0" : "=r"(tp));
-	return tp;
-}
-
 static void identify(struct self *s)
 {
 	int32_t offset = s->cb->tid_offset;
 
 	if (offset == TID_UNKNOWN) {
-		s->tp = 0;
-		/* Not by rdfsbase: a kernel may forbid it. */
-		klp_syscall2(KLP_NR_arch_prctl, ARCH_GET_FS, (uint64_t)&s->tp);
+		s->tp = klp_ask_thread_pointer();
 		s->tid = (uint32_t)klp_syscall0(KLP_NR_gettid);
 		return;
 	}
-	s->tp = tcb_self();
+	s->tp = klp_thread_pointer();
 	s->tid = *(const volatile uint32_t *)(s->tp + (uint64_t)(int64_t)offset);
 }
 

@@ -25,6 +25,13 @@
 
 #include "klp/runtime/shadow.h"
 
+/* struct klp_rt_regs: the registers that the trampoline saved, as dispatch and ops see them. */
+#if defined(__x86_64__)
+#include "klp/runtime/arch/x86_64/regs.h"
+#elif defined(__aarch64__)
+#include "klp/runtime/arch/aarch64/regs.h"
+#endif
+
 #define KLP_RT_MAGIC "klp-runtime-1\n\0" /* 16 bytes with its terminator, first bytes of the image; written LAST */
 #define KLP_CB_MAGIC "klp-control-1\n\0" /* first bytes of the control block; written last */
 #define KLP_RT_TEXT_SIZE 0x4000u
@@ -92,13 +99,6 @@ struct klp_rt_callback {
 	int32_t result;   /* T  of pre_patch, else 0 */
 	uint32_t state;   /* E, T */
 	uint32_t pad;
-};
-
-/* The registers that the trampoline saved, as dispatch and ops see them. x86_64. */
-struct klp_rt_regs {
-	uint64_t rbp, rax, rcx, rdx, rsi, rdi, r8, r9, r10, r11;
-	uint64_t pc;  /* the saved PC: where the intercepted call goes on; dispatch rewrites it */
-	uint64_t ret; /* the program's own return address: never changed */
 };
 
 struct klp_rt_site;

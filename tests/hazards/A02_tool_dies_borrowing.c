@@ -28,12 +28,12 @@ static struct talk *talk;
 static volatile sig_atomic_t quit;
 static pid_t target;
 
-void __wrap_klp_stop_end_at_home(struct klp_stop *st, const struct user_regs_struct *resume,
+void __wrap_klp_stop_end_at_home(struct klp_stop *st, const struct klp_registers *resume,
 				 const struct klp_stop_chain *chain);
-void __real_klp_stop_end_at_home(struct klp_stop *st, const struct user_regs_struct *resume,
+void __real_klp_stop_end_at_home(struct klp_stop *st, const struct klp_registers *resume,
 				 const struct klp_stop_chain *chain);
 
-void __wrap_klp_stop_end_at_home(struct klp_stop *st, const struct user_regs_struct *resume,
+void __wrap_klp_stop_end_at_home(struct klp_stop *st, const struct klp_registers *resume,
 				 const struct klp_stop_chain *chain)
 {
 	/* The first borrow maps the core, by frames on the thread's stack; the second one runs klp's own code. */

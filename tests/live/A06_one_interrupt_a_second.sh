@@ -46,7 +46,7 @@ C
 target t "$work/tree/prog"
 expect 0 stay
 seconds=3
-ctl 5 load -v --json -p "$(p)" --timeout $seconds "$work/own.klp"
+ctl 5 load -v --json -p "$(p)" --no-samples --timeout $seconds "$work/own.klp"
 stopped=$(result .threads_stopped)
 echo "$stopped threads stopped in $seconds s"
 # The load's own borrows, then one stop of the busy thread after 100 ms and one in each second.

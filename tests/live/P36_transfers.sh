@@ -6,7 +6,8 @@ begin
 start
 ask transfers
 sleep 0.3
-pairs "$(full 60 1000)"
+pairs "$(full 30 500)"
+pairs "$(full 30 500)" --no-samples # threads that run are interrupted
 ask transferred
 echo "$REPLY"
 while read -r kind count cut; do

@@ -231,12 +231,13 @@ asleep() { # the sleeper's thread is inside its read
 	wait_for 5 bash -c 'for t in /proc/'"$(p)"'/task/*; do [ "${t##*/}" != '"$(p)"' ] && read -r n _ <$t/syscall && { [ "$n" = 0 ] || [ "$n" = 63 ]; } && exit 0; done; exit 1' ||
 		die "the sleeping thread did not fall asleep"
 }
-pairs() { # COUNT: load and unload `fix` (or $PAIR) that often, an answer after each
-	local i
-	for ((i = 0; i < $1; i++)); do
-		load fix
+pairs() { # COUNT [OPTION...]: load and unload `fix` that often, an answer after each
+	local i n=$1
+	shift
+	for ((i = 0; i < n; i++)); do
+		load fix "$@"
 		expect 42 call answer 4
-		unload fix
+		unload fix "$@"
 		expect 41 call answer 4
 	done
 }

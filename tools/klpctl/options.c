@@ -12,9 +12,10 @@ void klpctl_help(void)
 {
 	puts("klpctl: live patching of running programs\n"
 	     "\n"
-	     "  klpctl load    [-p PID]... [--timeout S] [--replace] [--consistency thread|immediate] [--json] [-v] "
+	     "  klpctl load    [-p PID]... [--timeout S] [--replace] [--consistency thread|immediate]\n"
+	     "                 [--no-samples] [--json] [-v] "
 	     "FILE.klp\n"
-	     "  klpctl unload  [-p PID]... [--timeout S] [--json] [-v] NAME\n"
+	     "  klpctl unload  [-p PID]... [--timeout S] [--no-samples] [--json] [-v] NAME\n"
 	     "  klpctl watch   [-p PID]... [--interval S] [--timeout S] [--replace] [--json] [-v] FILE.klp\n"
 	     "  klpctl status  [-p PID]... [--json] [--watch]\n"
 	     "  klpctl check   [-p PID]... [--json] FILE.klp\n"
@@ -83,11 +84,17 @@ static int klpctl_add_pids(struct klpctl_args *a, char *text)
 int klpctl_parse(int argc, char **argv, struct klpctl_args *a)
 {
 	static const struct option longopts[] = {
-	    {"pid", required_argument, NULL, 'p'},      {"timeout", required_argument, NULL, 't'},
-	    {"replace", no_argument, NULL, 'r'},        {"consistency", required_argument, NULL, 'c'},
-	    {"json", no_argument, NULL, 'j'},           {"watch", no_argument, NULL, 'w'},
-	    {"interval", required_argument, NULL, 'i'}, {"verbose", no_argument, NULL, 'v'},
-	    {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0},
+	    {"pid", required_argument, NULL, 'p'},
+	    {"timeout", required_argument, NULL, 't'},
+	    {"replace", no_argument, NULL, 'r'},
+	    {"consistency", required_argument, NULL, 'c'},
+	    {"json", no_argument, NULL, 'j'},
+	    {"watch", no_argument, NULL, 'w'},
+	    {"interval", required_argument, NULL, 'i'},
+	    {"verbose", no_argument, NULL, 'v'},
+	    {"no-samples", no_argument, NULL, 'S'},
+	    {"help", no_argument, NULL, 'h'},
+	    {NULL, 0, NULL, 0},
 	};
 	static const char *const commands[] = {"load",  "unload", "status", "check",   "info",   "sites",
 					       "stack", "force",  "watch",  "symfile", "perfmap"};
@@ -143,6 +150,9 @@ int klpctl_parse(int argc, char **argv, struct klpctl_args *a)
 			break;
 		case 'w':
 			a->watch = true;
+			break;
+		case 'S':
+			a->opt.no_samples = true;
 			break;
 		case 'v':
 			a->verbose = true;

@@ -69,9 +69,10 @@ static void put64(uint8_t *at, uint64_t v)
 	memcpy(at, &v, 8);
 }
 
-int klp_frame_build_bare(const struct user_regs_struct *r, uint64_t mask, uint64_t restorer, uint64_t at, uint8_t *out,
+int klp_frame_build_bare(const struct klp_registers *regs, uint64_t mask, uint64_t restorer, uint64_t at, uint8_t *out,
 			 size_t len)
 {
+	const struct user_regs_struct *r = &regs->user;
 	const uint64_t context[18] = {r->r8,  r->r9,  r->r10, r->r11, r->r12, r->r13, r->r14, r->r15, r->rdi,
 				      r->rsi, r->rbp, r->rbx, r->rdx, r->rax, r->rcx, r->rsp, r->rip, r->eflags};
 	uint16_t selectors[4] = {(uint16_t)r->cs, (uint16_t)r->gs, (uint16_t)r->fs, (uint16_t)r->ss};
@@ -89,7 +90,7 @@ int klp_frame_build_bare(const struct user_regs_struct *r, uint64_t mask, uint64
 	return 0;
 }
 
-int klp_frame_build(pid_t tid, const struct user_regs_struct *regs, uint64_t mask, uint64_t restorer, uint64_t at,
+int klp_frame_build(pid_t tid, const struct klp_registers *regs, uint64_t mask, uint64_t restorer, uint64_t at,
 		    uint8_t *out, size_t len)
 {
 	uint32_t magic = MAGIC1, end = MAGIC2, size, extended;
@@ -117,31 +118,6 @@ int klp_frame_build(pid_t tid, const struct user_regs_struct *regs, uint64_t mas
 	memcpy(out + FRAME_XSTATE + XSTATE_SW + 16, &size, 4);
 	memcpy(out + FRAME_XSTATE + n, &end, 4);
 	return 0;
-}
-
-/*
- * A running thread can be stopped between any two instructions: in a backward copy (DF), while it single-steps itself
- * (TF, whose trap would find every signal blocked), or checks alignment (AC). Its frame restores these flags.
- */
-#define FLAGS_NOT_OF_C (1u << 8 | 1u << 10 | 1u << 14 | 1u << 18) /* TF, DF, NT, AC */
-
-void klp_enter_registers(struct user_regs_struct *r, uint64_t pc)
-{
-	r->orig_rax = (unsigned long long)-1;
-	r->rip = pc;
-	r->eflags &= ~(unsigned long long)FLAGS_NOT_OF_C;
-}
-
-void klp_call_registers(struct user_regs_struct *r, long nr, const uint64_t arg[6], uint64_t gadget)
-{
-	klp_enter_registers(r, gadget);
-	r->rax = (unsigned long long)nr;
-	r->rdi = arg[0];
-	r->rsi = arg[1];
-	r->rdx = arg[2];
-	r->r10 = arg[3];
-	r->r8 = arg[4];
-	r->r9 = arg[5];
 }
 
 static uint64_t text_find(const struct klp_process *p, const uint8_t *want, size_t want_len)
@@ -199,26 +175,4 @@ bool klp_frame_in_rseq(pid_t tid, const struct klp_process *p)
 	if (ptrace(RSEQ_CONFIG, tid, (void *)sizeof(conf), &conf) <= 0 || !conf.abi)
 		return false;
 	return klp_process_read(p, conf.abi + 8, &section, sizeof(section), &ignored) || section != 0;
-}
-
-/* DWARF numbers of x86_64 (psABI figure 3.36). */
-void klp_registers_for_unwind(const struct user_regs_struct *r, struct klp_unw_regs *out)
-{
-	const uint64_t value[16] = {r->rax, r->rdx, r->rcx, r->rbx, r->rsi, r->rdi, r->rbp, r->rsp,
-				    r->r8,  r->r9,  r->r10, r->r11, r->r12, r->r13, r->r14, r->r15};
-
-	memcpy(out->r, value, sizeof(value));
-	out->pc = r->rip;
-	out->known = 0xffff;
-}
-
-/* trampoline.S: the return address lies just below where the caller's stack pointer will be. */
-void klp_registers_at_entry(const struct klp_rt_regs *r, uint64_t at, struct klp_unw_regs *out)
-{
-	memset(out, 0, sizeof(*out));
-	out->r[6] = r->rbp;
-	out->r[7] = at + sizeof(*r);
-	out->pc = r->ret;
-	out->known = 1u << 6 | 1u << 7;
-	out->called = true;
 }

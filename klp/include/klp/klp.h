@@ -30,6 +30,7 @@ struct klp_options {
 	unsigned timeout_ms; /* how long to wait for a transition; 0 = 10 s for a load or unload */
 	bool replace;        /* atomic replace of all patches */
 	bool immediate;      /* --consistency=immediate */
+	bool no_samples;     /* running threads are interrupted, not sampled through perf */
 	klp_log_fn log;
 	void *log_ctx;
 };
@@ -58,7 +59,8 @@ int klp_check(pid_t pid, const struct klp_module *m, json_t **result, struct klp
 /* Ends a pending transition by declaring every thread moved. May crash for coupled patches; the patch is never
  * unmapped. */
 int klp_force(pid_t pid, const char *name, const struct klp_options *o, json_t **result, struct klp_error *e);
-/* Reliable stack traces of all blocked threads with verdicts; stops nobody. */
+/* Reliable stack traces with verdicts, of blocked threads and, where the kernel permits samples, of running ones; stops
+ * nobody. */
 int klp_stack(pid_t pid, json_t **result, struct klp_error *e);
 /*
  * For debuggers, which find no file that belongs to klp's code: writes into the directory an ELF file for each loaded

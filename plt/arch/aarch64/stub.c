@@ -4,16 +4,20 @@
  * landing pad, should its page ever be guarded:
  *
  *	 0	bti  c
- *	 4	mov  x9, x30			the caller's return address: from here to `mov x30, x9` only x9 has it
- *(U3) 8	adr  x17, record		whose entry this is 12	ldr  x16, trampoline		the arena's word
- *	16	blr  x16			a call: the trampoline comes back by `ret x30`, so the return predictor
- *and 20	mov  x30, x9			a guarded control stack stay balanced (hazards A13, H1) 24	br x16
- *where the call goes on: code of klp's, or `original` below 28	brk  #0 32	bti  c				the hop
- *	36	ldr  x16, record		the slot is the record's first word
+ *	 4	mov  x9, x30		the caller's return address: up to `mov x30, x9` only x9 has it (U3)
+ *	 8	adr  x17, record	whose entry this is
+ *	12	ldr  x16, trampoline	the arena's word
+ *	16	blr  x16		a call: the trampoline comes back by `ret x30`, so the
+ *	20	mov  x30, x9		return predictor and a guarded control stack stay balanced
+ *	24	br   x16		where the call goes on: code of klp's, or `original` below
+ *	28	brk  #0
+ *	32	bti  c			the hop
+ *	36	ldr  x16, record	the slot is the record's first word
  *	40	br   x16
  *	44	brk  #0
- *	48	bti  c				the original body: it has no landing pad, so an indirect branch from here
- *would 52	b    body			be SIGILL in guarded text; a direct one is none 56	brk  #0, brk #0
+ *	48	bti  c			the original body, which has no landing pad: an indirect branch
+ *	52	b    body		there would be SIGILL in guarded text, a direct one is not
+ *	56	brk  #0, brk #0
  */
 #include <errno.h>
 #include <stddef.h>

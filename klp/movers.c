@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "klp/movers.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+uint64_t klp_thread_addr(const struct klp_session *s, uint32_t index)
+{
+	return klp_cb_addr(s, offsetof(struct klp_rt_cb, threads) + (size_t)index * sizeof(struct klp_rt_thread));
+}
+
+static struct klp_mover *klp_mover_find(struct klp_mover_list *l, pid_t tid)
+{
+	size_t low = 0, high = l->count;
+
+	while (low < high) {
+		size_t mid = (low + high) / 2;
+
+		if (l->m[mid].tid == tid)
+			return &l->m[mid];
+		if (l->m[mid].tid < tid)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return NULL;
+}
+
+static int klp_mover_compare(const void *a, const void *b)
+{
+	pid_t x = ((const struct klp_mover *)a)->tid, y = ((const struct klp_mover *)b)->tid;
+
+	return x < y ? -1 : x > y;
+}
+
+static int klp_mover_ns_tid(struct klp_run *run, struct klp_mover *m)
+{
+	struct klp_task_info info;
+	struct klp_error err = KLP_ERROR_INIT;
+
+	if (run->s->p.same_ns) {
+		m->ns_tid = (uint32_t)m->tid;
+		return 0;
+	}
+	if (klp_task_info(&run->s->p, m->tid, &info, &err))
+		return -ESRCH;
+	m->ns_tid = (uint32_t)info.ns_tid;
+	return 0;
+}
+
+/*
+ * A fork's child inherited the table of its parent: the thread that forked goes on in the universe that its entry,
+ * found by the thread pointer, says (T2). A thread without an entry never dispatched in this transition.
+ */
+static int klp_adopted_state(struct klp_session *s, pid_t tid, uint32_t *state, struct klp_error *e)
+{
+	uint64_t tp = klp_thread_pointer(s, tid);
+	struct klp_rt_thread *table;
+	const struct klp_rt_thread *best = NULL; /* the last binding: stacks are used again */
+	int rc;
+
+	if (!tp)
+		return 0;
+	table = malloc(KLP_MAX_THREADS * sizeof(*table));
+	if (!table)
+		return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for the thread table");
+	rc = klp_process_read(&s->p, klp_thread_addr(s, 0), table, KLP_MAX_THREADS * sizeof(*table), e);
+	for (size_t i = 0; i < KLP_MAX_THREADS && !rc; i++)
+		if (table[i].tid && table[i].tp == tp && (!best || table[i].bound > best->bound))
+			best = &table[i];
+	if (best && best->state >> 1 == (KLP_TR_ID(s->cb->transition) & 0x7fffffffu))
+		*state = best->state;
+	free(table);
+	return rc;
+}
+
+/*
+ * A thread that was born behind the last slot's store needs no entry before the seal: whatever it called since went
+ * through dispatch, which gave it one, or it is clean. In doubt (the tick of the store) it is older.
+ */
+static bool klp_mover_is_older(const struct klp_run *run, pid_t tid)
+{
+	uint64_t ticks;
+
+	return !run->armed_ticks || klp_task_start(&run->s->p, tid, &ticks) || ticks <= run->armed_ticks;
+}
+
+int klp_movers_full(const struct klp_run *run, struct klp_error *e)
+{
+	return klp_fail(
+	    e, EAGAIN, KLP_PENDING,
+	    "the thread table of %u entries is full, so nothing can be proven: turn the patch round (%s it)",
+	    KLP_MAX_THREADS, run->plan.kind == KLP_TRANSITION_LOAD ? "unload" : "load");
+}
+
+int klp_movers_list(struct klp_run *run, bool *added, struct klp_error *e)
+{
+	struct klp_session *s = run->s;
+	uint64_t word = s->cb->transition;
+	uint32_t fresh = KLP_TR_ID(word) << 1 | (KLP_TR_SEALED(word) ? KLP_TR_TARGET(word) : 0);
+	size_t old = run->list.count, n = 0;
+	pid_t *tid = NULL;
+	int rc = klp_process_tids(&s->p, &tid, &n, e);
+
+	*added = false;
+	if (rc)
+		return rc;
+	s->threads = n;
+	for (size_t i = 0; i < old; i++)
+		run->list.m[i].listed = false;
+	for (size_t i = 0; i < n; i++) {
+		struct klp_mover *m = klp_mover_find(&(struct klp_mover_list){run->list.m, old, 0}, tid[i]);
+
+		if (tid[i] == s->r.helper)
+			continue;
+		if (m) {
+			m->listed = true;
+			continue;
+		}
+		if (run->list.count == run->list.room) {
+			size_t room = run->list.room ? run->list.room * 2 : 64;
+			struct klp_mover *grown = realloc(run->list.m, room * sizeof(*grown));
+
+			if (!grown) {
+				free(tid);
+				return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for the thread list");
+			}
+			run->list.m = grown;
+			run->list.room = room;
+		}
+		m = &run->list.m[run->list.count];
+		memset(m, 0, sizeof(*m));
+		m->tid = tid[i];
+		m->since = klp_now_ns();
+		m->reason = KLP_RUNNING;
+		m->index = UINT32_MAX;
+		if (klp_mover_ns_tid(run, m))
+			continue;
+		m->listed = true;
+		run->list.count++;
+		if (!*added)
+			*added = klp_mover_is_older(run, m->tid);
+	}
+	free(tid);
+	/* Those that ended are forgotten; their entries stay and harm nobody. */
+	n = 0;
+	for (size_t i = 0; i < run->list.count; i++)
+		if (run->list.m[i].listed)
+			run->list.m[n++] = run->list.m[i];
+	run->list.count = n;
+	qsort(run->list.m, run->list.count, sizeof(*run->list.m), klp_mover_compare);
+
+	for (size_t i = 0; i < run->list.count;) {
+		struct klp_mover *batch[KLP_MAX_OPS];
+		size_t ops = 0;
+
+		for (; i < run->list.count && ops < KLP_MAX_OPS; i++) {
+			struct klp_mover *m = &run->list.m[i];
+			uint32_t state = fresh;
+
+			if (m->index != UINT32_MAX)
+				continue;
+			if (s->r.adopted) {
+				state = KLP_TR_ID(word) << 1;
+				rc = klp_adopted_state(s, m->tid, &state, e);
+				if (rc)
+					return rc;
+			}
+			batch[ops] = m;
+			run->op[ops++] = (struct klp_rt_op){.code = KLP_OP_INSERT, .a = {m->ns_tid, state}};
+		}
+		if (!ops)
+			break;
+		rc = klp_remote_run(&s->r, run->op, ops, e);
+		if (rc)
+			return rc;
+		for (size_t k = 0; k < ops; k++) {
+			/* A thread without a place is in universe 0 (dispatch.c). */
+			if (run->op[k].result == -ENOSPC && !KLP_TR_TARGET(word)) {
+				batch[k]->moved = true;
+				continue;
+			}
+			if (run->op[k].result < 0 || run->op[k].result >= (int64_t)KLP_MAX_THREADS)
+				return klp_movers_full(run, e);
+			batch[k]->index = (uint32_t)run->op[k].result;
+		}
+	}
+	return 0;
+}
+
+int klp_movers_read(struct klp_run *run, struct klp_mover *const *m, size_t count, struct klp_error *e)
+{
+	static _Thread_local struct klp_piece piece[KLP_MAX_OPS];
+	static _Thread_local uint64_t mark[KLP_MAX_OPS];
+	int rc;
+
+	for (size_t i = 0; i < count; i++)
+		piece[i] =
+		    (struct klp_piece){klp_thread_addr(run->s, m[i]->index) + offsetof(struct klp_rt_thread, in_sp),
+				       &mark[i], sizeof(mark[i])};
+	rc = klp_process_read_pieces(&run->s->p, piece, count, e);
+	for (size_t i = 0; i < count; i++)
+		piece[i] = (struct klp_piece){klp_thread_addr(run->s, m[i]->index), &m[i]->entry, sizeof(m[i]->entry)};
+	if (!rc)
+		rc = klp_process_read_pieces(&run->s->p, piece, count, e);
+	for (size_t i = 0; i < count && !rc; i++) {
+		m[i]->entry.in_sp |= mark[i];
+		if (m[i]->entry.tid != m[i]->ns_tid)
+			rc = klp_fail(e, EINVAL, KLP_TARGET_MEMORY, "the entry of thread %d belongs to %u", m[i]->tid,
+				      m[i]->entry.tid);
+	}
+	return rc;
+}
+
+bool klp_mover_arrived(const struct klp_session *s, const struct klp_mover *m)
+{
+	const struct klp_rt_thread *t = &m->entry;
+	uint64_t word = s->cb->transition;
+	unsigned universe = t->state >> 1 == (KLP_TR_ID(word) & 0x7fffffffu) ? t->state & 1 : 0;
+
+	return universe == KLP_TR_TARGET(word);
+}

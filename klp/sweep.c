@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "klp/sweep.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "klp/transition.h"
+
+#define KLP_SWEEP_BATCH 64u /* entries read at once: few enough that counts are young at the proof */
+
+/* Proof 3, while the thread is stopped: the verdict is stored here, for a thread that enters patched code all the time
+ * would outrun any later store. */
+static void klp_transition_look(void *ctx, pid_t tid, const struct klp_unw_regs *regs, uint64_t thread_pointer)
+{
+	struct klp_run *run = ctx;
+	struct klp_mover *m = run->looked;
+	struct klp_session *s = run->s;
+	struct klp_error err = KLP_ERROR_INIT;
+	unsigned leaving = KLP_TR_TARGET(s->cb->transition) ? 0 : 1;
+	uint64_t verdict;
+
+	klp_prove_registers(s, tid, regs, thread_pointer, run->plan.leave[leaving], run->plan.leave_count[leaving],
+			    run->proof);
+	m->reason = run->proof->verdict;
+	m->function = run->proof->function;
+	if (run->proof->verdict != KLP_OK || klp_movers_read(run, &m, 1, &err))
+		return;
+	verdict = KLP_VERDICT(KLP_TR_GENERATION(s->cb->transition), m->entry.count);
+	if (klp_process_write(&s->p, klp_thread_addr(s, m->index) + offsetof(struct klp_rt_thread, verdict), &verdict,
+			      sizeof(verdict), &err))
+		return;
+	m->candidate = true;
+}
+
+/* m->entry has been read. */
+static int klp_sweep_thread(struct klp_run *run, struct klp_mover *m, struct klp_error *e)
+{
+	struct klp_session *s = run->s;
+	unsigned leaving = KLP_TR_TARGET(s->cb->transition) ? 0 : 1;
+	enum klp_running_way way;
+	int rc;
+
+	m->candidate = false;
+	/* in_sp: a thread inside dispatch may still store a universe that it was told before a reversal. */
+	if (klp_mover_arrived(s, m) && !m->entry.in_sp) {
+		m->moved = true;
+		return 0;
+	}
+	klp_prove_blocked(s, m->tid, run->plan.leave[leaving], run->plan.leave_count[leaving], run->proof);
+	if (run->proof->gone || run->proof->kernel_made) {
+		m->moved = true;
+		return 0;
+	}
+	/* "Running" says less than the last look at its registers: who waits for it wants to know where it is. */
+	if (!run->proof->running || !m->function) {
+		m->reason = run->proof->verdict;
+		m->function = run->proof->function;
+	}
+	if (!run->proof->running) {
+		klp_running_rests(&m->running);
+		m->candidate = run->proof->verdict == KLP_OK;
+		return 0;
+	}
+	/* Its count must be older than the picture. It was read with those of other threads, which may have taken long.
+	 */
+	rc = klp_movers_read(run, &m, 1, e);
+	if (rc)
+		return rc;
+	way = klp_running_look(s, m->tid, &m->running, run->plan.leave[leaving], run->plan.leave_count[leaving],
+			       run->proof);
+	if (way == KLP_RUNNING_PICTURED) {
+		m->reason = run->proof->verdict;
+		m->function = run->proof->function;
+		m->candidate = run->proof->verdict == KLP_OK;
+	}
+	if (way != KLP_RUNNING_INTERRUPT)
+		return 0;
+	run->looked = m;
+	rc = klp_remote_interrupt(&s->r, m->tid, klp_transition_look, run, e);
+	if (rc < 0 && rc != -ESRCH && rc != -EBUSY && rc != -EPERM)
+		return rc;
+	if (rc == -ESRCH)
+		m->moved = false; /* the next listing tells */
+	return 0;
+}
+
+/* T1's final check: verdict stored, membarrier, count read again. Unchanged: every later entry sees the verdict. */
+static int klp_sweep_verify(struct klp_run *run, struct klp_error *e)
+{
+	struct klp_session *s = run->s;
+	uint16_t generation = KLP_TR_GENERATION(s->cb->transition);
+
+	for (size_t i = 0; i < run->list.count;) {
+		struct klp_mover *batch[KLP_MAX_OPS];
+		uint64_t count[KLP_MAX_OPS];
+		size_t ops = 0;
+		int rc;
+
+		for (; i < run->list.count && ops < KLP_MAX_OPS - 1; i++) {
+			struct klp_mover *m = &run->list.m[i];
+
+			if (!m->candidate || m->moved)
+				continue;
+			batch[ops] = m;
+			count[ops] = m->entry.count;
+			klp_op_store(&run->op[ops++],
+				     klp_thread_addr(s, m->index) + offsetof(struct klp_rt_thread, verdict),
+				     KLP_VERDICT(generation, m->entry.count));
+		}
+		if (!ops)
+			break;
+		klp_op_sync(&run->op[ops]); /* S4: pairs with "count before verdict" in klp/runtime/dispatch.c */
+		rc = klp_remote_run(&s->r, run->op, ops + 1, e);
+		if (!rc)
+			rc = klp_movers_read(run, batch, ops, e);
+		if (rc)
+			return rc;
+		for (size_t k = 0; k < ops; k++) {
+			const struct klp_rt_thread *t = &batch[k]->entry;
+
+			batch[k]->moved = t->count == count[k] || (klp_mover_arrived(s, batch[k]) && !t->in_sp);
+			if (!batch[k]->moved)
+				batch[k]->reason = KLP_RUNNING;
+		}
+	}
+	return 0;
+}
+
+void klp_sweep_pending(struct klp_run *run)
+{
+	json_array_clear(run->s->pending);
+	for (size_t i = 0; i < run->list.count; i++) {
+		const struct klp_mover *m = &run->list.m[i];
+		char name[600], comm[64];
+		json_t *o;
+
+		if (m->moved)
+			continue;
+		klp_task_comm(&run->s->p, m->tid, comm, sizeof(comm));
+		o = json_object();
+		json_object_set_new(o, "tid", json_integer(m->tid));
+		json_object_set_new(o, "name", klp_json_text(comm));
+		json_object_set_new(o, "function",
+				    m->function
+					? klp_json_text(klp_function_name(run->s, m->function, name, sizeof(name)))
+					: json_null());
+		json_object_set_new(o, "reason", json_string(klp_reason_name(m->reason)));
+		json_object_set_new(o, "since_ms", json_integer((json_int_t)((klp_now_ns() - m->since) / 1000000)));
+		json_array_append_new(run->s->pending, o);
+	}
+}
+
+int klp_sweep(struct klp_run *run, size_t *left, bool *running, struct klp_error *e)
+{
+	bool added;
+	int rc = klp_movers_list(run, &added, e);
+
+	klp_running_round(run->s, run->list.count);
+	for (size_t i = 0; i < run->list.count && !rc;) {
+		struct klp_mover *batch[KLP_SWEEP_BATCH];
+		size_t n = 0;
+
+		for (; i < run->list.count && n < KLP_SWEEP_BATCH; i++)
+			if (!run->list.m[i].moved)
+				batch[n++] = &run->list.m[i];
+		rc = klp_movers_read(run, batch, n, e);
+		for (size_t k = 0; k < n && !rc; k++)
+			rc = klp_sweep_thread(run, batch[k], e);
+	}
+	if (!rc)
+		rc = klp_sweep_verify(run, e);
+	*left = 0;
+	*running = false;
+	for (size_t i = 0; i < run->list.count; i++) {
+		if (run->list.m[i].moved)
+			continue;
+		(*left)++;
+		*running |= run->list.m[i].running.answers != 0;
+	}
+	return rc;
+}
