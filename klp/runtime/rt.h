@@ -102,6 +102,7 @@ struct klp_rt_callback {
 };
 
 struct klp_rt_site;
+struct klp_rt_regs; /* an architecture without an engine does not define it */
 typedef void (*klp_rt_ops_fn)(struct klp_rt_site *site, struct klp_rt_regs *regs);
 struct klp_rt_ops {
 	uint64_t fn;    /* absolute address of a klp_rt_ops_fn; relocated by E when the image is written */

@@ -10,7 +10,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 build=${KLP_BUILD:-$root/build}
 live=${KLP_LIVE:-$build/live}
 klpctl=$build/bin/klpctl
-klp_build=$build/bin/klp-build
+klp_build=${KLP_BUILD_TOOL:-$build/bin/klp-build} # of another machine, where that builds
 modules=$live/modules
 klp_cflags=$(PKG_CONFIG_PATH=$build pkg-config --cflags klp 2>/dev/null)
 cur=

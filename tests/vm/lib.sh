@@ -34,7 +34,11 @@ arch_setup() {
 		# Older emulators have no cpu of this name; theirs is the most that they know.
 		if "${qemu[0]}" -cpu help 2>/dev/null | grep -qw max; then qemu+=(-cpu max); else qemu+=(-cpu rv64); fi
 		;;
-	*) die "no guest for the architecture '$arch': aarch64, riscv64" ;;
+	x86_64) # a machine of the same architecture, whose kernel is Debian's
+		deb_arch=amd64 triplet=x86_64-linux-gnu suite=12 console=ttyS0 kernel=linux-image-amd64
+		qemu=(qemu-system-x86_64 -M q35 -cpu max)
+		;;
+	*) die "no guest for the architecture '$arch': aarch64, riscv64, x86_64" ;;
 	esac
 	# Other trees of this machine may want other contents.
 	home=$cache/$arch/$contents-$(cksum <"$root/tests/vm/packages" | cut -d' ' -f1)

@@ -10,7 +10,7 @@
 lanes=2
 boot_limit=${KLP_GUEST_BOOT:-180}    # seconds; 15 to 25 on an idle 2-core machine
 idle_limit=${KLP_GUEST_IDLE:-1800}   # of a guest without an owner
-grace=30                             # seconds that a guest gets to say that it ended a command
+grace=${KLP_GUEST_GRACE:-30}         # seconds that a guest gets to say that it ended a command
 max_hangs=3                          # then this run's guests are not believed in any more
 
 # The guest that this process is to use: $dir, and $owner where it has one.
