@@ -2,6 +2,7 @@
 #include "klp/running.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "klp/sample.h"
 
@@ -26,14 +27,17 @@ void klp_running_round(struct klp_session *s, size_t threads)
 static bool klp_running_picture(struct klp_session *s, pid_t tid, struct klp_running *r, uint64_t wait_ns,
 				const struct klp_range *range, size_t count, struct klp_proof *proof)
 {
-	static _Thread_local struct klp_sample sample;
 	uint64_t now = klp_now_ns();
 	int rc;
 
 	if (s->opt.no_samples || s->sampling.denied || now >= s->sampling.until ||
 	    now - r->pictured_at < r->picture_gap)
 		return false;
-	rc = klp_sample_take(tid, wait_ns, &sample);
+	if (!s->sampling.sample)
+		s->sampling.sample = malloc(sizeof(*s->sampling.sample));
+	if (!s->sampling.sample)
+		return false;
+	rc = klp_sample_take(tid, wait_ns, s->sampling.sample);
 	s->sampling.denied = rc == -EPERM;
 	r->pictured_at = klp_now_ns();
 	r->picture_gap = r->picture_gap ? r->picture_gap * 2 : KLP_PICTURE_GAP_NS;
@@ -41,7 +45,7 @@ static bool klp_running_picture(struct klp_session *s, pid_t tid, struct klp_run
 		r->picture_gap = s->sampling.gap_max;
 	if (rc != 1)
 		return false;
-	klp_prove_sample(s, tid, &sample, range, count, proof);
+	klp_prove_sample(s, tid, s->sampling.sample, range, count, proof);
 	return true;
 }
 

@@ -139,6 +139,7 @@ void klp_session_close(struct klp_session *s)
 	klp_patches_free(s);
 	free(s->cb);
 	klp_process_close(&s->p);
+	free(s->sampling.sample);
 	json_decref(s->pending);
 	json_decref(s->callbacks);
 	memset(s, 0, sizeof(*s));

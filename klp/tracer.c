@@ -12,7 +12,11 @@
 #include <unistd.h>
 
 /* With the thread-local copies of the proofs; all of it is in memory before anybody is stopped. */
+#ifdef __SANITIZE_THREAD__ /* whose own thread-local data takes a megabyte of it */
+#define KLP_TRACER_STACK (2u << 20)
+#else
 #define KLP_TRACER_STACK (320u << 10)
+#endif
 #define KLP_TRACER_POLL_NS 5000
 
 struct klp_tracer {

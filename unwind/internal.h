@@ -105,6 +105,9 @@ struct klp_unw_arch {
 	unsigned late_bytes; /* so far behind a change of the stack pointer its row can come too late */
 	unsigned regs;       /* DWARF registers that are tracked */
 	uint64_t preserved;  /* registers that a call preserves */
+	/* What a landing pad is given (EH_RETURN_DATA_REGNO). Only a function that leaves by __builtin_eh_return saves
+	 * them. */
+	uint64_t landing;
 	/* The one expression that the PLT of this architecture has; NULL when it has none. */
 	const uint8_t *plt_expr;
 	size_t plt_expr_len;

@@ -263,6 +263,22 @@ static bool klp_walk_late(const struct klp_walk *w, const struct klp_unw_cached 
 	return false;
 }
 
+/*
+ * libgcc's _Unwind_RaiseException, _Unwind_Resume and their like write the registers and the return address of the
+ * frame that catches over their own saved ones, before they leave for its landing pad. From then on their frame looks
+ * as if that frame's caller had called it: the one that the thread goes to is not in the trace. Where they have not
+ * done it yet cannot be seen, so their frames are never crossed.
+ */
+static bool klp_walk_hides(const struct klp_walk *w, const struct klp_unw_row *row)
+{
+	uint64_t saved = 0;
+
+	for (unsigned reg = 0; reg < w->arch->regs; reg++)
+		if (row->rule[reg].kind == KLP_UNW_RULE_OFFSET)
+			saved |= (uint64_t)1 << reg;
+	return !row->signal && w->arch->landing && (saved & w->arch->landing) == w->arch->landing;
+}
+
 void klp_unw_walk(const struct klp_unw_space *s, const struct klp_unw_regs *regs, const struct klp_unw_thread *th,
 		  klp_unw_read_fn read, void *ctx, struct klp_unw_trace *t)
 {
@@ -309,6 +325,9 @@ void klp_unw_walk(const struct klp_unw_space *s, const struct klp_unw_regs *regs
 		row = c->row; /* the cache's own may be another one soon */
 		f->signal = row.signal;
 		fde = c->fde;
+		t->verdict = KLP_UNW_CALLER_HIDDEN;
+		if (klp_walk_hides(&w, &row))
+			return;
 		t->verdict = KLP_UNW_BAD_ROW;
 		if (!called && !row.signal &&
 		    (w.arch->reloads || (row.cfa_kind == KLP_UNW_CFA_REG && row.cfa_reg == w.arch->sp))) {

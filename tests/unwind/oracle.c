@@ -4,11 +4,13 @@
  * processor's own calls pushed, and at every instruction asks the unwinder. Its trace must be the shadow stack, or it
  * must say that it does not know. One wrong trace fails the test.
  *
- * usage: oracle [--mutate] [--least PERCENT] [--row NAME] STEPS PROGRAM [ARG...]
+ * usage: oracle [--mutate] [--late] [--least PERCENT] [--row NAME] STEPS PROGRAM [ARG...]
  *   --mutate   damaged rows, which the oracle must notice
+ *   --late     steps only through the threads that the program makes
  *   --least    this share must be reliable, default 90
  *   --row      prints a line of a table as well
- * The program is started again until STEPS instructions were executed; ORACLE_ROUND in its environment counts.
+ * The program is started again until STEPS instructions were executed; ORACLE_ROUND in its environment counts. SIGTERM
+ * ends it earlier.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -30,6 +32,7 @@
 #include "tests/unwind/verdict.h"
 
 #define MAX_TASKS 512
+#define LATE_LOOK 4096u
 #define MIN_STEPS 1000u /* fewer in one run of the program: something is wrong with it */
 
 /* An address space. */
@@ -43,6 +46,7 @@ struct program {
 
 enum task_state {
 	TASK_NEW,      /* made by another one; has not stopped yet, or nobody has said yet whose it is */
+	TASK_FREE,     /* where it would return to is not known: not stepped, until it executes a program */
 	TASK_TO_ENTRY, /* executes the dynamic linker, up to the program's entry point */
 	TASK_STEPS,
 };
@@ -51,7 +55,7 @@ struct task {
 	pid_t tid;
 	enum task_state state;
 	bool stopped, linked; /* of a new one: both, and it begins */
-	bool from_exec;       /* its first instructions are not known: it runs until it executes a program */
+	bool free;            /* as TASK_FREE, from then on */
 	struct program *p;
 	struct shadow shadow;
 	struct user_regs_struct u; /* at the last stop */
@@ -64,7 +68,8 @@ static struct task *task[MAX_TASKS];
 static size_t tasks;
 static struct verdicts verdicts;
 static uint64_t limit;
-static bool mutate;
+static bool mutate, late;
+static volatile sig_atomic_t ended;
 
 static struct task *task_find(pid_t tid)
 {
@@ -189,7 +194,8 @@ static void task_look(struct task *t)
 	uint8_t code[SHADOW_INSN_BYTES] = {0};
 	struct klp_unw_regs regs;
 
-	if (t->p->dirty) {
+	/* What a free thread of it maps is not seen. */
+	if (t->p->dirty || (late && verdicts.steps % LATE_LOOK == 0)) {
 		t->p->dirty = false;
 		if (test_space_signature(t->tid) != t->p->space.signature)
 			program_map(t->p, t->tid);
@@ -232,8 +238,11 @@ static void task_executes(struct task *t)
 	shadow_free(&t->shadow);
 	t->p = program_new(t->tid);
 	t->p->tasks = 1;
-	t->from_exec = false;
-	t->state = TASK_TO_ENTRY;
+	t->state = late ? TASK_FREE : TASK_TO_ENTRY;
+	if (late) {
+		task_go(t, 0);
+		return;
+	}
 	program_map(t->p, t->tid);
 	errno = 0;
 	t->entry_word = ptrace(PTRACE_PEEKTEXT, t->tid, t->p->space.entry, 0);
@@ -260,12 +269,12 @@ static void task_enters(struct task *t)
 /* Somebody else's new thread or child has stopped, and it is known whose it is. */
 static void task_begins(struct task *t)
 {
-	if (t->from_exec) {
-		t->state = TASK_TO_ENTRY;
+	if (t->free) {
+		t->state = TASK_FREE;
 		task_go(t, 0);
 		return;
 	}
-	if (t->p->pid == t->tid)
+	if (t->p->pid == t->tid || !t->p->space.space)
 		program_map(t->p, t->tid);
 	t->state = TASK_STEPS;
 	if (!task_regs(t, &t->u))
@@ -277,7 +286,8 @@ static void task_begins(struct task *t)
 /* t, which has called clone, fork or vfork, has a child. */
 static void task_forks(struct task *t)
 {
-	uint64_t flags = 0, stack = 0, size = 0;
+	uint64_t flags = 0, stack = 0;
+	struct user_regs_struct u;
 	unsigned long tid = 0;
 	struct task *child;
 
@@ -286,30 +296,27 @@ static void task_forks(struct task *t)
 	child = task_find((pid_t)tid);
 	if (!child)
 		child = task_new((pid_t)tid);
-	if (t->state == TASK_STEPS) {
-		/* The registers are those at the system call: the kernel has changed none of its arguments. */
-		if (t->u.rax == SYS_clone) {
-			flags = t->u.rdi;
-			stack = t->u.rsi;
-		} else if (t->u.rax == SYS_clone3) {
-			uint64_t at = t->u.rdi;
-
-			memory_move(&t->p->memory, t->tid, t->u.rsp);
-			if (memory_read(&t->p->memory, at, &flags, 8) ||
-			    memory_read(&t->p->memory, at + 40, &stack, 8) ||
-			    memory_read(&t->p->memory, at + 48, &size, 8))
-				test_die("clone3");
-		} else if (t->u.rax == SYS_vfork) {
-			flags = CLONE_VM | CLONE_VFORK;
-		}
+	/* The kernel has changed none of the call's arguments. */
+	if (!task_ptrace(t, PTRACE_GETREGS, NULL, &u))
+		return;
+	if (u.orig_rax == SYS_clone) {
+		flags = u.rdi;
+		stack = u.rsi;
+	} else if (u.orig_rax == SYS_clone3) {
+		memory_move(&t->p->memory, t->tid, u.rsp);
+		if (memory_read(&t->p->memory, u.rdi, &flags, 8) || memory_read(&t->p->memory, u.rdi + 40, &stack, 8))
+			test_die("clone3");
+	} else if (u.orig_rax == SYS_vfork) {
+		flags = CLONE_VM | CLONE_VFORK;
 	}
 	child->linked = true;
 	if (flags & CLONE_THREAD) {
 		child->p = t->p;
+		child->free = t->state != TASK_STEPS && !late;
 	} else {
 		child->p = program_new(child->tid);
 		/* Whatever shares memory without being a thread executes a program soon (posix_spawn). */
-		child->from_exec = t->state != TASK_STEPS || ((flags & CLONE_VM) && stack);
+		child->free = t->state != TASK_STEPS || ((flags & CLONE_VM) && stack);
 	}
 	child->p->tasks++;
 	if (!stack)
@@ -344,7 +351,7 @@ static void task_stopped(struct task *t, int status)
 	} else if (event) {
 		task_forks(t);
 	} else if (t->state != TASK_STEPS) {
-		if (sig == SIGTRAP && !t->from_exec)
+		if (sig == SIGTRAP && t->state == TASK_TO_ENTRY)
 			task_enters(t);
 		else
 			task_go(t, sig);
@@ -355,6 +362,12 @@ static void task_stopped(struct task *t, int status)
 			task_moved(t, &now, handler);
 		task_go(t, trap ? 0 : sig);
 	}
+}
+
+static void on_end(int sig)
+{
+	(void)sig;
+	ended = 1;
 }
 
 static pid_t start(char **argv)
@@ -414,12 +427,15 @@ static void run(char **argv)
 	int status;
 	pid_t tid;
 
-	first->state = TASK_TO_ENTRY;
-	first->from_exec = true;
-	while (tasks && verdicts.steps < limit) {
+	first->state = TASK_FREE;
+	first->p = program_new(first->tid);
+	first->p->tasks = 1;
+	while (tasks && verdicts.steps < limit && !ended) {
 		struct task *t;
 
 		tid = waitpid(-1, &status, __WALL);
+		if (tid < 0 && errno == EINTR)
+			continue;
 		if (tid < 0)
 			test_die("waitpid");
 		t = task_find(tid);
@@ -456,6 +472,7 @@ static double now_seconds(void)
 
 int main(int argc, char **argv)
 {
+	const struct sigaction sa = {.sa_handler = on_end};
 	const char *row = NULL;
 	double least = 90, share, began;
 	int i = 1;
@@ -463,6 +480,8 @@ int main(int argc, char **argv)
 	for (; i < argc && argv[i][0] == '-'; i++) {
 		if (!strcmp(argv[i], "--mutate"))
 			mutate = true;
+		else if (!strcmp(argv[i], "--late"))
+			late = true;
 		else if (!strcmp(argv[i], "--least") && i + 1 < argc)
 			least = strtod(argv[++i], NULL);
 		else if (!strcmp(argv[i], "--row") && i + 1 < argc)
@@ -473,16 +492,17 @@ int main(int argc, char **argv)
 	if (argc - i < 2)
 		return 2;
 	limit = strtoull(argv[i++], NULL, 10);
+	sigaction(SIGTERM, &sa, NULL);
 	stay_here();
 	began = now_seconds();
-	for (unsigned round = 0; verdicts.steps < limit; round++) {
+	for (unsigned round = 0; verdicts.steps < limit && !ended; round++) {
 		uint64_t before = verdicts.steps;
 		char text[16];
 
 		snprintf(text, sizeof(text), "%u", round);
 		setenv("ORACLE_ROUND", text, 1);
 		run(argv + i);
-		if (verdicts.steps - before < MIN_STEPS && verdicts.steps < limit) {
+		if (verdicts.steps - before < MIN_STEPS && verdicts.steps < limit && !ended) {
 			printf("%s ended after %" PRIu64 " steps\n", argv[i], verdicts.steps - before);
 			return 1;
 		}

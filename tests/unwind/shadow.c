@@ -101,7 +101,8 @@ void shadow_step(struct shadow *s, const struct shadow_insn *insn, uint64_t sp, 
 			s->held_for = 0;
 			return;
 		}
-		if (insn->kind != SHADOW_RET && insn->kind != SHADOW_CALL && s->held_for && new_sp == sp)
+		if (insn->kind != SHADOW_RET && insn->kind != SHADOW_CALL && s->held_for && new_sp == sp &&
+		    new_pc != top->ra)
 			return;
 		s->held_for = 0;
 		while (s->depth && !shadow_holds(s, sp))
@@ -118,6 +119,7 @@ void shadow_step(struct shadow *s, const struct shadow_insn *insn, uint64_t sp, 
 		return;
 	}
 	if (insn->kind == SHADOW_POP && top && !top->signal && top->slot == sp && new_sp == sp + 8) {
+		s->at[s->depth - 1].ra = shadow_word(sp, read, ctx); /* that of a landing pad, perhaps */
 		s->held_for = SHADOW_HELD;
 		s->held_reg = insn->reg;
 		return;
@@ -158,6 +160,11 @@ bool shadow_sigreturn(struct shadow *s, uint64_t *pc, uint64_t *sp)
 	return true;
 }
 
+void shadow_append(struct shadow *s, uint64_t slot, uint64_t ra)
+{
+	shadow_push(s, slot, ra);
+}
+
 void shadow_copy(struct shadow *to, const struct shadow *from)
 {
 	*to = *from;
@@ -177,20 +184,12 @@ void shadow_free(struct shadow *s)
 	memset(s, 0, sizeof(*s));
 }
 
-bool shadow_agrees(struct shadow *s, const uint64_t *pc, size_t count, shadow_read_fn read, void *ctx)
+bool shadow_agrees(const struct shadow *s, const uint64_t *pc, size_t count)
 {
 	if (count != s->depth + 1)
 		return false;
-	for (size_t i = 1; i < count; i++) {
-		struct shadow_entry *e = &s->at[s->depth - i];
-		uint64_t word;
-
-		if (e->ra == pc[i])
-			continue;
-		if (read(ctx, e->signal ? e->frame + FRAME_PC : e->slot, &word, sizeof(word)) || word != pc[i])
+	for (size_t i = 1; i < count; i++)
+		if (s->at[s->depth - i].ra != pc[i])
 			return false;
-		e->ra = word;
-		s->rewritten++;
-	}
 	return true;
 }

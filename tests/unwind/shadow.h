@@ -27,7 +27,6 @@ struct shadow {
 	size_t signal;     /* the innermost signal's place + 1, 0 if there is none */
 	unsigned held_for; /* instructions for which a popped return address still counts, for it is in a register */
 	unsigned held_reg;
-	uint64_t rewritten; /* return addresses that the program itself has changed on its stack (exceptions) */
 };
 
 /* What of an instruction matters here. */
@@ -51,11 +50,13 @@ void shadow_signal(struct shadow *s, uint64_t sp, uint64_t pc, uint64_t frame, s
 /* rt_sigreturn was executed: *pc and *sp are where it led. false: no handler was known to run. */
 bool shadow_sigreturn(struct shadow *s, uint64_t *pc, uint64_t *sp);
 
+/* A frame from before the first instruction that is stepped, outermost first. */
+void shadow_append(struct shadow *s, uint64_t slot, uint64_t ra);
+
 void shadow_copy(struct shadow *to, const struct shadow *from);
 void shadow_free(struct shadow *s);
 
-/* pc[0] is the thread's own, pc[1...] its callers: are they what the shadow says? A word that the program has put over
- * a return address is what it returns to. */
-bool shadow_agrees(struct shadow *s, const uint64_t *pc, size_t count, shadow_read_fn read, void *ctx);
+/* pc[0] is the thread's own, pc[1...] its callers: are they what the shadow says? */
+bool shadow_agrees(const struct shadow *s, const uint64_t *pc, size_t count);
 
 #endif

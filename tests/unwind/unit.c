@@ -136,6 +136,21 @@ START_TEST(reliable)
 }
 END_TEST
 
+/* A frame that saves what a landing pad is given can be rewritten by itself at any time (__builtin_eh_return). */
+START_TEST(caller_hidden)
+{
+	make_table("zR");
+	memcpy(table + leaf_at, (const uint8_t[]){0x0e, 16, 0x80, 2}, 4);
+	ck_assert_int_eq(walk(), KLP_OK); /* rax alone */
+	memcpy(table + leaf_at, (const uint8_t[]){0x80, 2, 0x81, 2}, 4);
+	ck_assert_int_eq(walk(), KLP_UNW_CALLER_HIDDEN);
+	ck_assert_uint_eq(trace.frame_no, 0);
+	make_table("zRS");
+	memcpy(table + leaf_at, (const uint8_t[]){0x80, 2, 0x81, 2}, 4);
+	ck_assert_int_ne(walk(), KLP_UNW_CALLER_HIDDEN); /* a signal frame saves everything */
+}
+END_TEST
+
 START_TEST(verdicts)
 {
 	make_table("zR");
@@ -259,6 +274,7 @@ int main(void)
 
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, reliable);
+	tcase_add_test(t, caller_hidden);
 	tcase_add_test(t, verdicts);
 	tcase_add_test(t, other_augmentation);
 	tcase_add_test(t, overlap);

@@ -35,20 +35,19 @@ static void verdict_walk(const struct klp_unw_space *space, const struct verdict
 		klp_unw_walk(space, regs, &other, memory_read, m, &trace);
 }
 
-static bool verdict_right(struct shadow *s, struct memory *m)
+static bool verdict_right(const struct shadow *s)
 {
 	static uint64_t pc[KLP_UNW_MAX_FRAMES];
 
 	for (size_t i = 0; i < trace.count; i++)
 		pc[i] = trace.frame[i].pc;
-	return shadow_agrees(s, pc, trace.count, memory_read, m);
+	return shadow_agrees(s, pc, trace.count);
 }
 
 enum klp_reason verdict_ask(struct verdicts *v, const struct klp_unw_space *space, const struct verdict_thread *th,
-			    const struct klp_unw_regs *regs, struct shadow *s, struct memory *m)
+			    const struct klp_unw_regs *regs, const struct shadow *s, struct memory *m)
 {
 	struct klp_unw_regs few = {.pc = regs->pc, .known = 1u << SP};
-	uint64_t rewritten = s->rewritten;
 	enum klp_reason rc;
 
 	v->steps++;
@@ -57,17 +56,16 @@ enum klp_reason verdict_ask(struct verdicts *v, const struct klp_unw_space *spac
 	v->count[rc]++;
 	if (rc == KLP_OK) {
 		v->reliable++;
-		if (!verdict_right(s, m) && v->wrong++ < SHOWN)
+		if (!verdict_right(s) && v->wrong++ < SHOWN)
 			verdict_show(v, "all registers", regs, s);
 	}
 	few.r[SP] = regs->r[SP];
 	verdict_walk(space, th, &few, m);
 	if (trace.verdict == KLP_OK) {
 		v->blocked++;
-		if (!verdict_right(s, m) && v->wrong++ < SHOWN)
+		if (!verdict_right(s) && v->wrong++ < SHOWN)
 			verdict_show(v, "sp and pc", regs, s);
 	}
-	v->rewritten += s->rewritten - rewritten;
 	return rc;
 }
 
@@ -84,8 +82,6 @@ double verdict_print(const struct verdicts *v)
 	for (unsigned i = 1; i < KLP_REASON_COUNT; i++)
 		if (v->count[i])
 			printf("  %s: %" PRIu64 "\n", klp_reason_name((enum klp_reason)i), v->count[i]);
-	if (v->rewritten)
-		printf("  return addresses that the program changed: %" PRIu64 "\n", v->rewritten);
 	return verdict_share(v->reliable, v);
 }
 

@@ -10,8 +10,7 @@
 struct verdicts {
 	uint64_t steps, reliable, wrong;
 	uint64_t count[KLP_REASON_COUNT];
-	uint64_t blocked;   /* reliable with the stack pointer and the PC alone, as of a thread in a system call */
-	uint64_t rewritten; /* return addresses that a program changed on its own stack */
+	uint64_t blocked; /* reliable with the stack pointer and the PC alone, as of a thread in a system call */
 };
 
 /* A thread's own stack, as the engine describes it: main_high is where the process's began, tp the thread pointer. */
@@ -23,7 +22,7 @@ struct verdict_thread {
 /* Asks twice: with all registers, and with those that are known of a blocked thread. Says the first few that are wrong.
  */
 enum klp_reason verdict_ask(struct verdicts *v, const struct klp_unw_space *space, const struct verdict_thread *th,
-			    const struct klp_unw_regs *regs, struct shadow *s, struct memory *m);
+			    const struct klp_unw_regs *regs, const struct shadow *s, struct memory *m);
 
 /* What was found, in words. Returns the share that is reliable, in percent. */
 double verdict_print(const struct verdicts *v);

@@ -22,7 +22,7 @@ fail() {
 	printf 'FAILED: %s\n' "$*" >&2
 	failed=1
 }
-emulator() { cat "$work"/guests/"$arch-$1"-*/pid 2>/dev/null; }
+emulator() { cat "$work/guests/$arch-$1"-*/pid 2>/dev/null; }
 
 guest "$arch" true || { status=$?; [ $status = 77 ] && exit 77; fail "the guest does not run: $status"; exit 1; }
 

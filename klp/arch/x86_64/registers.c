@@ -119,6 +119,12 @@ void klp_registers_set_argument(struct klp_registers *r, unsigned arg, uint64_t 
 		r->user.rdx = value;
 }
 
+/*
+ * A running thread can be stopped between any two instructions: in a backward copy (DF), while it single-steps itself
+ * (TF, whose trap would find every signal blocked), or checks alignment (AC). Its frame restores these flags.
+ */
+#define FLAGS_NOT_OF_C (1ull << 8 | 1ull << 10 | 1ull << 14 | 1ull << 18) /* TF, DF, NT, AC */
+
 void klp_registers_make_call(struct klp_registers *r, long nr, const uint64_t arg[6], uint64_t gadget,
 			     uint64_t restorer, uint64_t sp)
 {
@@ -132,6 +138,7 @@ void klp_registers_make_call(struct klp_registers *r, long nr, const uint64_t ar
 	r->user.r8 = arg[4];
 	r->user.r9 = arg[5];
 	r->user.rip = gadget;
+	r->user.eflags &= ~FLAGS_NOT_OF_C;
 	r->user.rsp = sp;
 }
 
@@ -139,6 +146,7 @@ void klp_registers_enter(struct klp_registers *r, uint64_t pc, uint64_t record, 
 {
 	r->user.orig_rax = (unsigned long long)-1;
 	r->user.rip = pc;
+	r->user.eflags &= ~FLAGS_NOT_OF_C;
 	r->user.r12 = record;
 	if (sp)
 		r->user.rsp = sp;

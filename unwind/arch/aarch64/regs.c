@@ -148,6 +148,7 @@ const struct klp_unw_arch klp_unw_aarch64 = {
     .late_bytes = 64,
     .regs = SP + 1,
     .preserved = ((uint64_t)2 << FP) - ((uint64_t)1 << X19),
+    .landing = 0xf, /* x0 to x3 */
     .sp_adds = klp_sp_adds,
     .reloads = klp_reloads,
     .signal_context = klp_signal_context,

@@ -5,7 +5,7 @@
 
 #include "unwind/internal.h"
 
-enum { RBX = 3, RBP = 6, RSP = 7, R12 = 12, R13, R14, R15, RIP };
+enum { RAX = 0, RDX = 1, RBX = 3, RBP = 6, RSP = 7, R12 = 12, R13, R14, R15, RIP };
 
 #define KLP_CLONE_REACH 64 /* bytes between the system call and the child's first instruction */
 
@@ -98,6 +98,7 @@ const struct klp_unw_arch klp_unw_x86_64 = {
     .late_bytes = 32,
     .regs = RIP + 1,
     .preserved = 1u << RBX | 1u << RBP | 1u << R12 | 1u << R13 | 1u << R14 | 1u << R15,
+    .landing = 1u << RAX | 1u << RDX,
     .plt_expr = klp_plt_expr,
     .plt_expr_len = sizeof(klp_plt_expr),
     .plt_cfa = klp_plt_cfa,
