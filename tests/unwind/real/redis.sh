@@ -20,7 +20,7 @@ pid=$!
 answers=0
 # Each run gives up when the server has been ended; the first ones when it does not listen yet.
 while kill -0 "$pid" 2>/dev/null; do
-	timeout -k 1 60 redis-benchmark -s "$work/socket" -q -c 4 -n 200 -t set,get,incr,lpush,lpop,sadd,hset,spop,zadd,lrange_100,mset >"$work/client" 2>&1 && answers=$((answers + 1))
+	timeout -k 1 60 redis-benchmark -s "$work/socket" -q -c 4 -n 20 -t set,get,incr,lpush,lpop,sadd,hset,spop,zadd,lrange_100,mset >"$work/client" 2>&1 && answers=$((answers + 1))
 	grep -q 'requests per second' "$work/client" && answers=$((answers + 1))
 	sleep 0.5
 done
