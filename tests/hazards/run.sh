@@ -138,7 +138,7 @@ take_back() {
 
 live=0
 for name in "${selected[@]}"; do
-	case $(get "$name" test) in [A-Z][0-9][0-9]_* | hazard_A14_*) live=1 ;; esac
+	case $(get "$name" test) in [A-Z][0-9][0-9]_* | hazard_A1[04]_*) live=1 ;; esac
 done
 if [ $live = 1 ]; then
 	if [ -z "${KLP_LIVE:-}" ]; then
