@@ -103,6 +103,21 @@ static void klp_process_break(struct klp_process *p)
 			p->brk_start = p->brk_end = p->object[i].end;
 }
 
+/* The dynamic linker: where the kernel has put it; or the program itself if it was called by its name. */
+static int klp_process_find_interpreter(struct klp_process *p, struct klp_error *e)
+{
+	uint64_t base;
+	int rc = klp_process_auxv(p, AT_BASE, &base, e);
+
+	for (size_t i = 0; i < p->object_count && !rc; i++) {
+		struct klp_object *o = &p->object[i];
+		const char *name = strrchr(o->path, '/');
+
+		o->interpreter = base ? o->start == base : o->main && name && !strncmp(name, "/ld-", 4);
+	}
+	return rc;
+}
+
 int klp_process_refresh(struct klp_process *p, struct klp_error *e)
 {
 	struct klp_process before = *p; /* its map is compared, then freed */
@@ -116,6 +131,8 @@ int klp_process_refresh(struct klp_process *p, struct klp_error *e)
 		rc = klp_process_auxv(p, AT_ENTRY, &entry, e);
 		if (!rc)
 			rc = klp_objects_read(p, entry, e);
+		if (!rc)
+			rc = klp_process_find_interpreter(p, e);
 	}
 	if (rc)
 		klp_objects_free(p); /* their paths belonged to the old list */

@@ -83,7 +83,9 @@ static int klp_unwinder_settle(struct klp_session *s, const struct klp_unwinder 
 	if (!rc)
 		rc = klp_vacate(s, linker, n, required ? KLP_RESOLVING_MS : KLP_RESOLVING_TRY_MS, &waiting, e);
 	if (!rc && waiting)
-		rc = klp_fail(e, EAGAIN, KLP_PENDING, "%zu threads may be in the dynamic linker", waiting);
+		rc =
+		    klp_fail(e, EBUSY, KLP_BUSY,
+			     "%zu threads are in the dynamic linker and may resolve the slot of the unwinder", waiting);
 	return rc;
 }
 
