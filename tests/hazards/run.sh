@@ -104,7 +104,7 @@ needs() {
 		grep -oE '"[^"]*"' <<<"$line" | tr -d '"' | while read -r word; do
 			case $word in
 			"$dir/build/"*) echo "${word#"$dir/build/"}" ;;
-			*.sh) printf 'bin/%s\n' klpctl klp-build live_uprobe ;;
+			*.sh) printf 'bin/%s\n' klpctl klp-build live_uprobe live_midway ;;
 			esac
 		done
 	done | sort -u
