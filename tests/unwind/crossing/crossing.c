@@ -66,6 +66,8 @@ static struct shadow shadow;
 static struct verdicts verdicts;
 static size_t outermost; /* depth where stepping began: in no patched function */
 static uint64_t start_stack, tables, no_tables, in_transition;
+static uint8_t seen[REGIONS][KLP_RT_TEXT_SIZE]; /* instructions, by their place in the region */
+static uint64_t half_armed;                     /* steps in a site between its two stores */
 static uint64_t crossed[REGIONS], signals[REGIONS][2], jumps;
 
 static void die(const char *what)
@@ -213,23 +215,43 @@ static bool in_image(uint64_t pc)
 	return pc >= session.r.image && pc < session.r.image + KLP_RT_TEXT_SIZE;
 }
 
-static enum region region_of(uint64_t pc)
+static void note_site(const struct klp_armed_site *a)
 {
+	struct klp_error e = KLP_ERROR_INIT;
+	enum klp_site_state state;
+	size_t done;
+
+	half_armed += !klp_site_read_state(&session, a, &state, &done, &e) && state == KLP_STATE_PARTIAL;
+}
+
+/* *at: the place in the region, where it is klp's. */
+static enum region region_of(uint64_t pc, uint64_t *at)
+{
+	*at = 0;
 	if (!has_session || !session.r.image)
 		return PROGRAM;
+	*at = pc - session.r.image;
 	/* Dispatch is what the trampoline calls; it is left by a jump. */
 	if (in_image(pc))
 		return shadow.depth && in_image(shadow.at[shadow.depth - 1].ra) ? DISPATCH : TRAMPOLINE;
-	for (unsigned i = 0; session.cb && i < KLP_MAX_ARENAS; i++)
+	for (unsigned i = 0; session.cb && i < KLP_MAX_ARENAS; i++) {
+		*at = (pc - (session.cb->arenas[i] - KLP_ARENA_STUBS_SIZE)) % KLP_STUB_SIZE;
 		if (session.cb->arenas[i] && pc >= session.cb->arenas[i] - KLP_ARENA_STUBS_SIZE &&
 		    pc < session.cb->arenas[i])
 			return STUB;
-	for (size_t i = 0; i < sites.count; i++) {
-		if (pc >= sites.site[i].rt.prefix && pc < sites.site[i].rt.entry)
-			return PREFIX;
-		if (pc >= sites.site[i].rt.entry && pc < sites.site[i].rt.body)
-			return SITE;
 	}
+	for (size_t i = 0; i < sites.count; i++) {
+		const struct klp_rt_site *rt = &sites.site[i].rt;
+
+		*at = pc - rt->prefix;
+		if (pc >= rt->prefix && pc < rt->entry)
+			return PREFIX;
+		if (pc >= rt->entry && pc < rt->body) {
+			note_site(&sites.site[i]);
+			return SITE;
+		}
+	}
+	*at = 0;
 	for (size_t i = 0; i < session.patch_count; i++)
 		if (pc >= session.patch[i].rec.text && pc < session.patch[i].rec.text + session.patch[i].rec.text_len)
 			return MODULE;
@@ -333,7 +355,7 @@ static void step(struct state *was, bool force)
 	const struct verdict_thread th = {true, start_stack, page->tp, 0};
 	struct klp_unw_regs regs;
 	enum region r;
-	uint64_t pc = reg(REG_RIP), sp = reg(REG_RSP);
+	uint64_t pc = reg(REG_RIP), sp = reg(REG_RSP), at;
 
 	memory_move(&memory, target, sp);
 	fill(&regs);
@@ -348,8 +370,10 @@ static void step(struct state *was, bool force)
 		last_reason = verdict_ask(&verdicts, session.space, &th, &regs, &shadow, &memory);
 	else
 		no_tables++;
-	r = region_of(pc);
+	r = region_of(pc, &at);
 	crossed[r]++;
+	if (at < KLP_RT_TEXT_SIZE)
+		seen[r][at] = 1;
 	in_transition += last.transition != 0;
 	was->pc = pc;
 	was->sp = sp;
@@ -469,10 +493,18 @@ static int report(const char *row, double took, unsigned done)
 	       " in a transition, %" PRIu64 " jumps out of handlers\n",
 	       done, tables, no_tables, in_transition, jumps);
 	for (unsigned r = 0; r < REGIONS; r++) {
-		printf("  %s: %" PRIu64 " steps, signals on its stack %" PRIu64 ", on the alternate one %" PRIu64 "\n",
-		       region_name[r], crossed[r], signals[r][1], signals[r][0]);
-		missing |= !crossed[r] || !signals[r][0] || !signals[r][1];
+		unsigned places = 0;
+
+		for (unsigned i = 0; i < KLP_RT_TEXT_SIZE; i++)
+			places += seen[r][i];
+		printf("  %s: %" PRIu64 " steps, ", region_name[r], crossed[r]);
+		if (r >= SITE && r <= DISPATCH)
+			printf("%u instructions, ", places);
+		printf("signals on its stack %" PRIu64 ", on the alternate one %" PRIu64 "\n", signals[r][1],
+		       signals[r][0]);
+		missing |= !crossed[r] || (r >= SITE && r <= DISPATCH && (!signals[r][0] || !signals[r][1]));
 	}
+	printf("  %" PRIu64 " steps in a site between its two stores\n", half_armed);
 	printf("  helper: %" PRIu64 " steps, %" PRIu64 " reliable\n", h.steps, h.reliable);
 	if (row)
 		verdict_row(&verdicts, row, took);
