@@ -4,6 +4,7 @@
 # directory removed. Exit status 0 passed, 77 skipped (says why), else failed (says what was expected and what came).
 #
 # KLP_BUILD  klp's build directory     KLP_LIVE  the targets and modules that the setup test built, default $KLP_BUILD/live
+# KLP_SLOW   how many times longer than usual to wait for what is to happen, on an emulated machine
 # KLP_FULL=1 the counts of the acceptance scenarios instead of the quick ones
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -100,7 +101,7 @@ ask() { # QUESTION...: answer in REPLY
 		die "the target $cur has ended with status $? (asked: $*)"
 	fi
 	printf '%s\n' "$*" >&"$fd" || die "the target $cur does not listen (asked: $*)"
-	IFS= read -r -t "${ASK_TIMEOUT:-20}" REPLY <&"${rfd[$cur]}" || {
+	IFS= read -r -t $((${ASK_TIMEOUT:-20} * ${KLP_SLOW:-1})) REPLY <&"${rfd[$cur]}" || {
 		if kill -0 "${pid[$cur]}" 2>/dev/null; then
 			die "no answer to '$*': the target $cur hangs ($(cat "/proc/${pid[$cur]}/stat" 2>/dev/null))"
 		fi
@@ -219,7 +220,7 @@ text_print() { # PID: the same of the file mappings only: what an unload must ha
 maps() { grep -vE 'vvar|vdso' "/proc/$(p)/maps" | awk '{print $1, $2, $6}' | grep -v '\[heap\]'; }
 
 wait_for() { # SECONDS COMMAND...: until it succeeds
-	local end=$((SECONDS + $1))
+	local end=$((SECONDS + $1 * ${KLP_SLOW:-1}))
 	shift
 	until "$@"; do
 		[ $SECONDS -lt $end ] || return 1

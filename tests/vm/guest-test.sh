@@ -59,6 +59,8 @@ guest bash -c 'setsid sleep 1000 >/dev/null 2>&1 & (sleep 1000 &) ; echo left' >
 is 0 $? "the status of a command that leaves processes"
 is 0 "$(guest sh -c 'ps ax | grep -c "[s]leep 1000"')" "processes that are left"
 
+guest sh -c 'ps ax' | grep -q '[s]leep' && fail "the agent leaves sleeps"
+
 # Two at a time, and a third that waits. The first two end only together.
 guest bash -c "touch $work/one; until [ -e $work/two ]; do sleep 0.1; done" &
 first=$!

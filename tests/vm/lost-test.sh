@@ -45,6 +45,14 @@ wait $caller && fail "a command of a guest that froze succeeded"
 grep -q 'did not end a command' "$work/err" || fail "no word about the freeze: $(tail -3 "$work/err")"
 kill -0 "$second" 2>/dev/null && fail "the emulator of a guest that froze is still there"
 
+# One that is frozen already does not even begin.
+guest "$arch" true || fail "no guest after one that froze"
+kill -STOP "$(emulator $$)"
+KLP_GUEST_ANSWER=3 guest -t 1000 "$arch" true >"$work/out" 2>"$work/err" && fail "a command of a frozen guest succeeded"
+grep -q 'does not answer' "$work/err" || fail "no word about the frozen guest: $(tail -3 "$work/err")"
+guest "$arch" true >"$work/out" 2>"$work/err" && fail "a fourth guest after three that were lost"
+grep -q 'no further one is started' "$work/err" || fail "no word about the guests that were lost: $(tail -3 "$work/err")"
+
 # A guest of another owner beside it; it goes when that one is killed, and leaves no file.
 sleep 1000 &
 owner=$!

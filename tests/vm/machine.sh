@@ -11,6 +11,7 @@ lanes=2
 boot_limit=${KLP_GUEST_BOOT:-180}    # seconds; 15 to 25 on an idle 2-core machine
 idle_limit=${KLP_GUEST_IDLE:-1800}   # of a guest without an owner
 grace=${KLP_GUEST_GRACE:-30}         # seconds that a guest gets to say that it ended a command
+answer_limit=${KLP_GUEST_ANSWER:-120} # seconds until it says that it begins a command
 max_hangs=3                          # then this run's guests are not believed in any more
 
 # The guest that this process is to use: $dir, and $owner where it has one.
@@ -210,13 +211,15 @@ machine_run() {
 	printf 'run %s %s %s\n' "$nonce" "$limit" "${script@Q}" >&"$in"
 	# shellcheck disable=SC2064 # these values
 	trap "printf 'stop %s\n' $nonce >&$in; exit 143" TERM INT HUP
-	end=$((SECONDS + limit + grace))
+	end=$((SECONDS + answer_limit))
 	while :; do
 		part=
 		if ! IFS= read -r -t 2 part <&"$out"; then
 			line+=$part
 			if ! alive "$pid"; then
 				machine_hung "the $arch guest ended during a command"
+			elif [ $SECONDS -ge $end ] && [ -z "$begun" ]; then
+				machine_hung "the $arch guest does not answer"
 			elif [ $SECONDS -ge $end ]; then
 				machine_hung "the $arch guest did not end a command within its $limit s"
 			fi
@@ -224,7 +227,10 @@ machine_run() {
 		fi
 		line+=$part
 		if [ -z "$begun" ]; then
-			[ "$line" = "@@klp-begin $nonce" ] && begun=1
+			if [ "$line" = "@@klp-begin $nonce" ]; then
+				begun=1
+				end=$((SECONDS + limit + grace))
+			fi
 		elif [[ $line == "@@klp-host $nonce "* ]]; then
 			machine_serve "${line##* }" "$limit" >&"$in"
 			first=1
