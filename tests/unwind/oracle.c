@@ -232,7 +232,8 @@ static void task_moved(struct task *t, const struct user_regs_struct *now, bool 
 static void task_executes(struct task *t)
 {
 	for (size_t i = tasks; i-- > 0;)
-		if (task[i] != t && task[i]->p == t->p && t->p && t->p->pid == t->tid)
+		if (task[i] != t &&
+		    task[i]->p == t->p) /* threads, one of which has called: its tid is the first one's now */
 			task_drop(task[i]);
 	program_put(t->p);
 	shadow_free(&t->shadow);

@@ -136,8 +136,16 @@ static void *gets_signals(void *at)
 	return NULL;
 }
 
+static void *executes(void *arg)
+{
+	sink += fib(4);
+	execl("/bin/true", "true", (char *)NULL);
+	return arg;
+}
+
 __attribute__((noinline)) static void children(void)
 {
+	pthread_t t;
 	int status;
 	pid_t pid = fork();
 
@@ -150,6 +158,13 @@ __attribute__((noinline)) static void children(void)
 	if (!pid) {
 		sink += fib(4);
 		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	pid = fork();
+	if (!pid) { /* not its main thread executes the program */
+		pthread_create(&t, NULL, executes, NULL);
+		for (;;)
+			pause();
 	}
 	waitpid(pid, &status, 0);
 	pid = vfork();
