@@ -154,6 +154,37 @@ static int kb_supervise(struct kb_run *r)
 	return WEXITSTATUS(status);
 }
 
+/* The report of two objects, by name: what a script asks. The reasons are under "reasons". */
+static json_t *kb_compare_json(const json_t *report)
+{
+	static const char *const lists[] = {"changed", "new", "removed", "data"};
+	json_t *functions = json_pack("{s:[],s:[],s:[]}", "changed", "new", "removed"),
+	       *data = json_pack("{s:[],s:[],s:[]}", "changed", "new", "cloned"), *reasons = json_object(),
+	       *refused = json_array(), *entry;
+	size_t i;
+
+	for (size_t k = 0; k < sizeof(lists) / sizeof(*lists); k++)
+		json_array_foreach(json_object_get(report, lists[k]), i, entry)
+		{
+			const char *symbol = json_string_value(json_object_get(entry, "symbol"));
+			const char *action = json_string_value(json_object_get(entry, "action"));
+			json_t *list = json_object_get(action ? data : functions, action ? action : lists[k]);
+
+			json_array_append(list, json_object_get(entry, "symbol"));
+			if (symbol)
+				json_object_set(reasons, symbol, json_object_get(entry, "reason"));
+		}
+	json_array_foreach(json_object_get(report, "refused"), i, entry)
+	{
+		json_array_append_new(
+		    refused, json_pack("{s:O,s:O,s:O,s:O}", "symbol", json_object_get(entry, "symbol"), "section",
+				       json_object_get(entry, "section"), "reason", json_object_get(entry, "reason"),
+				       "advice", json_object_get(entry, "advice")));
+	}
+	return json_pack("{s:o,s:o,s:o,s:o,s:O}", "functions", functions, "data", data, "refused", refused, "reasons",
+			 reasons, "notes", json_object_get(report, "notes"));
+}
+
 static int kb_compare_objects(int argc, char **argv)
 {
 	struct klp_error e = KLP_ERROR_INIT;
@@ -171,8 +202,11 @@ static int kb_compare_objects(int argc, char **argv)
 	if (rc == KLP_OBJDIFF_FAILED)
 		kb_error("%s", e.text);
 	if (json && report) {
-		json_dumpf(report, stdout, JSON_INDENT(2) | JSON_SORT_KEYS);
+		json_t *shown = kb_compare_json(report);
+
+		json_dumpf(shown, stdout, JSON_INDENT(2) | JSON_SORT_KEYS);
 		puts("");
+		json_decref(shown);
 	} else if (report) {
 		static const char *const lists[] = {"changed", "new", "removed", "data", "refused"};
 		size_t i;

@@ -236,7 +236,7 @@ static bool equal_targets(struct od *d, const struct od_sec *as, const struct od
 		return false;
 	if (!xl || !yl)
 		return xl == yl && x->shndx == y->shndx && ar->addend == br->addend && !strcmp(x->name, y->name) &&
-		       x->value == y->value;
+		       x->value == y->value && x->bind == y->bind && x->vis == y->vis;
 	if ((x->bind != STB_LOCAL || y->bind != STB_LOCAL) &&
 	    (x->bind == STB_LOCAL || y->bind == STB_LOCAL || strcmp(x->name, y->name)))
 		return false;

@@ -47,6 +47,9 @@ void od_note(struct od *d, const char *fmt, ...) __attribute__((format(printf, 2
 
 void od_correlate(struct od *d);
 void od_compare(struct od *d);
+/* exports.c */
+void od_compare_exports(struct od *d);
+bool od_exports_come_and_go(struct od *d);
 /* Chooses what is in the module and refuses the rest. */
 void od_decide(struct od *d);
 /* Takes a section into the module with all that it needs. */

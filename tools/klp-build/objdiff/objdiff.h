@@ -44,7 +44,7 @@ enum klp_objdiff_result {
 /*
  * Returns one of enum klp_objdiff_result. *report is a new reference that the caller owns (NULL only after FAILED):
  *   changed, new, removed: [{symbol, file, reason}]   functions
- *   data:                  [{symbol, file, action, reason}]   action: new, cloned
+ *   data:                  [{symbol, file, action, reason}]   action: new, cloned, changed (the module does not have it)
  *   refused:               [{symbol, section, file, reason, advice}]
  *   accepted:              [{symbol, file, reason}]   what would be refused, but for a statement of the author
  *   notes:                 [string]

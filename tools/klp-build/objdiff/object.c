@@ -125,7 +125,7 @@ static enum od_kind kind_of(const struct od_sec *s)
 	if (s->type == SHT_INIT_ARRAY || s->type == SHT_FINI_ARRAY || s->type == SHT_PREINIT_ARRAY)
 		return OD_INIT;
 	for (size_t i = 0; i < sizeof(ignored) / sizeof(*ignored); i++)
-		if (starts(n, ignored[i]))
+		if (!strcmp(n, ignored[i]))
 			return OD_IGNORE;
 	for (size_t i = 0; i < sizeof(refused) / sizeof(*refused); i++)
 		if (starts(n, refused[i]))

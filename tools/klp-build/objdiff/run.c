@@ -18,6 +18,12 @@ static void list_functions(struct od *d)
 		for (size_t k = 0; k < d->after[i].sec_count; k++) {
 			struct od_sec *s = &d->after[i].sec[k];
 
+			if (s->changed && !s->included && s->sym &&
+			    (s->kind == OD_DATA || s->kind == OD_RODATA || s->kind == OD_TLS))
+				json_array_append_new(data,
+						      json_pack("{s:s,s:s,s:s,s:s}", "symbol", od_sec_label(s), "file",
+								s->obj->unit, "action", "changed", "reason",
+								s->accepted ? "accepted by its author" : "refused"));
 			if (!s->included || s->hot)
 				continue;
 			if (s->kind == OD_CODE)
@@ -54,6 +60,7 @@ static int analyse(struct od *d, const struct klp_unit *units, size_t n, const j
 	d->statements = statements;
 	od_correlate(d);
 	od_compare(d);
+	od_compare_exports(d);
 	od_decide(d);
 	od_account(d);
 	return 0;
@@ -80,16 +87,18 @@ int klp_objdiff_compare(const char *original_o, const char *patched_o, json_t **
 {
 	const struct klp_unit u = {.name = patched_o, .original_o = original_o, .patched_o = patched_o};
 	struct od d;
+	bool exports;
 
 	*report = NULL;
 	if (analyse(&d, &u, 1, NULL, e)) {
 		od_end(&d);
 		return KLP_OBJDIFF_FAILED;
 	}
+	exports = od_exports_come_and_go(&d);
 	list_functions(&d);
 	if (json_array_size(d.refused))
 		return finish(&d, KLP_OBJDIFF_REFUSED, report);
-	return finish(&d, has_replacement(&d) ? KLP_OBJDIFF_BUILT : KLP_OBJDIFF_NO_CHANGE, report);
+	return finish(&d, exports || has_replacement(&d) ? KLP_OBJDIFF_BUILT : KLP_OBJDIFF_NO_CHANGE, report);
 }
 
 /* The executable's copy of another object's datum is no export of its own: it comes and goes with the direct uses. */
