@@ -66,11 +66,23 @@ int klp_module_needs_unwind(const struct klp_module *m, bool *needs, struct klp_
 int klp_module_check_unwind(const struct klp_module *m, const struct klp_process *p, struct klp_error *e)
 {
 	struct klp_error why = KLP_ERROR_INIT;
+	const struct klp_object *o = NULL;
+	size_t count;
 	bool needs;
 	int rc = klp_module_needs_unwind(m, &needs, e);
 
-	if (rc || !needs || !klp_unwinder_check(p, &why))
+	if (rc)
 		return rc;
+	/* Plain C code lets exceptions pass: those of the object that it belongs to must be able to. */
+	if (m->object_count)
+		o = klp_process_object(p, m->object[0].build_id, m->object[0].build_id_len, &count);
+	if (!needs && (!o || !o->dynamic || !klp_unwinder_check_own(p, o, &why)))
+		return 0;
+	if (!needs)
+		return klp_fail(e, EOPNOTSUPP, KLP_NO_UNWIND_INFO, "exceptions could not pass through module '%s': %s",
+				m->name, why.text);
+	if (!klp_unwinder_check(p, &why) && !klp_unwinder_check_own(p, NULL, &why))
+		return 0;
 	return klp_fail(e, EOPNOTSUPP, KLP_NO_UNWIND_INFO,
 			"module '%s' contains C++ or -fexceptions code, and the process's unwinder would not know its "
 			"frames: %s",

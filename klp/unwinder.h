@@ -21,4 +21,7 @@ int klp_unwinder_read(struct klp_scope *scope, struct klp_dso *d, struct klp_unw
 /* 0, or -EOPNOTSUPP/KLP_NO_UNWIND_INFO: this process's unwinder cannot be told of modules. */
 int klp_unwinder_check(const struct klp_process *p, struct klp_error *e);
 
+/* The same if an object has one of its own, which klp does not know: any object, or only this one. */
+int klp_unwinder_check_own(const struct klp_process *p, const struct klp_object *only, struct klp_error *e);
+
 #endif
