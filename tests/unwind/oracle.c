@@ -231,9 +231,9 @@ static void task_moved(struct task *t, const struct user_regs_struct *now, bool 
 /* A program was executed: its first instruction of its own is at the entry point, where nothing is to return to. */
 static void task_executes(struct task *t)
 {
+	/* Its other threads; one of them has called, perhaps: its tid is the first one's now. */
 	for (size_t i = tasks; i-- > 0;)
-		if (task[i] != t &&
-		    task[i]->p == t->p) /* threads, one of which has called: its tid is the first one's now */
+		if (task[i] != t && task[i]->p == t->p)
 			task_drop(task[i]);
 	program_put(t->p);
 	shadow_free(&t->shadow);
