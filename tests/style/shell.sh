@@ -6,5 +6,5 @@ set -euo pipefail
 . "$(dirname "$0")/list.sh"
 {
 	tracked '*.sh'
-	printf '%s\0' scripts/* .ci/run
+	printf '%s\0' scripts/* .ci/run tests/vm/guest/*
 } | xargs -0 "$2" -x -P .:SCRIPTDIR -S warning

@@ -46,12 +46,13 @@ arch_setup() {
 
 alive() { kill -0 "$1" 2>/dev/null; }
 
-# started_at PID: the time of its start, which tells it from a later process with its number.
+# started_at PID: the time of its start, which tells it from a later process with its number. Nothing if it has ended.
 started_at() {
 	local stat
 	stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
 	stat=${stat##*) }
 	# shellcheck disable=SC2086 # fields
 	set -- $stat
+	case $1 in Z | X) return 1 ;; esac
 	printf '%s' "${20}"
 }

@@ -8,7 +8,7 @@
 # shellcheck disable=SC2154 # lib.sh sets what is read here
 
 lanes=2
-boot_limit=${KLP_GUEST_BOOT:-180}    # seconds; 15 to 25 on an idle 2-core machine
+boot_limit=${KLP_GUEST_BOOT:-400}    # seconds; 6 to 18 on an idle 2-core machine
 idle_limit=${KLP_GUEST_IDLE:-1800}   # of a guest without an owner
 grace=${KLP_GUEST_GRACE:-30}         # seconds that a guest gets to say that it ended a command
 answer_limit=${KLP_GUEST_ANSWER:-120} # seconds until it says that it begins a command
@@ -115,6 +115,7 @@ machine_boot() {
 	pid=$!
 	echo "$pid" >"$dir/pid"
 	setsid bash "$root/scripts/guest" _keep "$arch" "$dir" "$pid" "$owner" </dev/null >/dev/null 2>&1 {start_lock}>&- &
+	disown -a # their ends are nothing to tell of
 	local end=$((SECONDS + boot_limit)) out line
 	for ((lane = 0; lane < lanes; lane++)); do
 		exec {out}<>"$dir/lane$lane.out"
