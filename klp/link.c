@@ -19,6 +19,7 @@
 
 #include "klp/module_elf.h"
 #include "klp/reloc.h"
+#include "klp/machine.h"
 #include "klp/resolve.h"
 #include "klp/runtime/rt.h"
 #include "unwind/image.h"

@@ -8,6 +8,7 @@
  *	KLP_DWARF_SP		DWARF number of the stack pointer
  *	KLP_RED_ZONE		bytes below the stack pointer that belong to the interrupted function
  *	KLP_NEAR_REACH		how far klp's memory may be from the object that it serves
+ *	KLP_TEXT_FILL		what lies between functions: bytes of an instruction that traps
  *	KLP_USER_END		end of the addresses that mmap gives
  *	KLP_GADGET_LEN, KLP_RESTORER_LEN	bytes of the instructions that klp_frame_gadgets finds
  *	KLP_FRAME_RETURN	how far the stack pointer of rt_sigreturn lies above a frame's address

@@ -31,6 +31,7 @@ struct klp_reloc_info {
 	enum klp_reloc_class class;
 	uint8_t width; /* bytes written */
 	bool pc_relative, is_signed;
+	uint8_t form; /* the architecture's own: how the value goes into an instruction */
 };
 
 /* NULL: not even the name is known. */
@@ -59,8 +60,6 @@ int klp_reloc_relax_desc(const struct klp_reloc_info *i, uint8_t *code, uint64_t
 /* A PLT entry of the module: a jump through the slot at `slot`. -ERANGE. */
 #define KLP_MODULE_PLT_SIZE 16u
 int klp_module_plt_encode(uint8_t out[KLP_MODULE_PLT_SIZE], uint64_t addr, uint64_t slot);
-/* What lies between functions: an instruction that traps. */
-#define KLP_TEXT_FILL 0xcc
 
 /* Slots of the target. */
 enum klp_slot_kind {

@@ -10,6 +10,7 @@
 #define KLP_DWARF_SP 7u
 #define KLP_RED_ZONE 128u
 #define KLP_NEAR_REACH ((2ull << 30) - (16ull << 20)) /* rel32, less what modules and arenas may add */
+#define KLP_TEXT_FILL 0xcc                            /* int3 */
 #define KLP_USER_END 0x7ffffffff000ull
 #define KLP_GADGET_LEN 3u    /* syscall; ret */
 #define KLP_RESTORER_LEN 10u /* mov $15, %eax; syscall, and the address behind it */

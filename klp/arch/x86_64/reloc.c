@@ -10,9 +10,11 @@
 #include <errno.h>
 #include <string.h>
 
-#define KLP_RELOC(t, class, width, pc, sign)                                   \
-	{                                                                      \
-		R_X86_64_##t, "R_X86_64_" #t, KLP_REL_##class, width, pc, sign \
+#include "klp/machine.h"
+
+#define KLP_RELOC(t, class, width, pc, sign)                                      \
+	{                                                                         \
+		R_X86_64_##t, "R_X86_64_" #t, KLP_REL_##class, width, pc, sign, 0 \
 	}
 #define KLP_RELOC_REFUSED(t) KLP_RELOC(t, REFUSED, 0, false, false)
 
