@@ -256,8 +256,11 @@ void klp_prove_registers(struct klp_session *s, pid_t tid, const struct klp_unw_
 void klp_prove_sample(struct klp_session *s, pid_t tid, const struct klp_sample *sample, const struct klp_range *range,
 		      size_t count, struct klp_proof *out)
 {
-	struct klp_stack_copy copy = {
-	    .p = &s->p, .low = sample->regs.r[KLP_DWARF_SP], .len = sample->len, .bytes = sample->stack, .picture = true};
+	struct klp_stack_copy copy = {.p = &s->p,
+				      .low = sample->regs.r[KLP_DWARF_SP],
+				      .len = sample->len,
+				      .bytes = sample->stack,
+				      .picture = true};
 
 	memset(out, 0, offsetof(struct klp_proof, trace));
 	out->trace.count = 0;

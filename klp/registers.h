@@ -64,7 +64,7 @@ void klp_registers_for_unwind(const struct klp_registers *r, struct klp_unw_regs
 /* Those of the caller of a function that is being entered, from the trampoline's frame at `at` in the target. */
 void klp_registers_at_entry(const struct klp_rt_regs *r, uint64_t at, struct klp_unw_regs *out);
 
-/* Does the C library's thread control block at this thread pointer say so itself? true where it says nothing. */
+/* Is there a thread control block of the C library's at this thread pointer, by what it says itself? */
 bool klp_tcb_holds(const struct klp_process *p, uint64_t thread_pointer);
 /* The thread pointer of a thread whose robust list begins at head, without asking the thread; 0: not known. */
 uint64_t klp_tcb_find(const struct klp_process *p, uint64_t head);

@@ -9,7 +9,6 @@
 
 #pragma GCC poison malloc calloc realloc free printf fprintf memcpy memset errno
 
-#define NR_prctl 157
 #define PR_SET_NAME 15
 #define MAP_PRIVATE_ANON_NOREPLACE 0x104022ull /* MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE */
 #define SYNC_CORE 32u                          /* MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE */
@@ -238,7 +237,7 @@ __attribute__((noreturn)) void klp_rt_helper(struct klp_rt_cb *cb)
 	static const char name[] = "klp-helper";
 	uint64_t idle = 0;
 
-	klp_syscall2(NR_prctl, PR_SET_NAME, (uint64_t)name);
+	klp_syscall2(KLP_NR_prctl, PR_SET_NAME, (uint64_t)name);
 	__atomic_store_n(&cb->helper_tid, (uint32_t)klp_syscall0(KLP_NR_gettid), __ATOMIC_SEQ_CST);
 	for (;;) {
 		if (__atomic_load_n(&cb->request, __ATOMIC_ACQUIRE) != cb->done) {

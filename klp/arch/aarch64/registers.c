@@ -16,6 +16,9 @@
 #include <sys/uio.h>
 
 #define KLP_INSN 4u
+#define KLP_DTV_LOOK 7u
+#define KLP_DTV_MAX 65536u
+#define KLP_DTV_REACH (1u << 20) /* static TLS and its alignment */
 #define KLP_SVC 0xd4000001u
 #define KLP_PSTATE_BTYPE \
 	(3ull << 10) /* between an indirect branch and its target: of another target it would be checked */
@@ -223,17 +226,44 @@ void klp_registers_at_entry(const struct klp_rt_regs *r, uint64_t at, struct klp
 	out->called = true;
 }
 
-/* It says nothing of itself: the tid beside the robust list is the check. */
-bool klp_tcb_holds(const struct klp_process *p, uint64_t thread_pointer)
+/* glibc's array of the thread's TLS blocks: its length is 16 bytes before it, then {generation}, then an {address} for
+ * each module. The C library's own block lies behind the thread pointer. */
+static bool klp_is_dtv(const struct klp_process *p, uint64_t dtv, uint64_t thread_pointer)
 {
-	(void)p;
-	return thread_pointer != 0;
+	struct klp_error ignored = KLP_ERROR_INIT;
+	uint64_t word[2 + 2 + 2 * KLP_DTV_LOOK];
+
+	if (!dtv || dtv % 16 || dtv >= KLP_USER_END || klp_process_read(p, dtv - 16, word, sizeof(word), &ignored) ||
+	    !word[0] || word[0] > KLP_DTV_MAX)
+		return false;
+	for (size_t i = 1; i <= KLP_DTV_LOOK && i <= word[0]; i++)
+		if (word[2 + 2 * i] >= thread_pointer + 16 && word[2 + 2 * i] - thread_pointer < KLP_DTV_REACH)
+			return true;
+	return false;
 }
 
-/* Nothing in it leads to its end, where the thread pointer is: a stop must tell. */
+/* The robust list is in glibc's struct pthread, the thread pointer at its end, where the address of that array is. */
 uint64_t klp_tcb_find(const struct klp_process *p, uint64_t head)
 {
-	(void)p;
-	(void)head;
+	struct klp_error ignored = KLP_ERROR_INIT;
+	uint64_t word[KLP_TCB_MAX / 8], from = (head + 15) & ~15ull;
+	size_t len = sizeof(word);
+
+	if (klp_process_read(p, from, word, len, &ignored)) {
+		len = (size_t)(-from & 4095); /* the mapping may end with this page */
+		if (klp_process_read(p, from, word, len, &ignored))
+			return 0;
+	}
+	for (size_t i = 0; i < len / 8; i += 2)
+		if (klp_is_dtv(p, word[i], from + i * 8))
+			return from + i * 8;
 	return 0;
+}
+
+bool klp_tcb_holds(const struct klp_process *p, uint64_t thread_pointer)
+{
+	struct klp_error ignored = KLP_ERROR_INIT;
+	uint64_t dtv;
+
+	return !klp_process_read(p, thread_pointer, &dtv, sizeof(dtv), &ignored) && klp_is_dtv(p, dtv, thread_pointer);
 }

@@ -16,6 +16,7 @@
 #define KLP_NR_rt_sigpending 136
 #define KLP_NR_rt_sigtimedwait 137
 #define KLP_NR_rt_sigreturn 139
+#define KLP_NR_prctl 167
 #define KLP_NR_getpid 172
 #define KLP_NR_gettid 178
 #define KLP_NR_munmap 215

@@ -20,6 +20,7 @@
 #define KLP_NR_clock_gettime 228
 #define KLP_NR_rt_sigpending 127
 #define KLP_NR_rt_sigtimedwait 128
+#define KLP_NR_prctl 157
 #define KLP_NR_arch_prctl 158
 #define KLP_NR_membarrier 324
 
