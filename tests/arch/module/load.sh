@@ -13,8 +13,7 @@ die() {
 }
 # The answer becomes what it is to be, within a time that is only there to end the test.
 answers() {
-	local n
-	for n in $(seq 600); do
+	for _ in $(seq 600); do
 		[ "$(tail -n 1 "$dir/out")" = "$1" ] && return 0
 		kill -0 "$pid" 2>/dev/null || die "the program ended: $(cat "$dir/out")"
 		sleep 0.1
@@ -23,8 +22,8 @@ answers() {
 }
 # A transition may need more time than one command waits: what is pending is asked for again.
 until_done() {
-	local rc n
-	for n in 1 2 3 4 5 6; do
+	local rc
+	for _ in 1 2 3 4 5 6; do
 		timeout 120 "$klpctl" "$@"
 		rc=$?
 		[ "$rc" -ne 5 ] && break
