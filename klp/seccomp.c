@@ -30,6 +30,7 @@ static const struct klp_seccomp_call calls[] = {
     {"mmap (r-x)", SYS_mmap, {0, 0x4000, PROT_READ | PROT_EXEC, 0x104022, ~0ull, 0}},
     {"mmap (rw-)", SYS_mmap, {0, 0x4000, PROT_READ | PROT_WRITE, 0x104022, ~0ull, 0}},
     {"mmap (r--)", SYS_mmap, {0, 0x4000, PROT_READ, 0x104022, ~0ull, 0}},
+    {"mmap (---)", SYS_mmap, {0, 0x1000, PROT_NONE, 0x104022, ~0ull, 0}},
     {"munmap", SYS_munmap, {0, 0x4000}},
     {"clone", SYS_clone, {0xd0f00, 0, 0, 0, 0}},
     {"rt_sigpending", SYS_rt_sigpending, {0, 8}},

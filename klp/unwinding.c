@@ -66,17 +66,30 @@ static int klp_hook_place(struct klp_session *s, const struct klp_object *o, uin
 	return rc;
 }
 
+/* A store to a slot that has this value still, in an object that is there still. Runs what is before it in the request
+ * as well. */
+static int klp_slot_replace(struct klp_session *s, struct klp_rt_op *op, size_t n, uint64_t slot, uint64_t expected,
+			    uint64_t value, struct klp_error *e)
+{
+	int rc;
+
+	op[n] = (struct klp_rt_op){.code = KLP_OP_REPLACE, .a = {slot, expected, value}};
+	rc = klp_remote_run(&s->r, op, n + 1, e);
+	if (rc && (op[n].result == -EFAULT || op[n].result == -EBUSY))
+		rc = klp_fail(e, EBUSY, KLP_BUSY, "the unwinder was closed, or its slot changed, in this moment");
+	return rc;
+}
+
 /* The dynamic linker's work is done for it, and nobody is still at it: whoever is would store the original later. */
 static int klp_unwinder_settle(struct klp_session *s, const struct klp_unwinder *u, bool required, struct klp_error *e)
 {
 	struct klp_range linker[KLP_SCOPE_MAX_NEEDED];
-	struct klp_rt_op op[2];
+	struct klp_rt_op op[1];
 	size_t n = 0, waiting = 0;
-	int rc;
+	int rc = klp_slot_replace(s, op, 0, u->slot, u->value, u->original, e);
 
-	klp_op_store(&op[0], u->slot, u->original);
-	klp_op_sync(&op[1]);
-	rc = klp_remote_run(&s->r, op, 2, e);
+	if (!rc)
+		rc = klp_remote_sync(&s->r, e);
 	for (size_t i = 0; i < s->p.object_count && n < KLP_SCOPE_MAX_NEEDED; i++)
 		if (s->p.object[i].interpreter)
 			linker[n++] = (struct klp_range){s->p.object[i].text_start, s->p.object[i].text_end};
@@ -122,8 +135,7 @@ static int klp_unwinder_hook(struct klp_session *s, const struct klp_object *o, 
 	s->cb->unwind_original = u->lazy ? u->original : u->value;
 	klp_op_store(&op[n++], s->r.cb + offsetof(struct klp_rt_cb, unwind_original), s->cb->unwind_original);
 	klp_op_sync(&op[n++]); /* whoever finds the routine in the slot finds this too */
-	klp_op_store(&op[n++], u->slot, routine);
-	return klp_remote_run(&s->r, op, n, e);
+	return klp_slot_replace(s, op, n, u->slot, u->lazy ? u->original : u->value, routine, e);
 }
 
 int klp_unwinding_hook(struct klp_session *s, bool required, struct klp_error *e)
@@ -167,17 +179,15 @@ int klp_unwinding_unhook(struct klp_session *s, bool *any, struct klp_error *e)
 		const struct klp_rt_hook *h = &s->cb->hook[k];
 		const struct klp_object *o = h->slot ? klp_process_object_at(&s->p, h->slot) : NULL;
 		struct klp_rt_op op;
-		uint64_t value;
 
 		if (!h->slot)
 			continue;
 		*any = true;
 		/* Only what klp has put there, in the object that it was put into. */
 		if (o && o->start == h->object && klp_is_unwinder(o)) {
-			rc = klp_process_read(&s->p, h->slot, &value, sizeof(value), e);
-			klp_op_store(&op, h->slot, s->cb->unwind_original);
-			if (!rc && value == routine)
-				rc = klp_remote_run(&s->r, &op, 1, e);
+			rc = klp_slot_replace(s, &op, 0, h->slot, routine, s->cb->unwind_original, e);
+			if (rc && e->reason == KLP_BUSY)
+				rc = 0;
 		}
 		if (!rc)
 			rc = klp_hook_write(s, k, &none, e);

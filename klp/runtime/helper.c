@@ -14,6 +14,9 @@
 #define SYNC_CORE 32u                          /* MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE */
 #define SYNC_CORE_REGISTER 64u
 #define EPERM_ 1
+#define EFAULT_ 14
+#define EBUSY_ 16
+#define EEXIST_ 17
 #define EINVAL_ 22
 #define ENOSPC_ 28
 #define BURST_NS 500000ull     /* asked for; a rest of 20 us takes about 75 with the kernel's timer slack */
@@ -58,6 +61,29 @@ static int64_t map(struct klp_rt_cb *cb, const uint64_t *a)
 	m->owner = (uint32_t)a[4];
 	__atomic_store_n(&m->live, 1, __ATOMIC_RELEASE);
 	return 0;
+}
+
+/*
+ * For a word of the program's own, whose object another thread may be closing. Whether something is mapped there is
+ * seen by a mapping that the kernel must refuse. What is left is the moment between that and the next instruction.
+ */
+static int64_t replace(const uint64_t *a)
+{
+	uint64_t expected = a[1];
+	int64_t rc;
+
+	if (a[0] & 7)
+		return -EINVAL_;
+	rc = klp_syscall6(KLP_NR_mmap, a[0] & ~4095ull, 4096, 0, MAP_PRIVATE_ANON_NOREPLACE, (uint64_t)-1, 0);
+	if (rc >= 0) {
+		klp_syscall2(KLP_NR_munmap, (uint64_t)rc, 4096);
+		return -EFAULT_;
+	}
+	if (rc != -EEXIST_)
+		return rc;
+	return __atomic_compare_exchange_n((uint64_t *)a[0], &expected, a[2], 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)
+		   ? 0
+		   : -EBUSY_;
 }
 
 static int64_t unmap(struct klp_rt_cb *cb, const uint64_t *a)
@@ -165,6 +191,8 @@ static int64_t execute(struct klp_rt_cb *cb, struct klp_rt_op *op)
 			return -EINVAL_;
 		__atomic_store_n((uint64_t *)a[0], a[1], __ATOMIC_RELEASE);
 		return 0;
+	case KLP_OP_REPLACE:
+		return replace(a);
 	case KLP_OP_SYNC:
 		return sync_core(cb);
 	case KLP_OP_MAP:

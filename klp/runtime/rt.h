@@ -229,7 +229,9 @@ enum klp_rt_opcode {
 	KLP_OP_FORGET, /* entry a[0] belongs to tid a[1], which is no more: free its place (only between transitions) */
 	KLP_OP_INSERT, /* insert tid a[0] with state a[1] unless it has an entry; result = index */
 	KLP_OP_EXIT,   /* leave: helper_tid = 0, then exit */
-	KLP_OP_CALL    /* result = a[0](): a function of the target without arguments, an ifunc's resolver */
+	KLP_OP_CALL,   /* result = a[0](): a function of the target without arguments, an ifunc's resolver */
+	KLP_OP_REPLACE /* *(uint64_t *)a[0] = a[2] if a[1] is there, at once; -EFAULT: nothing is there any more; -EBUSY
+			*/
 };
 struct klp_rt_op {
 	uint32_t code;

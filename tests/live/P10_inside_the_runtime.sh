@@ -107,7 +107,7 @@ expect 41 v
 ctl 0 load -v --json -p "$(p)" "$work/own.klp"
 expect 42 v
 # shellcheck disable=SC2154 # lib.sh's
-"$build/bin/live_midway" "$(p)" own "${wfd[t]}" "${rfd[t]}" >"$work/json" 2>"$work/events" || die "the unload failed"
+"$build/bin/live_midway" unload "$(p)" own "${wfd[t]}" "${rfd[t]}" >"$work/json" 2>"$work/events" || die "the unload failed"
 left=$(result .memory_left)
 waiting=$(result .threads_in_memory)
 expect 1 r

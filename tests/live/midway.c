@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * midway PID NAME WRITE READ: unloads the patch; when nothing of it is left but klp's runtime, and the slots of the
- * process's unwinder are about to be given back, asks the target `w` by the two descriptors and waits for its answer,
- * which must be 1. Prints the result. klp_unwinding_unhook is replaced for that.
+ * midway load PID FILE WRITE READ: loads the patch; when the slot of the process's unwinder has been read and is about
+ * to be stored to, asks the target `w` by the two descriptors and waits for its answer, which must be 1.
+ * midway unload PID NAME WRITE READ: unloads the patch; when nothing of it is left but klp's runtime, and the slots of
+ * the process's unwinder are about to be given back, asks the target `w` by the two descriptors and waits for its
+ * answer, which must be 1. Prints the result. Two functions of the engine are replaced for that.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +12,7 @@
 #include <unistd.h>
 
 #include "klp/include/klp/klp.h"
+#include "klp/unwinder.h"
 #include "klp/unwinding.h"
 
 static int to, from;
@@ -18,7 +21,10 @@ static bool asked;
 int __real_klp_unwinding_unhook(struct klp_session *s, bool *any, struct klp_error *e);
 int __wrap_klp_unwinding_unhook(struct klp_session *s, bool *any, struct klp_error *e);
 
-int __wrap_klp_unwinding_unhook(struct klp_session *s, bool *any, struct klp_error *e)
+int __real_klp_unwinder_read(struct klp_scope *scope, struct klp_dso *d, struct klp_unwinder *u, struct klp_error *e);
+int __wrap_klp_unwinder_read(struct klp_scope *scope, struct klp_dso *d, struct klp_unwinder *u, struct klp_error *e);
+
+static void ask(void)
 {
 	char answer[16] = "";
 
@@ -27,22 +33,44 @@ int __wrap_klp_unwinding_unhook(struct klp_session *s, bool *any, struct klp_err
 		exit(1);
 	}
 	asked = true;
+}
+
+int __wrap_klp_unwinding_unhook(struct klp_session *s, bool *any, struct klp_error *e)
+{
+	ask();
 	return __real_klp_unwinding_unhook(s, any, e);
+}
+
+int __wrap_klp_unwinder_read(struct klp_scope *scope, struct klp_dso *d, struct klp_unwinder *u, struct klp_error *e)
+{
+	int rc = __real_klp_unwinder_read(scope, d, u, e);
+
+	if (!rc && u->slot)
+		ask();
+	return rc;
 }
 
 int main(int argc, char **argv)
 {
 	struct klp_error e = KLP_ERROR_INIT;
 	json_t *result = NULL, *top = json_object(), *list = json_array();
+	struct klp_module *m = NULL;
 	int rc;
 
-	if (argc != 5) {
-		fprintf(stderr, "usage: %s PID NAME WRITE READ\n", argv[0]);
+	if (argc != 6) {
+		fprintf(stderr, "usage: %s load|unload PID NAME WRITE READ\n", argv[0]);
 		return 2;
 	}
-	to = atoi(argv[3]);
-	from = atoi(argv[4]);
-	rc = klp_unload((pid_t)atoi(argv[1]), argv[2], NULL, &result, &e);
+	to = atoi(argv[4]);
+	from = atoi(argv[5]);
+	if (!strcmp(argv[1], "unload")) {
+		rc = klp_unload((pid_t)atoi(argv[2]), argv[3], NULL, &result, &e);
+	} else {
+		rc = klp_module_open(argv[3], &m, &e);
+		if (!rc)
+			rc = klp_load((pid_t)atoi(argv[2]), m, NULL, &result, &e);
+		klp_module_close(m);
+	}
 	if (rc)
 		fprintf(stderr, "%s\n", e.text);
 	json_array_append_new(list, result);
