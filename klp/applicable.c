@@ -9,6 +9,7 @@
 #include "klp/arming.h"
 #include "klp/digest.h"
 #include "klp/link.h"
+#include "klp/machine.h"
 #include "klp/resolve.h"
 #include "klp/states.h"
 
@@ -18,7 +19,10 @@ int klp_applicable_object(struct klp_session *s, const struct klp_module *m, con
 			  struct klp_error *e)
 {
 	size_t count = 0;
+	int rc = klp_machine_check(e);
 
+	if (rc)
+		return rc;
 	if (m->object_count == 0)
 		return klp_fail(e, EINVAL, KLP_BAD_MODULE, "the module patches no object");
 	if (m->object_count > 1)

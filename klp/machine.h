@@ -26,4 +26,9 @@
 #include "klp/runtime/arch/aarch64/cpu.h"
 #endif
 
+#include "klp/include/klp/error.h"
+
+/* Can klp patch at all on this kernel and processor? (arch/<name>/machine.c) */
+int klp_machine_check(struct klp_error *e);
+
 #endif

@@ -193,7 +193,7 @@ static struct klp_unw_space *space_make(void)
 	memset(&trace, 0, sizeof(trace));
 	for (size_t i = 0; i < sizeof(code) / 4; i++)
 		code[i] = 0xd503201f;
-	code[0x404 / 4] = 0xa8c27bfd; /* ldp x29, x30, [sp], #32 */
+	code[0x404 / 4] = 0xa9407bfd; /* ldp x29, x30, [sp] */
 	code[0x504 / 4] = 0xd2801168; /* mov x8, #139 */
 	code[0x508 / 4] = 0xd4000001; /* svc #0 */
 	return s;
@@ -288,6 +288,11 @@ START_TEST(test_late_rows)
 	/* The frame is gone, its row is not: x29 and x30 are the caller's. */
 	ck_assert_int_eq(walk(s, 0x408, TOP, BASE + 0x50), KLP_UNW_BAD_ROW);
 	ck_assert_int_eq(walk(s, 0x408 + 60, TOP, BASE + 0x50), KLP_UNW_BAD_ROW);
+	/* The same of the stack pointer alone, and of both. */
+	code[0x404 / 4] = 0x910083ff; /* add sp, sp, #32 */
+	ck_assert_int_eq(walk(s, 0x408, TOP, BASE + 0x50), KLP_UNW_BAD_ROW);
+	code[0x404 / 4] = 0xa8c27bfd; /* ldp x29, x30, [sp], #32 */
+	ck_assert_int_eq(walk(s, 0x408, TOP, BASE + 0x50), KLP_UNW_BAD_ROW);
 	/* Behind a call nothing of that is next. */
 	stack[w + 1] = BASE + 0x410;
 	ck_assert_int_eq(walk(s, 0x180, push(w, BASE + 0x410), 0), KLP_UNW_OUT_OF_STACK);
