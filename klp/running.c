@@ -15,6 +15,7 @@
 #define KLP_PICTURE_GAP_NS 2000000ull      /* between two pictures of one thread; doubles */
 #define KLP_PICTURE_GAP_MAX_NS 20000000ull /* and this more per thread: everyone's turn comes */
 #define KLP_PICTURE_GAP_THREAD_NS KLP_PICTURE_WAIT_NS
+#define KLP_PICTURE_GIVE_UP_NS 3000000000ull /* no thread has been met in so long: this kernel's clocks meet nobody */
 #define KLP_PICTURES_CLEAN 4u /* then an interrupt is tried as well: it enters patched code too often for a picture */
 
 void klp_running_round(struct klp_session *s, size_t threads)
@@ -38,7 +39,10 @@ static bool klp_running_picture(struct klp_session *s, pid_t tid, struct klp_run
 	if (!s->sampling.sample)
 		return false;
 	rc = klp_sample_take(tid, wait_ns, s->sampling.sample);
-	s->sampling.denied = rc == -EPERM;
+	if (!s->sampling.tried_at)
+		s->sampling.tried_at = now;
+	s->sampling.seen |= rc == 1;
+	s->sampling.denied = rc == -EPERM || (!s->sampling.seen && now - s->sampling.tried_at > KLP_PICTURE_GIVE_UP_NS);
 	r->pictured_at = klp_now_ns();
 	r->picture_gap = r->picture_gap ? r->picture_gap * 2 : KLP_PICTURE_GAP_NS;
 	if (r->picture_gap > s->sampling.gap_max)
@@ -64,6 +68,9 @@ enum klp_running_way klp_running_look(struct klp_session *s, pid_t tid, struct k
 		}
 		if (proof->verdict == KLP_OK && r->clean++ < KLP_PICTURES_CLEAN)
 			return KLP_RUNNING_PICTURED;
+	} else if (!s->opt.no_samples && !s->sampling.denied) {
+		/* It may be inside a call that a stop would cut short (hazard A5): a picture shows that it is not. */
+		return KLP_RUNNING_WAIT;
 	}
 	if (r->answers < KLP_RUNNING_ANSWERS || now - r->since < KLP_RUNNING_SPAN_NS ||
 	    (r->interrupted_at && now - r->interrupted_at < KLP_INTERRUPT_GAP_NS) ||

@@ -32,6 +32,8 @@ struct klp_session {
 	bool no_schedstat;           /* this kernel does not count there (klp_prove_blocked) */
 	struct {
 		bool denied; /* the kernel permits no pictures of threads */
+		bool seen;   /* one has been taken */
+		uint64_t tried_at;
 		struct klp_sample *sample;
 		uint64_t until, gap_max;
 	} sampling; /* klp/running.c */

@@ -213,7 +213,8 @@ static uint64_t klp_symfile_layout(const struct klp_symfile *y, Elf64_Ehdr *eh, 
 		sh[i].sh_addralign = 1;
 		sh[i].sh_offset = at;
 		at += sh[i].sh_size;
-		for (const char *n = klp_symfile_section_names + 1; *n; n += strlen(n) + 1)
+		for (const char *n = klp_symfile_section_names + 1;
+		     n < klp_symfile_section_names + sizeof(klp_symfile_section_names); n += strlen(n) + 1)
 			if (!strcmp(n, name[i]))
 				sh[i].sh_name = (Elf64_Word)(n - klp_symfile_section_names);
 	}
