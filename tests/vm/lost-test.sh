@@ -37,11 +37,11 @@ kill -0 "$first" 2>/dev/null && fail "the emulator of a guest that panicked is s
 [ "$(guest "$arch" echo again)" = again ] || fail "no guest after one that panicked"
 second=$(emulator $$)
 [ -n "$second" ] && [ "$second" != "$first" ] || fail "the second guest is the first"
-guest -t 2 "$arch" sh -c "touch $work/begun; sleep 1000" >"$work/out" 2>"$work/err" &
+guest -t 20 "$arch" sh -c "touch $work/begun; sleep 1000" >"$work/out" 2>"$work/err" &
 caller=$!
 until [ -e "$work/begun" ]; do sleep 0.1; done
 kill -STOP "$second"
-wait $caller && fail "a command of a guest that froze succeeded"
+wait "$caller" && fail "a command of a guest that froze succeeded"
 grep -q 'did not end a command' "$work/err" || fail "no word about the freeze: $(tail -3 "$work/err")"
 kill -0 "$second" 2>/dev/null && fail "the emulator of a guest that froze is still there"
 
@@ -59,7 +59,7 @@ owner=$!
 [ "$(KLP_GUEST_OWNER=$owner "$root/scripts/guest" run -s "$work" "$arch" echo theirs)" = theirs ] || fail "no guest for another owner"
 third=$(emulator $owner)
 [ -n "$third" ] || fail "the other owner's guest has no emulator"
-kill -KILL $owner
+kill -KILL "$owner" && wait "$owner" 2>/dev/null
 for ((i = 0; i < 200; i++)); do
 	kill -0 "$third" 2>/dev/null || compgen -G "$work/guests/$arch-$owner-*" >/dev/null || break
 	sleep 0.1
