@@ -104,18 +104,18 @@ machine_boot() {
 	machine_initramfs
 	: >"$dir/console"
 	: >"$dir/ready"
-	# In a session of its own and holding nothing of its caller's: who waits for the caller's pipes does not wait for the guest.
-	setsid "${qemu[@]}" -smp 2 -m "${KLP_GUEST_MEMORY:-2048}" -accel tcg,thread=multi -nodefaults -no-user-config -display none -no-reboot \
+	# In a session of its own, nobody's child and holding nothing of its caller's: who waits for the caller's pipes does not wait for the guest, and
+	# CTest, which ends a test's descendants with it, does not end what the other tests use.
+	(setsid "${qemu[@]}" -smp 2 -m "${KLP_GUEST_MEMORY:-2048}" -accel tcg,thread=multi -nodefaults -no-user-config -display none -no-reboot \
 		-kernel "$home/vmlinuz" -initrd "$dir/initrd" \
 		-append "console=$console panic=-1 quiet loglevel=4 rdinit=/init mitigations=off" \
 		-serial "file:$dir/console" -monitor none \
 		-drive "file=$home/root.img,format=raw,if=none,id=disk,snapshot=on" -device virtio-blk-pci,drive=disk \
 		-device virtio-serial-pci -device virtio-rng-pci "${args[@]}" \
 		</dev/null >"$dir/emulator" 2>&1 {start_lock}>&- &
-	pid=$!
-	echo "$pid" >"$dir/pid"
-	setsid bash "$root/scripts/guest" _keep "$arch" "$dir" "$pid" "$owner" </dev/null >/dev/null 2>&1 {start_lock}>&- &
-	disown -a # their ends are nothing to tell of
+	echo $! >"$dir/pid")
+	pid=$(cat "$dir/pid")
+	(setsid bash "$root/scripts/guest" _keep "$arch" "$dir" "$pid" "$owner" </dev/null >/dev/null 2>&1 {start_lock}>&- &)
 	local end=$((SECONDS + boot_limit)) out line
 	for ((lane = 0; lane < lanes; lane++)); do
 		exec {out}<>"$dir/lane$lane.out"
