@@ -350,6 +350,7 @@ static int klp_load_session(struct klp_session *s, const struct klp_module *m, s
 	if (rc || (p && owed))
 		return rc;
 	if (p) {
+		klp_unwinding_late(s);
 		klp_fail(e, EEXIST, KLP_EXISTS, "patch '%s' is loaded already", m->name);
 		return 1;
 	}

@@ -168,6 +168,41 @@ int klp_unwinding_hook(struct klp_session *s, bool required, struct klp_error *e
 	return rc;
 }
 
+static bool klp_unwinding_is_hooked(const struct klp_session *s, const struct klp_object *o)
+{
+	for (unsigned k = 0; k < KLP_MAX_HOOKS; k++)
+		if (s->cb->hook[k].slot && s->cb->hook[k].object == o->start)
+			return true;
+	return false;
+}
+
+void klp_unwinding_late(struct klp_session *s)
+{
+	struct klp_error err = KLP_ERROR_INIT;
+	bool late = false;
+	int rc;
+
+	for (size_t i = 0; i < s->p.object_count; i++)
+		late |= klp_is_unwinder(&s->p.object[i]) && !klp_unwinding_is_hooked(s, &s->p.object[i]);
+	if (!late)
+		return;
+	rc = klp_session_start(s, &err);
+	if (!rc)
+		rc = klp_unwinding_hook(s, false, &err);
+	if (rc)
+		klp_log(s, 1, "exceptions will not pass through the patch's frames: %s", err.text);
+}
+
+uint64_t klp_unwinding_signature(const struct klp_process *p)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < p->object_count; i++)
+		if (klp_is_unwinder(&p->object[i]))
+			sum += p->object[i].start;
+	return sum;
+}
+
 int klp_unwinding_unhook(struct klp_session *s, bool *any, struct klp_error *e)
 {
 	static const struct klp_rt_hook none;

@@ -8,7 +8,8 @@
  * resolved yet gets the original first, and klp's function only when no thread can be resolving it any more: that
  * thread would store the original over it. A slot that cannot be written (all of libgcc_s's are relocated read-only) is
  * left alone. Modules with handlers or cleanups of their own are refused there, and in processes without libgcc_s. A
- * libgcc_s that comes later is hooked by the next command. Private to klp/.
+ * libgcc_s that comes later (the C library opens it for the first pthread_cancel) is hooked by the next command that
+ * loads, also by one that finds its patch loaded, and by `klpctl watch`. Private to klp/.
  */
 #ifndef KLP_UNWINDING_H
 #define KLP_UNWINDING_H
@@ -23,6 +24,11 @@ void klp_unwinding_remove_op(const struct klp_session *s, unsigned index, struct
 
 /* Hooks every libgcc_s that is not yet, or not any more. required: it is an error if one cannot be hooked. */
 int klp_unwinding_hook(struct klp_session *s, bool required, struct klp_error *e);
+/* Hooks what has come since the patches were loaded. That it cannot be done is said, and is no error: nothing is worse
+ * than before. */
+void klp_unwinding_late(struct klp_session *s);
+/* A number that changes when unwinders come or go. */
+uint64_t klp_unwinding_signature(const struct klp_process *p);
 /* Gives the slots back. *any: there were some, so threads may still be in the runtime. */
 int klp_unwinding_unhook(struct klp_session *s, bool *any, struct klp_error *e);
 

@@ -5,6 +5,7 @@
 
 #include "klp/module.h"
 #include "klp/session.h"
+#include "klp/unwinding.h"
 
 /* One process in which the object is, or was at the last look. */
 struct klp_watched {
@@ -12,6 +13,8 @@ struct klp_watched {
 	uint64_t start_time, place; /* of the process; where the object begins */
 	bool settled;               /* the patch is there, or was refused: nothing to do before the object goes */
 	bool seen;
+	uint64_t unwinders; /* klp_unwinding_signature: it changes behind a load, too */
+	bool again;         /* only for their sake: no event */
 };
 
 struct klp_watch {
@@ -98,10 +101,11 @@ static void klp_watch_came(struct klp_watch *w, struct klp_watched *k, uint64_t 
 	/* What only time stands against is tried again at the next look; it is said once. */
 	k->settled =
 	    rc >= 0 || (rc != -EAGAIN && e.reason != KLP_BUSY && e.reason != KLP_TRACED && e.reason != KLP_STOPPED);
-	if (first || k->settled)
+	if ((first || k->settled) && !(k->again && rc == 1))
 		klp_watch_event(w, k->pid, rc == 1 ? "there" : "came", result, events);
 	else
 		json_decref(result);
+	k->again = false;
 }
 
 static int klp_watch_process(struct klp_watch *w, pid_t pid, json_t *events, struct klp_error *e)
@@ -109,12 +113,13 @@ static int klp_watch_process(struct klp_watch *w, pid_t pid, json_t *events, str
 	struct klp_error ignored = KLP_ERROR_INIT;
 	struct klp_watched *k;
 	struct klp_process p;
-	uint64_t place, start_time;
+	uint64_t place, start_time, unwinders;
 
 	if (klp_process_open(pid, &p, &ignored))
 		return 0;
 	place = klp_watch_place(w, &p);
 	start_time = p.start_time;
+	unwinders = klp_unwinding_signature(&p);
 	klp_process_close(&p);
 	k = klp_watched_get(w, pid, start_time, e);
 	if (!k)
@@ -122,6 +127,11 @@ static int klp_watch_process(struct klp_watch *w, pid_t pid, json_t *events, str
 	k->seen = true;
 	if (k->place && k->place != place)
 		klp_watch_went(w, k, events);
+	if (k->settled && k->unwinders != unwinders) {
+		k->settled = false;
+		k->again = true;
+	}
+	k->unwinders = unwinders;
 	if (place && !k->settled)
 		klp_watch_came(w, k, place, events);
 	return 0;
