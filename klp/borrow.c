@@ -277,6 +277,12 @@ static int klp_borrow_thread(void *arg)
 
 	if (rc <= 0)
 		return rc;
+	if (klp_registers_call(&st.regs, s.arg) < 0 && !klp_task_info(k->r->p, tid, &again, e) &&
+	    (again.sig_pending & ~st.mask)) {
+		rc = klp_stop_take_signal(&st);
+		if (rc <= 0)
+			return rc;
+	}
 	rc = 0;
 	k->what = NULL;
 	late = c->since_ns ? (klp_pick_now() - c->since_ns) / 1000000 : 0;

@@ -158,6 +158,34 @@ static const struct klp_task_syscall *klp_stop_look(struct klp_stop *st)
 	return klp_task_syscall(st->r->p, st->tid, &st->before, &ignored) ? NULL : &st->before;
 }
 
+static bool klp_stop_read(struct klp_stop *st, const struct klp_task_syscall *before)
+{
+	return klp_registers_get(st->tid, before, &st->regs) &&
+	       !ptrace(PTRACE_GETSIGMASK, st->tid, (void *)sizeof(st->mask), &st->mask);
+}
+
+/*
+ * It has stopped at a signal that it is about to take, and takes it: it stops again at its handler's first instruction,
+ * or where it is. It is asked once more, because any trap takes back what was asked for before (ptrace_stop() in the
+ * kernel). Returns the wait status like klp_stop_wait.
+ */
+static int klp_stop_past_signal(struct klp_stop *st, int signal)
+{
+	uint64_t began = st->began_ns;
+	int status;
+
+	if (ptrace(PTRACE_INTERRUPT, st->tid, NULL, NULL) || ptrace(PTRACE_CONT, st->tid, NULL, (void *)(long)signal))
+		return -1;
+	status = klp_stop_wait_long(st);
+	st->began_ns = began; /* one stop, to the program */
+	return status;
+}
+
+static bool klp_stop_is_ours(int status)
+{
+	return status >> 16 == KLP_STOP_EVENT && WSTOPSIG(status) == SIGTRAP;
+}
+
 int klp_stop_begin(struct klp_remote *r, pid_t tid, struct klp_stop *st, struct klp_error *e)
 {
 	const struct klp_task_syscall *before;
@@ -181,12 +209,18 @@ int klp_stop_begin(struct klp_remote *r, pid_t tid, struct klp_stop *st, struct 
 	status = klp_stop_wait_long(st);
 	if (status <= 0)
 		goto gone;
-	if (!klp_registers_get(tid, before, &st->regs) ||
-	    ptrace(PTRACE_GETSIGMASK, tid, (void *)sizeof(st->mask), &st->mask)) {
-		ptrace(PTRACE_DETACH, tid, NULL, NULL);
-		goto gone;
-	}
+	if (!klp_stop_read(st, before))
+		goto unread;
 	nr = klp_registers_call(&st->regs, arg);
+	if (nr < 0 && !(status >> 16)) {
+		/* Of a thread that steps itself every instruction is a signal. One that runs has no call to repair. */
+		status = klp_stop_past_signal(st, WSTOPSIG(status));
+		if (status <= 0)
+			goto gone;
+		if (!klp_stop_read(st, before))
+			goto unread;
+		nr = klp_registers_call(&st->regs, arg);
+	}
 	if (nr >= 0) {
 		bool restarts = klp_registers_restarts(&st->regs);
 		long result = klp_registers_result(&st->regs);
@@ -197,7 +231,7 @@ int klp_stop_begin(struct klp_remote *r, pid_t tid, struct klp_stop *st, struct 
 			r->early_returns++; /* nothing can undo it: it is reported */
 		st->in_call = st->eintr || restarts;
 	}
-	if (status >> 16 != KLP_STOP_EVENT || WSTOPSIG(status) != SIGTRAP) {
+	if (!klp_stop_is_ours(status)) {
 		/*
 		 * A signal on its way goes on; a group stop is armed again by the detach. A signal that would be
 		 * ignored wakes a traced thread too, and so may have ended its call: that is repaired like any other.
@@ -211,6 +245,29 @@ int klp_stop_begin(struct klp_remote *r, pid_t tid, struct klp_stop *st, struct 
 	}
 	r->threads_stopped++;
 	return 1;
+unread:
+	ptrace(PTRACE_DETACH, tid, NULL, NULL);
+gone:
+	klp_stop_hurry(st, false);
+	return 0;
+}
+
+int klp_stop_take_signal(struct klp_stop *st)
+{
+	uint64_t began = st->began_ns;
+	int status;
+
+	if (ptrace(PTRACE_CONT, st->tid, NULL, NULL))
+		goto gone;
+	status = klp_stop_wait_long(st);
+	if (status > 0 && !(status >> 16))
+		status = klp_stop_past_signal(st, WSTOPSIG(status));
+	if (status <= 0)
+		goto gone;
+	st->began_ns = began;
+	if (klp_stop_is_ours(status) && klp_stop_read(st, NULL))
+		return 1;
+	ptrace(PTRACE_DETACH, st->tid, NULL, NULL);
 gone:
 	klp_stop_hurry(st, false);
 	return 0;

@@ -28,6 +28,12 @@ struct klp_stop {
 /* 1: stopped; 0: it could not be stopped now, nothing has changed (a signal is being delivered, a group stop, it does
  * not answer); -errno. */
 int klp_stop_begin(struct klp_remote *r, pid_t tid, struct klp_stop *st, struct klp_error *e);
+/*
+ * It was stopped running code, not in a call, and a signal of its own that it does not block is pending: it takes the
+ * signal. 1: it is stopped as before, at the first instruction of its handler (or where it was, if there is none); 0:
+ * it is not stopped any more, or has not stopped for us, and was let go.
+ */
+int klp_stop_take_signal(struct klp_stop *st);
 /* Lets it go on as it was. If the stop interrupted a call, this returns when it waits in that call again or has left
  * it. */
 void klp_stop_end(struct klp_stop *st);

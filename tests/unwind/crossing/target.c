@@ -4,12 +4,14 @@
  * Not with ptrace: klp refuses a program that is traced, and this one is patched while it steps. The main thread calls
  * patched functions all the time, also from signal handlers on both stacks, which come at instructions of the oracle's
  * choice. Another thread sits in a patched function when it is told to, so that a transition waits, and a third one is
- * idle. Without an argument it only steps, for stepping.sh.
+ * idle. For stepping.sh it only steps: "runs" all the time, "waits" nearly all the time in a system call.
  */
 #include <linux/futex.h>
+#include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -32,13 +34,8 @@ static void trap(int sig, siginfo_t *info, void *context)
 
 	(void)sig;
 	(void)info;
-	if (!page) {
-		/* Some time in which it is neither between a trap and its handler, nor between two steps: else klp
-		 * finds a signal pending whenever it looks. */
-		for (volatile int i = 0; i < 4000; i++)
-			;
+	if (!page)
 		return;
-	}
 	memcpy(page->reg, u->uc_mcontext.gregs, sizeof(page->reg));
 	__atomic_store_n(&page->turn, CROSSING_ASKS, __ATOMIC_SEQ_CST);
 	syscall(SYS_futex, &page->turn, FUTEX_WAKE, 1, NULL, NULL, 0);
@@ -111,15 +108,18 @@ __attribute__((noinline)) static void loop(void)
 	}
 }
 
-/* One thread that never waits, stepping itself: whoever wants a thread must take it as it is. */
-__attribute__((noreturn)) static void alone(void)
+/* One thread, stepping itself: whoever wants a thread must take it as it is. */
+__attribute__((noreturn)) static void alone(bool waits)
 {
 	struct sigaction sa = {.sa_sigaction = trap, .sa_flags = SA_SIGINFO};
 
 	sigaction(SIGTRAP, &sa, NULL);
 	__asm__ volatile("pushfq; orq $0x100, (%%rsp); popfq" ::: "memory", "cc");
-	for (;;)
+	for (;;) {
 		sink += answer(1) + pair(3);
+		if (waits)
+			poll(NULL, 0, -1);
+	}
 }
 
 int main(int argc, char **argv)
@@ -129,8 +129,8 @@ int main(int argc, char **argv)
 	void *(*const start[])(void *) = {sits, opens, idles};
 	pthread_t t;
 
-	if (argc == 1)
-		alone();
+	if (argc == 2 && (!strcmp(argv[1], "runs") || !strcmp(argv[1], "waits")))
+		alone(!strcmp(argv[1], "waits"));
 	if (argc != 2 || pipe(channel))
 		return 2;
 	page = mmap(NULL, sizeof(*page), PROT_READ | PROT_WRITE, MAP_SHARED, atoi(argv[1]), 0);
