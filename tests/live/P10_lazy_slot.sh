@@ -54,6 +54,7 @@ cat >"$work/tree/prog.cc" <<-'C'
 	#include <pthread.h>
 	#include <stdexcept>
 	#include <unistd.h>
+	#include <unwind.h>
 
 	#define VERSION 1
 
@@ -77,14 +78,31 @@ cat >"$work/tree/prog.cc" <<-'C'
 		return throws(x) * 10 + VERSION;
 	}
 
-	/* The first exception of the process, with nothing that is patched on its stack. */
-	static void *first(void *)
+	/* The first use of the unwinder in the process, with nothing that is patched on the stack. During an exception klp believes no stack; */
+	static void *first_exception(void *)
 	{
 		try {
 			throws(-1);
 		} catch (const std::runtime_error &) {
 			cleanups += 100;
 		}
+		return nullptr;
+	}
+
+	/* during a look at the stack it does. */
+	static _Unwind_Reason_Code frame(_Unwind_Context *, void *seen)
+	{
+		*static_cast<bool *>(seen) = true;
+		return _URC_NO_REASON;
+	}
+
+	static void *first_backtrace(void *)
+	{
+		bool seen = false;
+
+		_Unwind_Backtrace(frame, &seen);
+		if (seen)
+			cleanups += 100;
 		return nullptr;
 	}
 
@@ -108,8 +126,9 @@ cat >"$work/tree/prog.cc" <<-'C'
 			switch (line[0]) {
 			case 'v': value = asked(4); break;
 			case 't': value = asked(-4); break;
-			case 'f':
-				if (pthread_create(&t, nullptr, first, nullptr))
+			case 'e':
+			case 'b':
+				if (pthread_create(&t, nullptr, line[0] == 'e' ? first_exception : first_backtrace, nullptr))
 					abort();
 				break;
 			case 'j': pthread_join(t, nullptr); value = cleanups; break;
@@ -133,22 +152,25 @@ sed 's/VERSION 1/VERSION 2/' "$work/a/prog.cc" >"$work/b/prog.cc"
 	die "klp-build: $(tail -3 "$work/log")"
 
 mkfifo "$work/go"
-target t env LD_AUDIT="$work/audit.so" KLP_HELD="$work/held" KLP_GO="$work/go" "$work/tree/prog"
-expect 41 v
-ask f
-wait_for 10 test -e "$work/held" || skip "this dynamic linker does not ask its audit library"
-ctl 0,4,5 load -v --json -p "$(p)" "$work/own.klp"
-refused=$(result .reason)
-exec 9>"$work/go"
-exec 9>&-
-expect 101 j
-[ "$refused" = null ] || [ "$(status '[.patches[] | select(.enabled)] | length')" = 0 ] || die "what was refused is in force: $(cat "$work/status")"
-[ "$refused" = null ] || ctl 0 load -v --json -p "$(p)" "$work/own.klp"
-expect 42 v
-expect -1 t
-expect_result null .reason
-[ "$refused" = BUSY ] || die "the load was not refused ($refused), though a thread was resolving the slot"
-ctl 0 unload -v --json -p "$(p)" own
-expect 41 v
-expect -1 t
-expect_result false .memory_left
+for first in e b; do
+	rm -f "$work/held"
+	target "$first" env LD_AUDIT="$work/audit.so" KLP_HELD="$work/held" KLP_GO="$work/go" "$work/tree/prog"
+	expect 41 v
+	ask "$first"
+	wait_for 10 test -e "$work/held" || skip "this dynamic linker does not ask its audit library"
+	ctl 0,4,5 load -v --json -p "$(p)" "$work/own.klp"
+	refused=$(result .reason)
+	exec 9>"$work/go"
+	exec 9>&-
+	expect 101 j
+	[ "$refused" = null ] || [ "$(status '[.patches[] | select(.enabled)] | length')" = 0 ] || die "what was refused is in force: $(cat "$work/status")"
+	[ "$refused" = null ] || ctl 0 load -v --json -p "$(p)" "$work/own.klp"
+	expect 42 v
+	expect -1 t
+	expect_result null .reason
+	[ "$refused" = BUSY ] || die "the load was not refused ($refused), though a thread was resolving the slot"
+	ctl 0 unload -v --json -p "$(p)" own
+	expect 41 v
+	expect -1 t
+	expect_result false .memory_left
+done

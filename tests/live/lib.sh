@@ -102,7 +102,7 @@ ask() { # QUESTION...: answer in REPLY
 	fi
 	printf '%s\n' "$*" >&"$fd" || die "the target $cur does not listen (asked: $*)"
 	IFS= read -r -t $((${ASK_TIMEOUT:-20} * ${KLP_SLOW:-1})) REPLY <&"${rfd[$cur]}" || {
-		if kill -0 "${pid[$cur]}" 2>/dev/null; then
+		if [ $? -gt 128 ]; then # the time was over; else it closed its output, dying
 			die "no answer to '$*': the target $cur hangs ($(cat "/proc/${pid[$cur]}/stat" 2>/dev/null))"
 		fi
 		wait "${pid[$cur]}"
