@@ -13,8 +13,9 @@ struct klp_watched {
 	uint64_t start_time, place; /* of the process; where the object begins */
 	bool settled;               /* the patch is there, or was refused: nothing to do before the object goes */
 	bool seen;
-	uint64_t unwinders; /* klp_unwinding_signature: it changes behind a load, too */
-	bool again;         /* only for their sake: no event */
+	uint64_t unwinders;      /* klp_unwinding_signature: it changes behind a load, too */
+	bool told;               /* there has been an event about this place; */
+	enum klp_reason outcome; /* why it was refused then, KLP_OK if it was not */
 };
 
 struct klp_watch {
@@ -94,18 +95,23 @@ static void klp_watch_came(struct klp_watch *w, struct klp_watched *k, uint64_t 
 {
 	struct klp_error e = KLP_ERROR_INIT;
 	json_t *result = NULL;
-	bool first = k->place != place;
 	int rc = klp_load(k->pid, w->m, &w->opt, &result, &e);
+	enum klp_reason outcome = rc >= 0 ? KLP_OK : e.reason;
 
-	k->place = place;
-	/* What only time stands against is tried again at the next look; it is said once. */
+	/* What only time stands against is tried again at the next look; it is said once. So is an outcome that is the
+	 * same when the load is repeated for an unwinder's sake. */
 	k->settled =
 	    rc >= 0 || (rc != -EAGAIN && e.reason != KLP_BUSY && e.reason != KLP_TRACED && e.reason != KLP_STOPPED);
-	if ((first || k->settled) && !(k->again && rc == 1))
-		klp_watch_event(w, k->pid, rc == 1 ? "there" : "came", result, events);
-	else
+	if (k->place != place)
+		k->told = false;
+	k->place = place;
+	if (k->told && (!k->settled || (rc && outcome == k->outcome))) {
 		json_decref(result);
-	k->again = false;
+		return;
+	}
+	klp_watch_event(w, k->pid, rc == 1 ? "there" : "came", result, events);
+	k->told = true;
+	k->outcome = outcome;
 }
 
 static int klp_watch_process(struct klp_watch *w, pid_t pid, json_t *events, struct klp_error *e)
@@ -127,10 +133,8 @@ static int klp_watch_process(struct klp_watch *w, pid_t pid, json_t *events, str
 	k->seen = true;
 	if (k->place && k->place != place)
 		klp_watch_went(w, k, events);
-	if (k->settled && k->unwinders != unwinders) {
+	if (k->unwinders != unwinders)
 		k->settled = false;
-		k->again = true;
-	}
 	k->unwinders = unwinders;
 	if (place && !k->settled)
 		klp_watch_came(w, k, place, events);

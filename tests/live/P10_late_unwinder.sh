@@ -39,7 +39,8 @@ own_program 's/VERSION 1/VERSION 2/' <<-'C'
 		return 0;
 	}
 C
-late() { ! grep -q libgcc_s "/proc/$(p)/maps" || die "the unwinder is there already"; }
+here() { grep -q libgcc_s "/proc/$(p)/maps"; }
+late() { ! here || die "the unwinder is there already"; }
 target plain "$work/tree/prog"
 ask b
 frames=${REPLY%?}
@@ -63,3 +64,22 @@ late
 others+=($!)
 sees() { ask b && [ "$REPLY" = "$1" ]; }
 wait_for 20 sees "${frames}2" || die "backtraces of the watched process end early: $REPLY, expected ${frames}2; $(cat "$work/watch")"
+
+# What is refused is refused once more for the unwinder's sake, which is not worth a second event.
+sed 's/VERSION 1/VERSION 3/' "$work/a/prog.c" >"$work/b/prog.c"
+(cd "$work" && diff -u a/prog.c b/prog.c) >"$work/other.diff"
+mkdir "$work/other"
+"$klp_build" -s "$work/tree" -b "make KLP_CFLAGS='$klp_cflags'" -t ./prog "$work/other.diff" -o "$work/other/own.klp" >"$work/log" 2>&1 ||
+	die "klp-build: $(tail -3 "$work/log")"
+target refused "$work/tree/prog"
+late
+ctl 0 load -v --json -p "$(p)" "$work/other/own.klp"
+"$klpctl" watch --json -p "$(p)" --interval 0.05 "$work/own.klp" >"$work/watch" 2>&1 &
+others+=($!)
+told() { [ "$(jq -s length "$work/watch")" = "$1" ]; }
+wait_for 20 told 1 || die "the refusal is not told: $(cat "$work/watch")"
+ask b
+here || die "the unwinder has not come"
+sleep 0.5
+told 1 || die "a refusal is told more than once: $(cat "$work/watch")"
+[ "$(jq -r .result.result "$work/watch")" = refused ] || die "it was not refused: $(cat "$work/watch")"
