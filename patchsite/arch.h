@@ -27,7 +27,7 @@ struct klp_site_arch {
 	/* As klp_site_hide_probe. */
 	bool (*hide_probe)(uint8_t *p, size_t len);
 	/* Bytes that arming changes; the body begins behind them. */
-	unsigned site_len;
+	unsigned (*site_len)(enum klp_site_layout layout);
 	/* Relocation types: an absolute 64-bit address, and "load address + addend". */
 	unsigned reloc_abs64, reloc_relative;
 };
@@ -37,5 +37,6 @@ const struct klp_site_arch *klp_site_arch_find(unsigned machine);
 
 extern const struct klp_site_arch klp_site_arch_x86_64;
 extern const struct klp_site_arch klp_site_arch_aarch64;
+extern const struct klp_site_arch klp_site_arch_riscv64;
 
 #endif

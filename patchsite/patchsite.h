@@ -27,6 +27,8 @@ enum klp_site_layout {
 	KLP_SITE_X86_ENDBR_2BYTE = 6,  /* ENDBR64 [66 90] at entry+4, else as ENDBR */
 	KLP_SITE_A64_NOP = 16,         /* nop [nop] at entry+4 -> b prefix: default flags 6,4 */
 	KLP_SITE_A64_BTI = 17,         /* bti c [nop] at entry+4 -> b prefix */
+	KLP_SITE_RV_NOP = 32,          /* nop [nop] at entry+4 -> jal prefix: 8,6 without the C extension */
+	KLP_SITE_RV_CNOP = 33,         /* c.nop [c.nop] at entry+2 -> c.j entry-64: 34,32 with it */
 };
 
 struct klp_site {

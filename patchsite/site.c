@@ -4,7 +4,8 @@
 #include <string.h>
 #include "patchsite/arch.h"
 
-static const struct klp_site_arch *const archs[] = {&klp_site_arch_x86_64, &klp_site_arch_aarch64};
+static const struct klp_site_arch *const archs[] = {&klp_site_arch_x86_64, &klp_site_arch_aarch64,
+						    &klp_site_arch_riscv64};
 
 const struct klp_site_arch *klp_site_arch_find(unsigned machine)
 {
@@ -90,7 +91,7 @@ void klp_site_restore(unsigned arch, enum klp_site_layout layout, uint64_t entry
 	    .layout = a ? layout : KLP_SITE_NONE,
 	    .entry = entry,
 	    .body = body,
-	    .site = body - (a ? a->site_len : 0),
+	    .site = body - (a ? a->site_len(layout) : 0),
 	    .prefix = prefix,
 	    .prefix_len = prefix_len,
 	};
@@ -118,6 +119,10 @@ const char *klp_site_layout_name(enum klp_site_layout layout)
 		return "entry+4";
 	case KLP_SITE_A64_BTI:
 		return "bti";
+	case KLP_SITE_RV_NOP:
+		return "entry+4";
+	case KLP_SITE_RV_CNOP:
+		return "entry+2";
 	}
 	return "none";
 }

@@ -17,6 +17,8 @@ int klp_prefix_encode(unsigned arch, const struct klp_site *s, uint64_t slot, ui
 		return klp_prefix_encode_x86_64(s, slot, hop, out, addr, len, e);
 	case EM_AARCH64:
 		return klp_prefix_encode_aarch64(s, slot, hop, out, addr, len, e);
+	case EM_RISCV:
+		return klp_prefix_encode_riscv64(s, slot, hop, out, addr, len, e);
 	default:
 		return unknown(arch, e);
 	}
@@ -30,6 +32,8 @@ int klp_stub_encode(unsigned arch, uint64_t stub_addr, uint64_t site_record, uin
 		return klp_stub_encode_x86_64(stub_addr, site_record, trampoline_word, body, out, out_len, e);
 	case EM_AARCH64:
 		return klp_stub_encode_aarch64(stub_addr, site_record, trampoline_word, body, out, out_len, e);
+	case EM_RISCV:
+		return klp_stub_encode_riscv64(stub_addr, site_record, trampoline_word, body, out, out_len, e);
 	default:
 		return unknown(arch, e);
 	}
@@ -40,6 +44,8 @@ uint64_t klp_stub_original(unsigned arch, uint64_t stub_addr, uint64_t body)
 	switch (arch) {
 	case EM_AARCH64:
 		return klp_stub_original_aarch64(stub_addr, body);
+	case EM_RISCV:
+		return klp_stub_original_riscv64(stub_addr, body);
 	case EM_X86_64:
 	default:
 		return klp_stub_original_x86_64(stub_addr, body);

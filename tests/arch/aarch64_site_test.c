@@ -3,7 +3,6 @@
  * Patch sites, PLT entries and stubs of aarch64, on any host: against the disassembly of binutils, over the whole range
  * of their operands, on made-up bytes, and (FILE LAYOUT as arguments) on programs that a cross compiler has made.
  */
-#include <check.h>
 #include <elf.h>
 #include <errno.h>
 #include <stdio.h>
@@ -15,26 +14,14 @@
 #include "patchsite/patchsite.h"
 #include "plt/arch/aarch64/encode.h"
 #include "plt/plt.h"
+#include "sites.h"
 
 #define A64 EM_AARCH64
 #define BASE 0xaaaab1230000ull
 #define ROUNDS 400u
-#define MIB (1ull << 20)
-#define GIB (1ull << 30)
 
 static const uint32_t nop = 0xd503201f, bti_c = 0xd503245f, bti_j = 0xd503249f, bti_jc = 0xd50324df,
 		      paciasp = 0xd503233f, brk = 0xd42000a0, ret = 0xd65f03c0;
-
-static uint64_t wide_random(void)
-{
-	return (uint64_t)random() << 42 ^ (uint64_t)random() << 21 ^ (uint64_t)random();
-}
-
-/* Round i: the two ends of [-reach, reach - step] first, then anything between. */
-static uint64_t within(unsigned i, uint64_t reach, uint64_t step)
-{
-	return i == 0 ? -reach : i == 1 ? reach - step : (wide_random() % (2 * reach / step)) * step - reach;
-}
 
 static void disassemble(struct disassembly *d, const uint8_t *code, size_t len)
 {
@@ -310,54 +297,15 @@ START_TEST(test_random_bytes)
 }
 END_TEST
 
-static int check_file(const char *path, const char *want)
-{
-	struct klp_error e = KLP_ERROR_INIT;
-	struct klp_site_list l;
-	unsigned seen = 0, other = 0;
-
-	if (klp_site_list_file(path, &l, &e)) {
-		dprintf(2, "%s\n", e.text);
-		return 1;
-	}
-	for (size_t i = 0; i < l.count; i++) {
-		const char *got = l.entry[i].reason ? klp_reason_name(l.entry[i].reason)
-						    : klp_site_layout_name(l.entry[i].site.layout);
-
-		if (strncmp(l.entry[i].name, "victim_", 7))
-			continue;
-		seen++;
-		if (strcmp(got, want)) {
-			dprintf(2, "%s: %s: found %s, wanted %s\n", path, l.entry[i].name, got, want);
-			other++;
-		}
-	}
-	printf("%s: %u functions %s\n", path, seen - other, want);
-	klp_site_list_free(&l);
-	return seen < 10 || other;
-}
-
 int main(int argc, char **argv)
 {
-	Suite *s;
-	TCase *tc;
-	SRunner *sr;
-	int failed;
+	TCase *tc = tcase_create("site");
 
-	if (argc == 3)
-		return check_file(argv[1], argv[2]);
-	s = suite_create("aarch64");
-	tc = tcase_create("site");
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, test_instructions);
 	tcase_add_test(tc, test_stub);
 	tcase_add_test(tc, test_prefix);
 	tcase_add_loop_test(tc, test_vectors, 0, sizeof(vectors) / sizeof(vectors[0]));
 	tcase_add_test(tc, test_random_bytes);
-	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed != 0;
+	return sites_main("aarch64", tc, argc, argv);
 }

@@ -14,7 +14,8 @@ static void squeeze(const char *from, char *to, size_t room)
 	char *p = to;
 
 	while (*from && *from != '\n' && (size_t)(p - to) < room - 1) {
-		if (*from == '<' || (from[0] == '/' && from[1] == '/') || *from == ';')
+		if (*from == '<' || (from[0] == '/' && from[1] == '/') || *from == ';' ||
+		    (from[0] == '#' && from[1] == ' '))
 			break;
 		if (*from != ' ' && *from != '\t')
 			*p++ = *from;

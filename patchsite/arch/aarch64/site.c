@@ -146,6 +146,12 @@ static enum klp_site_state state(const struct klp_site *s, const uint8_t *bytes,
 	return KLP_STATE_ARMED;
 }
 
+static unsigned site_len(enum klp_site_layout layout)
+{
+	(void)layout;
+	return INSN;
+}
+
 const struct klp_site_arch klp_site_arch_aarch64 = {
     .machine = EM_AARCH64,
     .name = "aarch64",
@@ -155,7 +161,7 @@ const struct klp_site_arch klp_site_arch_aarch64 = {
     .landing_pad = landing_pad,
     .all_nops = all_nops,
     .hide_probe = hide_probe,
-    .site_len = INSN,
+    .site_len = site_len,
     .reloc_abs64 = R_AARCH64_ABS64,
     .reloc_relative = R_AARCH64_RELATIVE,
 };

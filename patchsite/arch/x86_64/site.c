@@ -238,6 +238,12 @@ static enum klp_site_state state(const struct klp_site *s, const uint8_t *bytes,
 	return KLP_STATE_FOREIGN;
 }
 
+static unsigned site_len(enum klp_site_layout layout)
+{
+	(void)layout;
+	return 2;
+}
+
 const struct klp_site_arch klp_site_arch_x86_64 = {
     .machine = EM_X86_64,
     .name = "x86_64",
@@ -247,7 +253,7 @@ const struct klp_site_arch klp_site_arch_x86_64 = {
     .landing_pad = landing_pad,
     .all_nops = all_nops,
     .hide_probe = hide_probe,
-    .site_len = 2,
+    .site_len = site_len,
     .reloc_abs64 = R_X86_64_64,
     .reloc_relative = R_X86_64_RELATIVE,
 };
