@@ -108,14 +108,22 @@ static void add(struct object *o, enum what what, uint64_t off, uint32_t section
 	o->place[o->count++] = (struct place){what, off, section};
 }
 
-/* A byte that the link overwrites is nobody's. Every relocation of x86_64 is at most 8 bytes. */
+/* Bytes that the link overwrites whatever they are. In an instruction of aarch64 that is only a part of the bits. */
+static uint64_t covered_by(const struct object *o, uint32_t type)
+{
+	if (o->eh->e_machine == EM_AARCH64)
+		return type == R_AARCH64_ABS64 || type == R_AARCH64_PREL64   ? 8
+		       : type == R_AARCH64_ABS32 || type == R_AARCH64_PREL32 ? 4
+									     : 0;
+	return type == R_X86_64_64 || type == R_X86_64_PC64 || type == R_X86_64_GOTOFF64 ? 8 : 4;
+}
+
 static void cover(const struct object *o, const Elf64_Shdr *rela, uint8_t *covered, uint64_t size)
 {
 	const Elf64_Rela *r = (const Elf64_Rela *)(const void *)(o->bytes + rela->sh_offset);
 
 	for (size_t i = 0; i < rela->sh_size / sizeof(*r); i++) {
-		uint32_t type = ELF64_R_TYPE(r[i].r_info);
-		uint64_t width = type == R_X86_64_64 || type == R_X86_64_PC64 || type == R_X86_64_GOTOFF64 ? 8 : 4;
+		uint64_t width = covered_by(o, ELF64_R_TYPE(r[i].r_info));
 
 		for (uint64_t b = r[i].r_offset; b < r[i].r_offset + width && b < size; b++)
 			covered[b] = 1;
@@ -233,11 +241,19 @@ static void load(struct object *o, const char *path)
 		die(path, "cannot be read");
 	close(fd);
 	o->eh = (const Elf64_Ehdr *)(const void *)o->bytes;
-	if (o->len < sizeof(*o->eh) || o->eh->e_type != ET_REL || o->eh->e_machine != EM_X86_64)
-		die(path, "is no object of this machine");
+	if (o->len < sizeof(*o->eh) || o->eh->e_type != ET_REL ||
+	    (o->eh->e_machine != EM_X86_64 && o->eh->e_machine != EM_AARCH64))
+		die(path, "is no object of a machine that is known here");
 	o->sh = (const Elf64_Shdr *)(const void *)(o->bytes + o->eh->e_shoff);
 	o->names = (const char *)o->bytes + o->sh[o->eh->e_shstrndx].sh_offset;
 	find_places(o);
+}
+
+static uint32_t other_type(const struct object *o, uint32_t type)
+{
+	if (o->eh->e_machine == EM_AARCH64)
+		return type == R_AARCH64_ADD_ABS_LO12_NC ? R_AARCH64_LDST8_ABS_LO12_NC : R_AARCH64_ADD_ABS_LO12_NC;
+	return type == R_X86_64_32S ? R_X86_64_32 : R_X86_64_32S;
 }
 
 /* Changes the place in `bytes`; false if there is no other value for it. */
@@ -261,8 +277,7 @@ static bool mutate(const struct object *o, const struct place *p, uint8_t *bytes
 			r.r_addend += rnd(2) ? 1 : -8;
 		} else if (p->what == REL_TYPE) {
 			/* another one of the same width */
-			r.r_info = ELF64_R_INFO(ELF64_R_SYM(r.r_info),
-						ELF64_R_TYPE(r.r_info) == R_X86_64_32S ? R_X86_64_32 : R_X86_64_32S);
+			r.r_info = ELF64_R_INFO(ELF64_R_SYM(r.r_info), other_type(o, ELF64_R_TYPE(r.r_info)));
 		} else if (p->what == REL_OFFSET) {
 			r.r_offset += r.r_offset ? (uint64_t)-1 : 1;
 		} else {

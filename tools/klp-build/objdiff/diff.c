@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Loading both trees, their global names, and the report. */
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,6 +80,17 @@ static void find_outside(const struct od *d, const struct od_map *m, struct od_o
 		}
 }
 
+/* All objects are of one machine. */
+static int check_machine(struct od *d, const struct od_obj *o, struct klp_error *e)
+{
+	if (!d->arch)
+		d->arch = o->arch;
+	if (d->arch != o->arch)
+		return klp_fail(e, EINVAL, KLP_WRONG_ARCH, "%s is for %s, other objects are for %s", o->path,
+				o->arch->name, d->arch->name);
+	return 0;
+}
+
 int od_start(struct od *d, const struct klp_unit *units, size_t count, struct klp_error *e)
 {
 	int rc;
@@ -96,11 +108,15 @@ int od_start(struct od *d, const struct klp_unit *units, size_t count, struct kl
 		d->before[i].unit = d->after[i].unit = units[i].name;
 		if (units[i].original_o) {
 			rc = od_load_object(&d->pool, units[i].original_o, units[i].name, &d->before[i], e);
+			if (!rc)
+				rc = check_machine(d, &d->before[i], e);
 			if (rc)
 				return rc;
 		}
 		if (units[i].patched_o) {
 			rc = od_load_object(&d->pool, units[i].patched_o, units[i].name, &d->after[i], e);
+			if (!rc)
+				rc = check_machine(d, &d->after[i], e);
 			if (rc)
 				return rc;
 		}
@@ -229,7 +245,7 @@ uint64_t od_content_offset(const struct od_sec *from, const struct od_rel *r, co
 	/* A named label is the start of the content; a section symbol needs the operand's own bias undone. */
 	if (t->sym->type != STT_SECTION)
 		return t->sym->value;
-	return (uint64_t)t->off + (od_rel_is_pc(r->type) && from->kind == OD_CODE ? 4 : 0);
+	return (uint64_t)(t->off + od_rel_bias(from, r));
 }
 
 struct od_sec *od_owner(struct od_sec *s)

@@ -26,6 +26,7 @@ struct od_map {
 
 struct od {
 	struct od_pool pool;
+	const struct od_arch *arch;    /* of all objects */
 	struct od_obj *before, *after; /* by unit; sec_count 0 where a tree does not have the unit */
 	size_t count;
 	struct od_map global_before, global_after;

@@ -7,7 +7,7 @@
 #include <string.h>
 #include "tools/klp-build/objdiff/object.h"
 
-#define MOST 6u /* argument registers */
+#define MOST 6u /* that a function of the list takes: one less than rows */
 
 static const char *const takes[MOST][64] = {
     {"abort", "rand", "getpid", "getuid", "geteuid", "__errno_location", "__ctype_b_loc", "__ctype_tolower_loc",
@@ -33,5 +33,5 @@ unsigned od_argument_count(const char *name)
 		for (size_t i = 0; i < sizeof(takes[n]) / sizeof(*takes[n]) && takes[n][i]; i++)
 			if (!strcmp(takes[n][i], name))
 				return n;
-	return MOST;
+	return OD_ALL_ARGUMENTS;
 }

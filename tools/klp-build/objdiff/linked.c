@@ -159,25 +159,10 @@ static void read_plt(struct od_pool *p, struct lk *l)
 	l->plt = od_alloc(p, n + 1, sizeof(*l->plt));
 	for (size_t i = 0; i < l->sec_count; i++) {
 		const struct lk_sec *s = &l->sec[i];
-		uint64_t step;
 
 		if (strncmp(s->name, ".plt", 4) || s->type != SHT_PROGBITS || !in_file(l, s->off, s->size))
 			continue;
-		step = s->entsize == 8 ? 8 : 16;
-		for (uint64_t at = 0; at + step <= s->size; at += step) {
-			const uint8_t *b = l->image + s->off + at;
-
-			for (uint64_t k = 0; k + 6 <= step; k++) {
-				int32_t d;
-
-				if (b[k] != 0xff || b[k + 1] != 0x25)
-					continue;
-				memcpy(&d, b + k + 2, 4);
-				l->plt[l->plt_count++] =
-				    (struct lk_plt){s->addr + at, s->addr + at + k + 6 + (uint64_t)(int64_t)d};
-				break;
-			}
-		}
+		l->plt_count += l->arch->plt(l->image + s->off, s->size, s->addr, s->entsize, l->plt + l->plt_count);
 	}
 }
 
@@ -236,8 +221,10 @@ int lk_load(struct od_pool *p, const char *path, bool debug, struct lk *l, struc
 	if (rc)
 		return rc;
 	eh = (const Elf64_Ehdr *)(const void *)l->image;
-	if ((eh->e_type != ET_EXEC && eh->e_type != ET_DYN) || eh->e_machine != EM_X86_64)
-		return klp_fail(e, EINVAL, KLP_WRONG_ARCH, "%s is not a program or shared object for x86_64", path);
+	l->arch = od_arch_find(eh->e_machine);
+	if ((eh->e_type != ET_EXEC && eh->e_type != ET_DYN) || !l->arch)
+		return klp_fail(e, EINVAL, KLP_WRONG_ARCH, "%s is not a program or shared object for %s", path,
+				OD_ARCH_NAMES);
 	l->type = eh->e_type;
 	if (!eh->e_shnum || !eh->e_shoff)
 		return klp_fail(e, EINVAL, KLP_UNSUPPORTED,
@@ -304,10 +291,17 @@ const struct lk_sec *lk_sec_at(const struct lk *l, uint64_t addr)
 	return NULL;
 }
 
+/* $x and $d say where code and data begin (aarch64, riscv64). */
+static bool is_mark(const char *name)
+{
+	return name[0] == '$' && (name[1] == 'x' || name[1] == 'd') && (!name[2] || name[2] == '.' || name[1] == 'x');
+}
+
 static bool thing(const struct lk_sym *y)
 {
-	return y->shndx && (y->type == STT_FUNC || y->type == STT_OBJECT || y->type == STT_TLS ||
-			    y->type == STT_NOTYPE || y->type == STT_GNU_IFUNC || y->type == STT_COMMON);
+	return y->shndx && !(y->type == STT_NOTYPE && y->bind == STB_LOCAL && is_mark(y->name)) &&
+	       (y->type == STT_FUNC || y->type == STT_OBJECT || y->type == STT_TLS || y->type == STT_NOTYPE ||
+		y->type == STT_GNU_IFUNC || y->type == STT_COMMON);
 }
 
 /* Versions do not count on either side: the copy of another object's data is called stdout@GLIBC_2.2.5 in the symbol
@@ -426,7 +420,7 @@ const struct lk_sym *lk_sym_of(const struct lk *l, struct od_obj *o, const struc
 	return o->group[side] == 1 ? NULL : lk_local(l, y->name, o->group[side] - 1);
 }
 
-uint64_t lk_find_string(const struct lk *l, const char *s, size_t len)
+uint64_t lk_find_string(const struct lk *l, const char *s, size_t len, uint64_t align)
 {
 	for (size_t i = 0; i < l->sec_count; i++) {
 		const struct lk_sec *c = &l->sec[i];
@@ -440,10 +434,14 @@ uint64_t lk_find_string(const struct lk *l, const char *s, size_t len)
 		end = b + c->size;
 		while (b < end) {
 			const uint8_t *m = memmem(b, (size_t)(end - b), s, len);
+			uint64_t addr;
 
 			if (!m)
 				break;
-			return c->addr + (uint64_t)(m - (l->image + c->off));
+			addr = c->addr + (uint64_t)(m - (l->image + c->off));
+			if (addr % align == 0)
+				return addr;
+			b = m + 1;
 		}
 	}
 	return 0;
@@ -464,7 +462,7 @@ bool lk_recorded(const struct lk *l, uint64_t addr)
 				return true;
 		}
 		for (size_t k = 0; k < l->rel_count; k++)
-			if (l->rel[k].type == R_X86_64_RELATIVE && (uint64_t)l->rel[k].addend == addr &&
+			if (l->arch->slot(l->rel[k].type) == OD_SLOT_RELATIVE && (uint64_t)l->rel[k].addend == addr &&
 			    l->rel[k].off >= c->addr && l->rel[k].off < c->addr + c->size)
 				return true;
 	}

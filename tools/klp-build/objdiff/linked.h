@@ -35,6 +35,7 @@ struct lk_sec {
 
 struct lk {
 	const char *path;
+	const struct od_arch *arch;
 	uint8_t *image;
 	size_t len;
 	uint16_t type;
@@ -69,8 +70,8 @@ uint64_t lk_plt_slot(const struct lk *l, uint64_t addr);
 size_t lk_find_group(const struct lk *l, const struct od_obj *o);
 /* The symbol that the link gave a section of an object, NULL if it is not there or not to be told apart. */
 const struct lk_sym *lk_sym_of(const struct lk *l, struct od_obj *o, const struct od_sym *y, int side);
-/* Address of an equal string in read-only data, 0 none. */
-uint64_t lk_find_string(const struct lk *l, const char *s, size_t len);
+/* Address of an equal string in read-only data, a multiple of align; 0 none. */
+uint64_t lk_find_string(const struct lk *l, const char *s, size_t len, uint64_t align);
 bool lk_recorded(const struct lk *l, uint64_t addr);
 unsigned lk_sympos(const struct lk *l, const struct lk_sym *y);
 #endif

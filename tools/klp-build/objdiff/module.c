@@ -151,10 +151,11 @@ static void string_rel(struct out *o, size_t sec, uint64_t off, struct od_sec *s
 		       struct od_target *t)
 {
 	uint64_t at = od_content_offset(s, rel, t), found, place;
-	int64_t addend =
-	    t->sym->type == STT_SECTION ? (od_rel_is_pc(rel->type) && s->kind == OD_CODE ? -4 : 0) : rel->addend;
+	int64_t addend = t->sym->type == STT_SECTION ? -od_rel_bias(s, rel) : rel->addend;
+	uint64_t align = 1;
 	const char *text;
 	size_t len;
+	const struct od_sec *in;
 	char *label;
 
 	if (!t->sec->data || at >= t->sec->size || !memchr(t->sec->data + at, 0, t->sec->size - at)) {
@@ -162,13 +163,22 @@ static void string_rel(struct out *o, size_t sec, uint64_t off, struct od_sec *s
 		o->failed = true;
 		return;
 	}
+	if (od_rel_info(s, rel).half && !od_other_half(s, rel, true, &in)) {
+		od_refuse(o->r->d, od_sec_label(s), s->name, s->obj->unit, "report it to klp's authors",
+			  "half of a reference to a string whose other half is not in the function");
+		o->failed = true;
+		return;
+	}
+	/* Both halves find the same copy: the choice depends on nothing but the string and where it was. */
+	while (o->r->d->arch->strings_aligned && align < t->sec->align && at % (2 * align) == 0)
+		align *= 2;
 	text = (const char *)t->sec->data + at;
 	len = strlen(text) + 1;
 	label = od_printf(o->p, ".rodata.str: \"%.60s\"", text);
 	for (char *c = label; *c; c++)
 		if ((unsigned char)*c < 0x20 || (unsigned char)*c > 0x7e)
 			*c = '?';
-	found = lk_find_string(&o->r->running, text, len);
+	found = lk_find_string(&o->r->running, text, len, align);
 	if (found) {
 		size_t i, n = json_array_size(o->r->symbols);
 
@@ -190,10 +200,12 @@ static void string_rel(struct out *o, size_t sec, uint64_t off, struct od_sec *s
 		o->strings = add_sec(
 		    o, (struct outsec){.name = ".rodata.str", .type = SHT_PROGBITS, .flags = SHF_ALLOC, .align = 1});
 	place = 0;
-	while (place < o->text.len && strcmp((char *)o->text.data + place, text))
+	while (place < o->text.len && (place % align || strcmp((char *)o->text.data + place, text)))
 		place += strlen((char *)o->text.data + place) + 1;
 	if (place >= o->text.len)
-		place = put(o->p, &o->text, text, len, 1);
+		place = put(o->p, &o->text, text, len, align);
+	if (o->sec[o->strings].align < align)
+		o->sec[o->strings].align = align;
 	escape(o, label);
 	/* the symbol is the string itself: the addend stays what the instruction needs */
 	add_rel(o, sec, off, rel->type, add_local(o, NULL, STT_NOTYPE, (uint32_t)o->strings + 1, place, len), addend);
@@ -224,7 +236,7 @@ static void one_rel(struct out *o, size_t sec, uint64_t off, struct od_sec *s, c
 			break;
 		}
 		note_escape(o, s, rel, &x.target);
-		if (od_rel_is_got(rel->type)) {
+		if (od_rel_is_got(s, rel)) {
 			/* the linker of modules makes a slot for the symbol itself: it must stand for the exact place
 			 */
 			sym = add_local(o, NULL, STT_NOTYPE, x.target.sec->out_shndx,
@@ -399,7 +411,7 @@ static void write_file(struct out *o, json_t *meta, uint8_t **image, size_t *len
 	struct buf f = {NULL, 0, 0}, sh = {NULL, 0, 0}, names = {NULL, 0, 0};
 	Elf64_Ehdr eh = {.e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT},
 			 .e_type = ET_REL,
-			 .e_machine = EM_X86_64,
+			 .e_machine = o->r->d->arch->machine,
 			 .e_version = EV_CURRENT,
 			 .e_ehsize = sizeof(Elf64_Ehdr),
 			 .e_shentsize = sizeof(Elf64_Shdr)};

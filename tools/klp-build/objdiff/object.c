@@ -236,25 +236,25 @@ static void find_cold(struct od_pool *p, struct od_obj *o)
  */
 static void restore_own_address(struct od_pool *p, struct od_sec *s)
 {
-	struct od_rel *more;
+	struct od_rel *more, own;
 	uint64_t at = 0;
 
 	if (s->kind != OD_CODE || !s->sym || s->hot || s->obj->sym[s->sym].bind != STB_LOCAL)
 		return;
-	while ((at = od_own_address(s, at)) != 0) {
+	while (s->obj->arch->own_address(s, at, &own)) {
 		bool known = false;
 
 		for (size_t i = 0; i < s->rel_count; i++)
-			known = known || s->rel[i].off == at;
+			known = known || s->rel[i].off == own.off;
 		if (!known) {
 			more = od_alloc(p, s->rel_count + 1, sizeof(*more));
 			if (s->rel_count)
 				memcpy(more, s->rel, s->rel_count * sizeof(*more));
-			more[s->rel_count++] = (struct od_rel){at, R_X86_64_PC32, s->sym, -4};
+			more[s->rel_count++] = own;
 			s->rel = more;
 			qsort(s->rel, s->rel_count, sizeof(*s->rel), by_offset);
 		}
-		at++;
+		at = own.off + 1;
 	}
 }
 
@@ -274,8 +274,10 @@ int od_load_object(struct od_pool *p, const char *path, const char *unit, struct
 	if (rc)
 		return rc;
 	eh = (const Elf64_Ehdr *)(const void *)image;
-	if (eh->e_type != ET_REL || eh->e_machine != EM_X86_64)
-		return klp_fail(e, EINVAL, KLP_WRONG_ARCH, "%s is not a relocatable object for x86_64%s", path,
+	o->arch = od_arch_find(eh->e_machine);
+	if (eh->e_type != ET_REL || !o->arch)
+		return klp_fail(e, EINVAL, KLP_WRONG_ARCH, "%s is not a relocatable object for %s%s", path,
+				OD_ARCH_NAMES,
 				eh->e_type != ET_REL ? " (link-time optimisation: refused, build with -fno-lto)" : "");
 	if (eh->e_shentsize != sizeof(*sh) || eh->e_shoff % 8 || !in_file(len, eh->e_shoff, sizeof(*sh)))
 		return bad(path, e, "section headers");
@@ -377,8 +379,7 @@ int od_load_object(struct od_pool *p, const char *path, const char *unit, struct
 			r->addend = ra[k].r_addend;
 			if (r->sym >= o->sym_count || r->off >= t->size)
 				return bad(path, e, "a relocation");
-			if (t->flags & SHF_ALLOC && t->size - r->off < (r->type == R_X86_64_64 ? 8 : 4) &&
-			    r->type != R_X86_64_NONE)
+			if (t->flags & SHF_ALLOC && t->size - r->off < o->arch->rel(r->type).width)
 				return bad(path, e, "a relocation beyond its section");
 		}
 		qsort(t->rel, t->rel_count, sizeof(*t->rel), by_offset);
@@ -436,19 +437,58 @@ const char *od_sec_label(const struct od_sec *s)
 	return s->sym ? s->obj->sym[s->sym].name : s->name;
 }
 
-bool od_rel_is_pc(uint32_t t)
+struct od_rel_info od_rel_info(const struct od_sec *s, const struct od_rel *r)
 {
-	return t == R_X86_64_PC32 || t == R_X86_64_PLT32 || t == R_X86_64_PC64;
+	return s->obj->arch->rel(r->type);
 }
 
-bool od_rel_is_got(uint32_t t)
+bool od_rel_is_got(const struct od_sec *s, const struct od_rel *r)
 {
-	return t == R_X86_64_GOTPCREL || t == R_X86_64_GOTPCRELX || t == R_X86_64_REX_GOTPCRELX;
+	return od_rel_info(s, r).class == OD_REL_GOT;
 }
 
-bool od_rel_is_tls(uint32_t t)
+enum od_use od_rel_use(const struct od_sec *s, const struct od_rel *r)
 {
-	return t == R_X86_64_TPOFF32 || t == R_X86_64_TPOFF64 || t == R_X86_64_GOTTPOFF || t == R_X86_64_TLSGD ||
-	       t == R_X86_64_TLSLD || t == R_X86_64_DTPOFF32 || t == R_X86_64_DTPOFF64 ||
-	       t == R_X86_64_GOTPC32_TLSDESC || t == R_X86_64_TLSDESC_CALL;
+	return s->obj->arch->use(s, r);
+}
+
+bool od_only_loads(const struct od_sec *s, const struct od_rel *r)
+{
+	return s->obj->arch->only_loads(s, r);
+}
+
+static const struct od_rel *half_in(const struct od_sec *s, const struct od_rel *r, const struct od_rel_info *i,
+				    bool exact)
+{
+	for (size_t k = 0; k < s->rel_count; k++) {
+		const struct od_rel *o = &s->rel[k];
+		struct od_rel_info other;
+
+		if (o->sym != r->sym || (exact && o->addend != r->addend))
+			continue;
+		other = od_rel_info(s, o);
+		if (other.class == i->class && other.half && other.half != i->half)
+			return o;
+	}
+	return NULL;
+}
+
+const struct od_rel *od_other_half(const struct od_sec *s, const struct od_rel *r, bool exact, const struct od_sec **in)
+{
+	struct od_rel_info i = od_rel_info(s, r);
+	const struct od_sec *f = s->hot ? s->hot : s;
+	const struct od_rel *o = half_in(s, r, &i, exact);
+
+	*in = s;
+	for (size_t k = 0; !o && s->kind == OD_CODE && k < s->obj->sec_count; k++) {
+		*in = &s->obj->sec[k];
+		if (*in != s && (*in)->kind == OD_CODE && (*in == f || (*in)->hot == f))
+			o = half_in(*in, r, &i, exact);
+	}
+	return o;
+}
+
+int64_t od_rel_bias(const struct od_sec *s, const struct od_rel *r)
+{
+	return s->kind == OD_CODE ? od_rel_info(s, r).bias : 0;
 }

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <elf.h>
 #include "klp/include/klp/error.h"
+#include "tools/klp-build/objdiff/arch.h"
 
 #define OD_MAX_FILE (1u << 30)
 #define OD_MAX_SECTIONS 1000000u
@@ -78,6 +79,7 @@ struct od_sec {
 };
 
 struct od_obj {
+	const struct od_arch *arch;
 	const char *path, *unit;
 	const char *file;     /* STT_FILE */
 	const char *producer; /* .comment */
@@ -98,16 +100,20 @@ const char *od_base_name(struct od_pool *p, const char *name);
 bool od_has_clone_suffix(const char *name);
 const char *od_sec_label(const struct od_sec *s);
 
-/* How code uses what a relocation refers to. */
-enum od_use { OD_USE_CALL, OD_USE_LOAD, OD_USE_ADDRESS };
-enum od_use od_rel_use(const struct od_sec *s, const struct od_rel *r);
-/* The address goes into a register that is used only as the base of loads before it is overwritten, or not at all. */
-/* libc.c: how many of the argument registers reach the function of that name; all if it is not known. */
+/* libc.c: how many of the argument registers reach the function of that name; OD_ALL_ARGUMENTS if it is not known. */
+#define OD_ALL_ARGUMENTS 64u
 unsigned od_argument_count(const char *name);
+
+struct od_rel_info od_rel_info(const struct od_sec *s, const struct od_rel *r);
+bool od_rel_is_got(const struct od_sec *s, const struct od_rel *r);
+enum od_use od_rel_use(const struct od_sec *s, const struct od_rel *r);
 bool od_only_loads(const struct od_sec *s, const struct od_rel *r);
-/* Where, at or behind `at`, code takes the address of its own function without a relocation; 0 nowhere. */
-uint64_t od_own_address(const struct od_sec *s, uint64_t at);
-bool od_rel_is_pc(uint32_t type);
-bool od_rel_is_got(uint32_t type);
-bool od_rel_is_tls(uint32_t type);
+/*
+ * The other half of a reference to the same thing, in the section or another part of its function; NULL none. `exact`:
+ * with the same addend, else with any. *in: the part that has it.
+ */
+const struct od_rel *od_other_half(const struct od_sec *s, const struct od_rel *r, bool exact,
+				   const struct od_sec **in);
+/* What has to be added to the addend for what an operand of code means. */
+int64_t od_rel_bias(const struct od_sec *s, const struct od_rel *r);
 #endif

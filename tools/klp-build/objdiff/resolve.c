@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Following references of the module into the running file. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include "klp/runtime/shadow.h"
@@ -77,6 +78,7 @@ static void refuse_difference(struct rs *r, uint64_t addr)
 
 int rs_start(struct rs *r, struct od *d, const struct klp_objdiff_input *in, struct klp_error *e)
 {
+	const struct lk *files[] = {&r->original, &r->patched, &r->running, &r->debug};
 	uint64_t addr = 0;
 	int rc;
 
@@ -93,6 +95,10 @@ int rs_start(struct rs *r, struct od *d, const struct klp_objdiff_input *in, str
 	}
 	if (rc)
 		return rc;
+	for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++)
+		if (d->arch && files[i]->arch && files[i]->arch != d->arch)
+			return klp_fail(e, EINVAL, KLP_WRONG_ARCH, "%s is for %s, the objects of the build are for %s",
+					files[i]->path, files[i]->arch->name, d->arch->name);
 	r->symbols = json_array();
 	if (!r->running.build_id_len)
 		od_refuse(d, "", ".note.gnu.build-id", in->running, "link with -Wl,--build-id",
@@ -179,7 +185,7 @@ static struct place slot_place(const struct lk *l, uint64_t slot)
 	} else if (d && d->sym) {
 		p.valid = true;
 		p.addr = d->sym->value;
-	} else if (d && d->type == R_X86_64_RELATIVE) {
+	} else if (d && l->arch->slot(d->type) == OD_SLOT_RELATIVE) {
 		p.valid = true;
 		p.addr = (uint64_t)d->addend;
 	} else if (!d && b) {
@@ -189,68 +195,90 @@ static struct place slot_place(const struct lk *l, uint64_t slot)
 	return p;
 }
 
-static struct place read_place(const struct lk *l, uint64_t at, const struct od_rel *rel)
+/* A word of data: the link may have left it to the dynamic linker. */
+static struct place word_place(const struct lk *l, uint64_t at, const struct od_rel *rel)
+{
+	const struct lk_dynrel *d = lk_rel_at(l, at);
+	const uint8_t *b = lk_bytes(l, at, 8);
+	struct place p = {.valid = b != NULL};
+	uint64_t w;
+
+	if (!b)
+		return p;
+	memcpy(&w, b, 8);
+	if (d && d->sym && d->sym->shndx == SHN_UNDEF) {
+		p.dynamic = true;
+		p.sym = d->sym;
+	} else if (d && d->sym) {
+		p.addr = d->sym->value;
+	} else {
+		p.addr = (d ? (uint64_t)d->addend : w) - (uint64_t)rel->addend;
+	}
+	return p;
+}
+
+/* The address of a section's first byte in the linked file, which has a symbol for it; false if that is not to be had.
+ */
+static bool base_of_part(struct rs *r, const struct lk *l, const struct od_sec *part, uint64_t *base)
+{
+	int side = l == &r->patched;
+	const struct od_sym *own;
+	const struct lk_sym *y;
+
+	if (!part->sym || (l != &r->patched && l != &r->original))
+		return false;
+	own = &part->obj->sym[part->sym];
+	y = lk_sym_of(l, part->obj, own, side);
+	if (!y)
+		return false;
+	*base = y->value - own->value;
+	return true;
+}
+
+/*
+ * Reads an operand that takes two instructions. In merged sections each addend has a place of its own; elsewhere any
+ * other reference to the symbol will do.
+ */
+static struct od_operand joined_operand(struct rs *r, const struct lk *l, const struct od_sec *s, uint64_t base,
+					const struct od_rel *rel, const struct od_operand *half)
+{
+	uint32_t to = s->obj->sym[rel->sym].shndx;
+	bool merged = to && to < s->obj->sec_count && s->obj->sec[to].flags & SHF_MERGE;
+	const struct od_sec *in;
+	const struct od_rel *other = od_other_half(s, rel, true, &in);
+	struct od_operand o, none = {.valid = false};
+
+	if (!other && !merged)
+		other = od_other_half(s, rel, false, &in);
+	if (!other || !l->arch->join || (in != s && !base_of_part(r, l, in, &base)))
+		return none;
+	o = l->arch->operand(l, base + other->off, other);
+	if (!o.valid)
+		return none;
+	return od_rel_info(s, rel).half == OD_HALF_HIGH ? l->arch->join(half, rel, &o, other)
+							: l->arch->join(&o, other, half, rel);
+}
+
+/* `base`: the address that the section's first byte got. */
+static struct place read_place(struct rs *r, const struct lk *l, const struct od_sec *s, uint64_t base,
+			       const struct od_rel *rel)
 {
 	struct place p = {.valid = false};
-	const uint8_t *b = lk_bytes(l, at - 4, rel->type == R_X86_64_64 ? 12 : 8);
+	struct od_operand o;
 	const struct lk_dynrel *d;
-	int32_t v;
-	uint64_t slot, w;
+	uint64_t slot;
 
-	if (at < 4 || !b)
+	if (od_rel_info(s, rel).word)
+		return word_place(l, base + rel->off, rel);
+	o = l->arch->operand(l, base + rel->off, rel);
+	if (o.valid && !o.whole)
+		o = joined_operand(r, l, s, base, rel, &o);
+	if (!o.valid)
 		return p;
-	b += 4;
-	memcpy(&v, b, 4);
-	switch (rel->type) {
-	case R_X86_64_PC32:
-	case R_X86_64_PLT32:
-		p.valid = true;
-		p.addr = at + (uint64_t)(int64_t)v - (uint64_t)rel->addend;
-		break;
-	case R_X86_64_32:
-		p.valid = true;
-		p.addr = (uint64_t)(uint32_t)v - (uint64_t)rel->addend;
-		break;
-	case R_X86_64_32S:
-		p.valid = true;
-		p.addr = (uint64_t)(int64_t)v - (uint64_t)rel->addend;
-		break;
-	case R_X86_64_64:
-		d = lk_rel_at(l, at);
-		memcpy(&w, b, 8);
-		p.valid = true;
-		if (d && d->sym && d->sym->shndx == SHN_UNDEF) {
-			p.dynamic = true;
-			p.sym = d->sym;
-			return p;
-		}
-		if (d && d->sym)
-			p.addr = d->sym->value;
-		else
-			p.addr = (d ? (uint64_t)d->addend : w) - (uint64_t)rel->addend;
-		break;
-	case R_X86_64_GOTPCREL:
-	case R_X86_64_GOTPCRELX:
-	case R_X86_64_REX_GOTPCRELX:
-		slot = at + 4 + (uint64_t)(int64_t)v;
-		if (b[-2] == 0x8b || (b[-2] == 0xff && (b[-1] == 0x15 || b[-1] == 0x25)) || (b[-2] & 0xc7) == 0x03 ||
-		    b[-2] == 0x85)
-			return slot_place(l, slot);
-		if (b[-2] == 0x8d || (b[-2] == 0x67 && b[-1] == 0xe8)) {
-			p.valid = true;
-			p.addr = slot;
-		} else if (b[-2] == 0xe9) {
-			memcpy(&v, b - 1, 4);
-			p.valid = true;
-			p.addr = at + 3 + (uint64_t)(int64_t)v;
-		} else if (b[-2] == 0xc7) {
-			p.valid = true;
-			p.addr = (uint64_t)(int64_t)v;
-		}
-		break;
-	default:
-		return p;
-	}
+	if (o.slot)
+		return slot_place(l, o.value);
+	p.valid = true;
+	p.addr = o.value;
 	slot = lk_plt_slot(l, p.addr);
 	if (slot) {
 		struct place q = slot_place(l, slot);
@@ -299,6 +327,19 @@ static struct rs_result refused(struct rs *r, struct od_sec *s, const char *symb
 	return (struct rs_result){.kind = RS_FAILED};
 }
 
+static void note_extern_data(struct rs *r, const char *symbol, const char *unit)
+{
+	json_t *o = json_pack("{s:s,s:s}", "symbol", symbol, "file", unit), *old;
+	bool known = false;
+	size_t i;
+
+	json_array_foreach(r->d->extern_data, i, old) known = known || json_equal(old, o);
+	if (known)
+		json_decref(o);
+	else
+		json_array_append_new(r->d->extern_data, o);
+}
+
 static struct rs_result dynamic_symbol(struct rs *r, struct od_sec *s, const struct od_rel *rel, const struct lk_sym *y)
 {
 	const struct lk_sym *have = lk_dynamic(&r->running, y->name);
@@ -309,9 +350,10 @@ static struct rs_result dynamic_symbol(struct rs *r, struct od_sec *s, const str
 	for (size_t k = 0; k < r->running.rel_count; k++) {
 		const struct lk_dynrel *d = &r->running.rel[k];
 
-		if (d->sym && !strcmp(d->sym->name, y->name) &&
-		    (d->type == R_X86_64_GLOB_DAT || d->type == R_X86_64_JUMP_SLOT) &&
-		    (!got || d->type == R_X86_64_GLOB_DAT))
+		enum od_slot kind = r->d->arch->slot(d->type);
+
+		if (d->sym && !strcmp(d->sym->name, y->name) && (kind == OD_SLOT_ADDRESS || kind == OD_SLOT_JUMP) &&
+		    (!got || kind == OD_SLOT_ADDRESS))
 			got = d->off;
 	}
 	for (size_t k = 0; k < r->running.plt_count; k++) {
@@ -320,10 +362,9 @@ static struct rs_result dynamic_symbol(struct rs *r, struct od_sec *s, const str
 		if (d && d->sym && !strcmp(d->sym->name, y->name))
 			plt = r->running.plt[k].addr;
 	}
-	if (!od_rel_is_got(rel->type) && rel->type != R_X86_64_64 && !(function && od_rel_use(s, rel) == OD_USE_CALL) &&
+	if (!od_rel_is_got(s, rel) && !od_rel_info(s, rel).word && !(function && od_rel_use(s, rel) == OD_USE_CALL) &&
 	    !plt) {
-		json_array_append_new(r->d->extern_data,
-				      json_pack("{s:s,s:s}", "symbol", y->name, "file", s->obj->unit));
+		note_extern_data(r, y->name, s->obj->unit);
 		return refused(r, s, y->name, "compile this unit with -mno-direct-extern-access",
 			       "a direct reference to another object's symbol, for which the running file has no copy");
 	}
@@ -391,11 +432,11 @@ static struct rs_result tls_symbol(struct rs *r, struct od_sec *s, const struct 
 	}
 	for (size_t k = 0; k < r->running.rel_count; k++) {
 		const struct lk_dynrel *d = &r->running.rel[k];
+		enum od_slot kind = r->d->arch->slot(d->type);
 
-		if (d->type != R_X86_64_TPOFF64 && d->type != R_X86_64_DTPMOD64 && d->type != R_X86_64_TLSDESC)
+		if (kind != OD_SLOT_TPOFF && kind != OD_SLOT_DTPMOD && kind != OD_SLOT_DESC)
 			continue;
-		if (d->sym ? !strcmp(d->sym->name, name)
-			   : y && (uint64_t)d->addend == addr && d->type != R_X86_64_DTPMOD64)
+		if (d->sym ? !strcmp(d->sym->name, name) : y && (uint64_t)d->addend == addr && kind != OD_SLOT_DTPMOD)
 			got = d->off;
 	}
 	if (!y && !got)
@@ -423,9 +464,8 @@ static const struct lk_sym *original_of(struct rs *r, const struct od_target *t,
 
 static bool is_entry(const struct od_sec *s, const struct od_rel *rel, const struct od_target *t)
 {
-	int64_t off = t->off + (od_rel_is_pc(rel->type) || od_rel_is_got(rel->type) ? 4 : 0);
+	int64_t off = t->off + od_rel_bias(s, rel);
 
-	(void)s;
 	return t->sec->sym && off == (int64_t)t->sec->obj->sym[t->sec->sym].value;
 }
 
@@ -433,6 +473,7 @@ struct rs_result rs_resolve(struct rs *r, struct od_sec *s, const struct od_rel 
 {
 	struct rs_result internal = {.kind = RS_INTERNAL, .addend = rel->addend};
 	struct od_target t = od_resolve(&r->d->global_after, s, rel);
+	struct od_rel_info info = od_rel_info(s, rel);
 	const struct lk_sym *me = NULL, *want, *y, *found;
 	const struct od_sym *named = t.sym;
 	struct place p = {.valid = false};
@@ -440,12 +481,11 @@ struct rs_result rs_resolve(struct rs *r, struct od_sec *s, const struct od_rel 
 	int64_t addend = rel->addend;
 	struct rs_result out;
 
-	if (rel->type == R_X86_64_NONE)
+	if (info.class == OD_REL_NONE)
 		return (struct rs_result){.kind = RS_NONE};
-	if (od_rel_is_tls(rel->type))
+	if (info.class == OD_REL_TLS)
 		return tls_symbol(r, s, rel, &t);
-	if (!od_rel_is_pc(rel->type) && !od_rel_is_got(rel->type) && rel->type != R_X86_64_64 &&
-	    rel->type != R_X86_64_32 && rel->type != R_X86_64_32S)
+	if (info.class == OD_REL_UNKNOWN)
 		return refused(r, s, t.sym->name, "build without the option that makes it",
 			       "a relocation type that klp-build does not know");
 	if (is_runtime_name(t.sym->name))
@@ -463,7 +503,7 @@ struct rs_result rs_resolve(struct rs *r, struct od_sec *s, const struct od_rel 
 			return internal;
 		/* what the target has too is called at its own entry (L1), whatever is changed about it */
 		if (t.sec->included && !(k == OD_CODE && t.sec->peer && !t.sec->hot &&
-					 (s->kind != OD_ANON || !od_rel_is_pc(rel->type)) && is_entry(s, rel, &t)))
+					 (s->kind != OD_ANON || !info.pc) && is_entry(s, rel, &t)))
 			return internal;
 		if (named->type == STT_SECTION) {
 			if (!t.sec->sym)
@@ -481,7 +521,7 @@ struct rs_result rs_resolve(struct rs *r, struct od_sec *s, const struct od_rel 
 		me = lk_sym_of(&r->patched, s->obj, own, 1);
 		if (!me)
 			return refused(r, s, own->name, "", "its place in the linked patched program cannot be told");
-		p = read_place(&r->patched, me->value + rel->off - own->value, rel);
+		p = read_place(r, &r->patched, s, me->value - own->value, rel);
 		if (!p.valid)
 			return refused(
 			    r, s, named->name, "",
@@ -529,30 +569,25 @@ struct rs_result rs_resolve(struct rs *r, struct od_sec *s, const struct od_rel 
 	return out;
 }
 
-static bool masked(const struct od_sec *s, uint64_t off)
+/* The bits of a section's byte that the link may have changed. */
+static uint8_t link_mask(const struct od_sec *s, uint64_t off)
 {
-	for (size_t i = 0; i < s->rel_count; i++) {
-		const struct od_rel *r = &s->rel[i];
-		uint64_t before = od_rel_is_got(r->type) ? 3 : od_rel_is_tls(r->type) ? 4 : 0;
-		uint64_t after = r->type == R_X86_64_64                                   ? 8
-				 : r->type == R_X86_64_TLSGD || r->type == R_X86_64_TLSLD ? 12
-											  : 4;
+	uint8_t mask = 0;
 
-		if (off + before >= r->off && off < r->off + after)
-			return true;
-	}
-	return false;
+	for (size_t i = 0; i < s->rel_count; i++)
+		mask |= s->obj->arch->link_mask(&s->rel[i], off);
+	return mask;
 }
 
 /* Operands name the same things although the addresses differ. */
 static bool equal_operand(struct rs *r, struct od_sec *s, const struct od_rel *rel, uint64_t a, uint64_t b)
 {
-	struct place x = read_place(&r->original, a, rel), y = read_place(&r->running, b, rel);
+	struct place x = read_place(r, &r->original, s, a, rel), y = read_place(r, &r->running, s, b, rel);
 	struct od_target t = od_resolve(&r->d->global_before, s, rel);
 	const struct lk_sym *m, *n;
 	uint64_t bias = 0;
 
-	if (od_rel_is_tls(rel->type))
+	if (od_rel_info(s, rel).class == OD_REL_NONE || od_rel_info(s, rel).class == OD_REL_TLS)
 		return true; /* offsets of named variables are checked where they are used */
 	if (!x.valid || !y.valid || x.dynamic != y.dynamic)
 		return false;
@@ -562,7 +597,7 @@ static bool equal_operand(struct rs *r, struct od_sec *s, const struct od_rel *r
 		uint64_t w = t.sec->kind == OD_CONSTS ? t.sec->entsize : 0;
 		const uint8_t *p, *q;
 
-		bias = (uint64_t)rel->addend + (od_rel_is_pc(rel->type) ? 4 : 0);
+		bias = (uint64_t)(rel->addend + od_rel_bias(s, rel));
 		if (w)
 			return (p = lk_bytes(&r->original, x.addr + bias, w)) &&
 			       (q = lk_bytes(&r->running, y.addr + bias, w)) && !memcmp(p, q, w);
@@ -582,7 +617,7 @@ static bool equal_operand(struct rs *r, struct od_sec *s, const struct od_rel *r
 			const uint8_t *p = lk_bytes(&r->original, x.addr + i, 1),
 				      *q = lk_bytes(&r->running, y.addr + i, 1);
 
-			if (!p || !q || (!masked(t.sec, i) && *p != *q))
+			if (!p || !q || ((*p ^ *q) & ~link_mask(t.sec, i)))
 				return false;
 		}
 		return true;
@@ -609,7 +644,7 @@ bool rs_check_equal(struct rs *r, struct od_sec *s, const struct lk_sym *y, uint
 		return false;
 	}
 	for (uint64_t i = 0; i < y->size; i++) {
-		if (a[i] == b[i] || (!r->same_layout && masked(s, own->value + i)))
+		if (a[i] == b[i] || (!r->same_layout && !((a[i] ^ b[i]) & ~link_mask(s, own->value + i))))
 			continue;
 		od_refuse(r->d, y->name, s->name, s->obj->unit,
 			  "rebuild exactly what runs: same source, compiler and flags",
@@ -621,7 +656,7 @@ bool rs_check_equal(struct rs *r, struct od_sec *s, const struct lk_sym *y, uint
 		uint64_t off = s->rel[i].off - own->value;
 
 		if (s->rel[i].off < own->value || off >= y->size ||
-		    equal_operand(r, s, &s->rel[i], y->value + off, at + off))
+		    equal_operand(r, s, &s->rel[i], y->value - own->value, at - own->value))
 			continue;
 		od_refuse(r->d, y->name, s->name, s->obj->unit,
 			  "rebuild exactly what runs: same source, compiler and flags",

@@ -106,7 +106,7 @@ static bool is_copy(const struct lk *l, const struct lk_sym *y)
 {
 	const struct lk_dynrel *rel = y->shndx ? lk_rel_at(l, y->value) : NULL;
 
-	return rel && rel->type == R_X86_64_COPY;
+	return rel && l->arch->slot(rel->type) == OD_SLOT_COPY;
 }
 
 /* dlsym and other objects would not find it: the patched link must export what the original does. */
@@ -390,7 +390,7 @@ static int build(struct rs *r, const struct klp_objdiff_input *in, struct klp_er
 	if (json_object_size(callbacks))
 		json_object_set(object, "callbacks", callbacks);
 	meta = json_pack("{s:i,s:s,s:s,s:s,s:s,s:s,s:b,s:b,s:o,s:[],s:[o],s:O,s:O}", "format", 1, "name",
-			 in->patch_name, "description", in->description ? in->description : "", "arch", "x86_64",
+			 in->patch_name, "description", in->description ? in->description : "", "arch", d->arch->name,
 			 "built_with", d->count && d->after[0].producer ? d->after[0].producer : "", "klp_version",
 			 KLP_VERSION, "coupled", coupled, "exceptions", exceptions, "escapes", escapes, "labels",
 			 "objects", object, "symbols", r->symbols, "notes", d->notes);

@@ -4,7 +4,7 @@
  * else. What it does not know is an answer on the safe side.
  */
 #include <string.h>
-#include "tools/klp-build/objdiff/object.h"
+#include "tools/klp-build/objdiff/arch/x86_64/insn.h"
 
 #define NO_REG 255
 
@@ -225,7 +225,7 @@ static bool is_branch(const struct insn *i)
 	return (i->map == 1 && (i->op == 0xe8 || i->op == 0xe9)) || (i->map == 2 && !i->vex && (i->op & 0xf0) == 0x80);
 }
 
-enum od_use od_rel_use(const struct od_sec *s, const struct od_rel *r)
+enum od_use od_x86_64_use(const struct od_sec *s, const struct od_rel *r)
 {
 	struct insn i;
 
@@ -235,12 +235,12 @@ enum od_use od_rel_use(const struct od_sec *s, const struct od_rel *r)
 		return OD_USE_CALL;
 	if (!i.memory || i.disp_at != r->off || (i.map == 1 && i.op == 0x8d))
 		return OD_USE_ADDRESS;
-	if (od_rel_is_got(r->type))
+	if (od_rel_is_got(s, r))
 		return i.map == 1 && i.op == 0xff && (i.reg == 2 || i.reg == 4) ? OD_USE_CALL : OD_USE_ADDRESS;
 	return OD_USE_LOAD;
 }
 
-uint64_t od_own_address(const struct od_sec *s, uint64_t from)
+bool od_x86_64_own_address(const struct od_sec *s, uint64_t from, struct od_rel *r)
 {
 	uint64_t entry = s->sym ? s->obj->sym[s->sym].value : 0, at = entry;
 	struct insn i;
@@ -251,10 +251,12 @@ uint64_t od_own_address(const struct od_sec *s, uint64_t from)
 		if (i.map != 1 || i.op != 0x8d || !i.riprel || i.disp_at < from)
 			continue;
 		memcpy(&v, s->data + i.disp_at, 4);
-		if (at + (uint64_t)(int64_t)v == entry)
-			return i.disp_at;
+		if (at + (uint64_t)(int64_t)v != entry)
+			continue;
+		*r = (struct od_rel){i.disp_at, R_X86_64_PC32, s->sym, -4};
+		return true;
 	}
-	return 0;
+	return false;
 }
 
 static bool opcode_extension(const struct insn *i)
@@ -378,10 +380,10 @@ static bool passed(const struct od_sec *s, const struct insn *i, unsigned r)
 		const struct od_sym *y = &s->obj->sym[s->rel[k].sym];
 
 		if (s->rel[k].off >= i->at && s->rel[k].off < i->at + i->len && y->outside &&
-		    (is_branch(i) || od_rel_is_got(s->rel[k].type)))
+		    (is_branch(i) || od_rel_is_got(s, &s->rel[k])))
 			n = od_argument_count(y->name);
 	}
-	for (unsigned k = 0; k < n; k++)
+	for (unsigned k = 0; k < n && k < sizeof(order); k++)
 		if (order[k] == r)
 			return true;
 	return false;
@@ -457,16 +459,16 @@ static bool walk(const struct od_sec *s, uint64_t at, unsigned r)
 	return true;
 }
 
-bool od_only_loads(const struct od_sec *s, const struct od_rel *r)
+bool od_x86_64_only_loads(const struct od_sec *s, const struct od_rel *r)
 {
 	struct insn i;
 	unsigned reg;
 
 	if (!find_insn(s, r->off, &i))
 		return false;
-	if (i.memory && i.disp_at == r->off && !od_rel_is_got(r->type) && !(i.map == 1 && i.op == 0x8d))
+	if (i.memory && i.disp_at == r->off && !od_rel_is_got(s, r) && !(i.map == 1 && i.op == 0x8d))
 		return true;
-	if (i.map == 1 && (i.op == 0x8d || (i.op == 0x8b && od_rel_is_got(r->type))) && i.disp_at == r->off && i.riprel)
+	if (i.map == 1 && (i.op == 0x8d || (i.op == 0x8b && od_rel_is_got(s, r))) && i.disp_at == r->off && i.riprel)
 		reg = i.reg;
 	else if (i.map == 1 && i.op >= 0xb8 && i.op <= 0xbf && i.imm_at == r->off)
 		reg = i.reg;

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Relocations of x86_64 (psABI, table 4.9), what linkers make of them, and PLT entries. */
+#include <string.h>
+#include "tools/klp-build/objdiff/arch/x86_64/insn.h"
+#include "tools/klp-build/objdiff/linked.h"
+
+static struct od_rel_info find_rel(uint32_t type)
+{
+	struct od_rel_info i = {.class = OD_REL_UNKNOWN, .width = 4};
+
+	switch (type) {
+	case R_X86_64_NONE:
+		i.class = OD_REL_NONE;
+		i.width = 0;
+		break;
+	case R_X86_64_64:
+		i.class = OD_REL_ADDRESS;
+		i.width = 8;
+		i.word = true;
+		break;
+	case R_X86_64_32:
+	case R_X86_64_32S:
+		i.class = OD_REL_ADDRESS;
+		break;
+	case R_X86_64_PC32:
+	case R_X86_64_PLT32:
+	case R_X86_64_PC64:
+		i.class = OD_REL_ADDRESS;
+		i.width = type == R_X86_64_PC64 ? 8 : 4;
+		i.bias = 4;
+		i.pc = true;
+		break;
+	case R_X86_64_GOTPCREL:
+	case R_X86_64_GOTPCRELX:
+	case R_X86_64_REX_GOTPCRELX:
+		i.class = OD_REL_GOT;
+		i.bias = 4;
+		break;
+	case R_X86_64_TPOFF64:
+	case R_X86_64_DTPOFF64:
+		i.width = 8;
+		i.class = OD_REL_TLS;
+		break;
+	case R_X86_64_TPOFF32:
+	case R_X86_64_GOTTPOFF:
+	case R_X86_64_TLSGD:
+	case R_X86_64_TLSLD:
+	case R_X86_64_DTPOFF32:
+	case R_X86_64_GOTPC32_TLSDESC:
+		i.class = OD_REL_TLS;
+		break;
+	case R_X86_64_TLSDESC_CALL: /* marks the call, which has two bytes */
+		i.width = 2;
+		i.class = OD_REL_TLS;
+		break;
+	default:
+		break;
+	}
+	return i;
+}
+
+static enum od_slot find_slot(uint32_t type)
+{
+	switch (type) {
+	case R_X86_64_JUMP_SLOT:
+		return OD_SLOT_JUMP;
+	case R_X86_64_GLOB_DAT:
+		return OD_SLOT_ADDRESS;
+	case R_X86_64_RELATIVE:
+		return OD_SLOT_RELATIVE;
+	case R_X86_64_COPY:
+		return OD_SLOT_COPY;
+	case R_X86_64_TPOFF64:
+		return OD_SLOT_TPOFF;
+	case R_X86_64_DTPMOD64:
+		return OD_SLOT_DTPMOD;
+	case R_X86_64_TLSDESC:
+		return OD_SLOT_DESC;
+	default:
+		return OD_SLOT_OTHER;
+	}
+}
+
+/* Linkers rewrite whole instructions of slots and of thread-local variables. */
+static uint8_t link_mask(const struct od_rel *r, uint64_t off)
+{
+	struct od_rel_info i = find_rel(r->type);
+	uint64_t before = i.class == OD_REL_GOT ? 3 : i.class == OD_REL_TLS ? 4 : 0;
+	uint64_t after = r->type == R_X86_64_TLSGD || r->type == R_X86_64_TLSLD ? 12 : i.width > 4 ? i.width : 4;
+
+	return off + before >= r->off && off < r->off + after ? 0xff : 0;
+}
+
+static struct od_operand found(bool slot, uint64_t value)
+{
+	return (struct od_operand){.valid = true, .whole = true, .slot = slot, .value = value};
+}
+
+static struct od_operand read_operand(const struct lk *l, uint64_t at, const struct od_rel *r)
+{
+	const uint8_t *b = at < 4 ? NULL : lk_bytes(l, at - 4, 8);
+	uint64_t near;
+	int32_t v;
+
+	if (!b)
+		return (struct od_operand){.valid = false};
+	b += 4;
+	memcpy(&v, b, 4);
+	near = at + 4 + (uint64_t)(int64_t)v;
+	switch (r->type) {
+	case R_X86_64_PC32:
+	case R_X86_64_PLT32:
+		return found(false, at + (uint64_t)(int64_t)v - (uint64_t)r->addend);
+	case R_X86_64_32:
+		return found(false, (uint64_t)(uint32_t)v - (uint64_t)r->addend);
+	case R_X86_64_32S:
+		return found(false, (uint64_t)(int64_t)v - (uint64_t)r->addend);
+	case R_X86_64_GOTPCREL:
+	case R_X86_64_GOTPCRELX:
+	case R_X86_64_REX_GOTPCRELX:
+		if (b[-2] == 0x8b || (b[-2] == 0xff && (b[-1] == 0x15 || b[-1] == 0x25)) || (b[-2] & 0xc7) == 0x03 ||
+		    b[-2] == 0x85)
+			return found(true, near);
+		if (b[-2] == 0x8d || (b[-2] == 0x67 && b[-1] == 0xe8))
+			return found(false, near);
+		if (b[-2] == 0xe9) {
+			memcpy(&v, b - 1, 4);
+			return found(false, at + 3 + (uint64_t)(int64_t)v);
+		}
+		if (b[-2] == 0xc7)
+			return found(false, (uint64_t)(int64_t)v);
+		return (struct od_operand){.valid = false};
+	default:
+		return (struct od_operand){.valid = false};
+	}
+}
+
+/* jmp *slot(%rip), behind endbr64 or bnd. */
+static size_t read_plt(const uint8_t *code, uint64_t size, uint64_t addr, uint64_t entsize, struct lk_plt *out)
+{
+	uint64_t step = entsize == 8 ? 8 : 16;
+	size_t n = 0;
+
+	for (uint64_t at = 0; at + step <= size; at += step)
+		for (uint64_t k = at; k + 6 <= at + step; k++) {
+			int32_t d;
+
+			if (code[k] != 0xff || code[k + 1] != 0x25)
+				continue;
+			memcpy(&d, code + k + 2, 4);
+			out[n++] = (struct lk_plt){addr + at, addr + k + 6 + (uint64_t)(int64_t)d};
+			break;
+		}
+	return n;
+}
+
+const struct od_arch od_x86_64 = {
+    .name = "x86_64",
+    .machine = EM_X86_64,
+    .rel = find_rel,
+    .slot = find_slot,
+    .use = od_x86_64_use,
+    .only_loads = od_x86_64_only_loads,
+    .own_address = od_x86_64_own_address,
+    .link_mask = link_mask,
+    .operand = read_operand,
+    .plt = read_plt,
+};
