@@ -88,7 +88,8 @@ struct klp_unw_row {
 /* What a signal trampoline's rows do not say, and the kernel's ABI does: where the interrupted registers lie, from the
  * stack pointer. */
 struct klp_unw_context {
-	unsigned regs, count; /* the first of `count` registers, by DWARF number from 0 */
+	unsigned first;       /* DWARF number of the first register */
+	unsigned regs, count; /* where it lies, and how many follow each other */
 	unsigned sp, pc;
 	unsigned size; /* of all of it */
 };
@@ -126,6 +127,7 @@ struct klp_unw_arch {
 };
 extern const struct klp_unw_arch klp_unw_x86_64;
 extern const struct klp_unw_arch klp_unw_aarch64;
+extern const struct klp_unw_arch klp_unw_riscv64;
 
 struct klp_unw_cached {
 	uint64_t lookup; /* 0: empty */

@@ -8,7 +8,7 @@
 
 #define KLP_UNW_MAX_OBJECTS 65536
 
-static const struct klp_unw_arch *const klp_unw_archs[] = {&klp_unw_x86_64, &klp_unw_aarch64};
+static const struct klp_unw_arch *const klp_unw_archs[] = {&klp_unw_x86_64, &klp_unw_aarch64, &klp_unw_riscv64};
 
 struct klp_unw_space *klp_unw_space_new(unsigned arch)
 {

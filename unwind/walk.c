@@ -178,11 +178,11 @@ static enum klp_reason klp_walk_context(struct klp_walk *w, struct klp_unw_regs 
 	if (sp + c->size < sp || (w->own && !klp_walk_in_own(w, sp + c->size)))
 		return KLP_UNW_OUT_OF_STACK;
 	for (unsigned i = 0; i < c->count; i++)
-		if (w->read(w->ctx, sp + c->regs + 8ull * i, &up.r[i], 8))
+		if (w->read(w->ctx, sp + c->regs + 8ull * i, &up.r[c->first + i], 8))
 			return KLP_UNW_OUT_OF_STACK;
 	if (w->read(w->ctx, sp + c->sp, &up.r[w->arch->sp], 8) || w->read(w->ctx, sp + c->pc, &up.pc, 8))
 		return KLP_UNW_OUT_OF_STACK;
-	up.known = (((uint64_t)1 << c->count) - 1) | (uint64_t)1 << w->arch->sp;
+	up.known = (((uint64_t)1 << c->count) - 1) << c->first | (uint64_t)1 << w->arch->sp;
 	klp_walk_interrupted(w, sp, up.r[w->arch->sp]);
 	*regs = up;
 	return KLP_OK;

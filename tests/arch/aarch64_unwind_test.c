@@ -10,17 +10,11 @@
 #include <string.h>
 
 #include "disassembly.h"
+#include "tables.h"
 #include "unwind/internal.h"
 
-#define BASE 0x400000u
 #define WORDS 20000u
-#define STACK 0x80000000u
-#define STACK_WORDS 1024u
 
-static uint32_t code[0x1000 / 4];
-static uint8_t table[512];
-static size_t table_len;
-static uint64_t stack[STACK_WORDS];
 static struct klp_unw_trace trace;
 
 /* What binutils says the instruction adds to sp: from `[sp, #N]!`, `[sp], #N`, `add sp, sp, #N[, lsl #12]`. */
@@ -117,46 +111,6 @@ START_TEST(test_decoders)
 }
 END_TEST
 
-static void put(const void *p, size_t n)
-{
-	memcpy(table + table_len, p, n);
-	table_len += n;
-}
-
-static void put_record(uint32_t id, const uint8_t *body, size_t n)
-{
-	uint32_t len = (uint32_t)(4 + n);
-
-	put(&len, 4);
-	put(&id, 4);
-	put(body, n);
-}
-
-/* letters: "zR" or "zRS"; code 4, data -8, column 30, one byte: udata4; cfa = sp */
-static size_t put_cie(const char *letters)
-{
-	size_t at = table_len, n = 0, l = strlen(letters);
-	uint8_t cie[32];
-
-	cie[n++] = 1;
-	memcpy(cie + n, letters, l + 1);
-	n += l + 1;
-	memcpy(cie + n, (const uint8_t[]){4, 0x78, 30, 1, 0x03, 0x0c, 31, 0}, 8);
-	put_record(0, cie, n + 8);
-	return at;
-}
-
-static void put_fde(size_t cie, uint32_t start, uint32_t len, const uint8_t *insn, size_t n)
-{
-	uint8_t body[64];
-
-	memcpy(body, &start, 4);
-	memcpy(body + 4, &len, 4);
-	body[8] = 0;
-	memcpy(body + 9, insn, n);
-	put_record((uint32_t)(table_len + 4 - cie), body, 9 + n);
-}
-
 /*
  * entry (end), middle at +0x100 (32 bytes, x29 and x30 at 0 and 8), leaf at +0x200 (no frame, link register), signed at
  * +0x300 (as middle, its return address signed), late at +0x400 (as middle to its end, which loads back at +8), signal
@@ -177,14 +131,14 @@ static struct klp_unw_space *space_make(void)
 
 	ck_assert_ptr_nonnull(s);
 	table_len = 0;
-	cie = put_cie("zR");
+	cie = put_cie("zR", 4, 30, 31);
 	put_fde(cie, BASE, 0x100, (const uint8_t[]){0x07, 30}, 2);
 	put_fde(cie, BASE + 0x100, 0x100, (const uint8_t[]){0x41, 0x0e, 32, 0x9d, 4, 0x9e, 3}, 7);
 	put_fde(cie, BASE + 0x200, 0x100, (const uint8_t[]){0}, 1);
 	put_fde(cie, BASE + 0x300, 0x100, (const uint8_t[]){0x41, 0x2d, 0x41, 0x0e, 32, 0x9d, 4, 0x9e, 3}, 9);
 	put_fde(cie, BASE + 0x400, 0x100, (const uint8_t[]){0x0e, 32, 0x9d, 4, 0x9e, 3}, 6);
 	put_fde(cie, BASE + 0x600, 0x100, (const uint8_t[]){0x0e, 32}, 2);
-	cie = put_cie("zRS");
+	cie = put_cie("zRS", 4, 30, 31);
 	put_fde(cie, BASE + 0x500, 0x100, (const uint8_t[]){0x0c, 29, 0, 0x9d, 0, 0x9e, 0x7f}, 7);
 	put(&end, 4);
 	object.eh_frame_len = table_len;
@@ -197,19 +151,6 @@ static struct klp_unw_space *space_make(void)
 	code[0x504 / 4] = 0xd2801168; /* mov x8, #139 */
 	code[0x508 / 4] = 0xd4000001; /* svc #0 */
 	return s;
-}
-
-static int read_memory(void *ctx, uint64_t addr, void *buf, size_t len)
-{
-	(void)ctx;
-	if (addr >= BASE && addr - BASE <= sizeof(code) && len <= sizeof(code) - (addr - BASE)) {
-		memcpy(buf, (const uint8_t *)code + (addr - BASE), len);
-		return 0;
-	}
-	if (addr < STACK || addr - STACK > sizeof(stack) || len > sizeof(stack) - (addr - STACK))
-		return -1;
-	memcpy(buf, (const uint8_t *)stack + (addr - STACK), len);
-	return 0;
 }
 
 /* The stack's top is its end. A walk from pc at sp, with x29 and x30 or without. */
@@ -330,10 +271,7 @@ END_TEST
 
 int main(void)
 {
-	Suite *s = suite_create("aarch64 unwind");
 	TCase *tc = tcase_create("unwind");
-	SRunner *sr;
-	int failed;
 
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, test_decoders);
@@ -341,10 +279,5 @@ int main(void)
 	tcase_add_test(tc, test_signed_return_address);
 	tcase_add_test(tc, test_late_rows);
 	tcase_add_test(tc, test_signal_frame);
-	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed != 0;
+	return tables_main("aarch64 unwind", tc);
 }
