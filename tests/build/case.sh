@@ -42,7 +42,7 @@ done <"$tests/cases/$1/expect"
 [ $seen = 1 ] || fail "expect names no exit status"
 if [ "$status" = 0 ]; then
 	[ -s "$scratch/fix.klp" ] || fail "there is no module"
-	"$build/bin/klpctl" info --json "$scratch/fix.klp" >"$scratch/info.json" || fail "klpctl does not take the module"
+	module_info "$scratch/fix.klp" >"$scratch/info.json" || fail "klpctl does not take the module"
 	jq -e '.name == "fix"' "$scratch/info.json" >/dev/null || fail "the module has another name"
 else
 	[ ! -e "$scratch/fix.klp" ] || fail "there is a module"

@@ -4,9 +4,11 @@
 set -eu
 tests=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 build=${KLP_BUILD:?the build directory}
-klp_build=$build/bin/klp-build
-KLP_CFLAGS=$(PKG_CONFIG_PATH=$build pkg-config --cflags klp)
-KLP_CFLAGS_CLANG=$(PKG_CONFIG_PATH=$build pkg-config --variable=cflags_clang klp)
+klp_build=${KLP_BUILD_TOOL:-$build/bin/klp-build} # of another machine, where that builds
+klpctl=$build/bin/klpctl
+# A cross build's flags (KLP_CROSS_ARCH, for which the compilers are in cross_begin's directory) come from the test's registration.
+KLP_CFLAGS=${KLP_CFLAGS-$(PKG_CONFIG_PATH=$build pkg-config --cflags klp)}
+KLP_CFLAGS_CLANG=${KLP_CFLAGS_CLANG-$(PKG_CONFIG_PATH=$build pkg-config --variable=cflags_clang klp)}
 KLP_INCLUDE=$tests/../../klp/include # <klp/patch.h>
 export KLP_CFLAGS KLP_CFLAGS_CLANG KLP_INCLUDE
 failures=0
@@ -18,12 +20,37 @@ fail() {
 
 # A scratch directory that goes however the test ends. TMPDIR is inside, so that leftovers of klp-build are seen.
 begin() {
+	if [ "${KLP_ONLY_FULL:-0}" = 1 ] && [ "${KLP_FULL:-0}" != 1 ]; then
+		echo "SKIPPED: runs with KLP_FULL=1"
+		exit 77
+	fi
 	scratch=$(mktemp -d "${TMPDIR:-/tmp}/klp-build-test.XXXXXX")
 	trap 'rm -rf "$scratch"' EXIT
 	trap 'exit 130' INT
 	trap 'exit 143' TERM
 	mkdir "$scratch/tmp"
 	export TMPDIR=$scratch/tmp
+	[ -z "${KLP_CROSS_ARCH:-}" ] || cross_begin "$KLP_CROSS_ARCH-linux-gnu"
+}
+
+# The cross tools under the names that makefiles use, first in the PATH.
+cross_begin() { # TRIPLET
+	local name program
+	mkdir "$scratch/cross"
+	for name in gcc g++; do
+		program=$(command -v "$1-$name") || continue
+		printf '#!/bin/sh\nexec %s -B%s "$@"\n' "$program" "$scratch/cross/other" >"$scratch/cross/$name"
+	done
+	for name in ar as nm objcopy objdump ranlib readelf strip; do
+		program=$(command -v "$1-$name") || continue
+		printf '#!/bin/sh\nexec %s "$@"\n' "$program" >"$scratch/cross/$name"
+	done
+	mkdir "$scratch/cross/other" # where gcc looks for a linker that is for all machines
+	program=$(command -v ld.lld) && ln -s "$program" "$scratch/cross/other/ld.lld"
+	printf '#!/bin/sh\nexec %s --target=%s "$@"\n' "$(command -v clang || echo clang)" "$1" >"$scratch/cross/clang"
+	chmod +x "$scratch/cross"/*
+	ln -s gcc "$scratch/cross/cc"
+	PATH=$scratch/cross:$PATH
 }
 
 finish() {
@@ -82,4 +109,15 @@ case_build() {
 # report_has LIST SYMBOL: a clone of the symbol (.isra.0, .constprop.0) counts as the symbol.
 report_has() {
 	jq -e --arg list "$1" --arg symbol "$2" '.[$list] // [] | any(.symbol | . == $symbol or startswith($symbol + "."))' "$scratch/report.json" >/dev/null
+}
+
+# module_info FILE: what it says of itself. For another machine (KLP_CROSS_ARCH) klpctl is not asked: it would refuse, and that is checked.
+module_info() {
+	if [ -z "${KLP_CROSS_ARCH:-}" ]; then
+		"$klpctl" info --json "$1"
+		return
+	fi
+	! "$klpctl" info "$1" >/dev/null 2>"$scratch/refusal" && grep -q WRONG_ARCH "$scratch/refusal" || return 1
+	objcopy -O binary --only-section=.klp.meta --set-section-flags .klp.meta=alloc "$1" "$scratch/meta.json" &&
+		jq -e --arg arch "$KLP_CROSS_ARCH" '.arch == $arch' "$scratch/meta.json" >/dev/null && cat "$scratch/meta.json"
 }

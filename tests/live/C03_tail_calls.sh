@@ -65,7 +65,7 @@ int main(int argc, char **argv)
 	return 0;
 }
 C
-objdump -d --no-show-raw-insn "$work/tree/prog" | grep -qE 'jmp +[0-9a-f]+ <second>' || die "the compiler made no tail call"
+objdump -d --no-show-raw-insn "$work/tree/prog" | grep -qE '(jmp|b)\s+[0-9a-f]+ <second>' || die "the compiler made no tail call"
 for kind in direct indirect; do
 	more=()
 	[ $kind = direct ] || more=(x)

@@ -65,9 +65,18 @@ callbacks_program() { # [LINK-FLAGS]: its source into $work/tree/prog.c, built
 		return NULL;
 	}
 
-	/* Values in the red zone and in a vector register across the call. */
+	/* Values in a vector register across the call, and in the red zone where there is one. */
 	NOINLINE long kept_read(int fd, char *buf)
 	{
+	#ifdef __aarch64__
+		register long nr __asm__("x8") = 63, n __asm__("x0") = fd, length __asm__("x2") = 1;
+		register char *to __asm__("x1") = buf;
+
+		__asm__ volatile("fmov d17, %4\n\tsvc #0\n\tfmov x9, d17\n\tcmp x9, %4\n\tb.eq 1f\n\tmov x0, #-1000\n1:"
+				 : "+r"(n)
+				 : "r"(nr), "r"(to), "r"(length), "r"(0x1122334455667788l)
+				 : "x9", "v17", "cc", "memory");
+	#else
 		long n;
 
 		__asm__ volatile("movq %4, %%xmm9\n\t"
@@ -80,6 +89,7 @@ callbacks_program() { # [LINK-FLAGS]: its source into $work/tree/prog.c, built
 				 : "=a"(n)
 				 : "0"(0l), "D"((long)fd), "S"(buf), "r"(0x1122334455667788l), "d"(1l)
 				 : "rcx", "r11", "memory", "xmm9");
+	#endif
 		return n;
 	}
 

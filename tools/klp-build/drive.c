@@ -527,7 +527,7 @@ static bool kb_build_indirect(struct kb_drive *d, const json_t *found)
 
 		json_array_foreach(wanted, i, e) if (!strcmp(kb_str(e, "file"), file))
 		{
-			json_object_set_new(list, kb_str(unit, "source"), json_true());
+			json_object_set(list, kb_str(unit, "source"), json_object_get(e, "option"));
 			kb_force(d, unit, 1);
 		}
 	}

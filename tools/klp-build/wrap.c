@@ -489,17 +489,19 @@ static const char *kb_extra_option(const struct kb_recorder *w)
 {
 	const char *list = getenv("KLP_BUILD_INDIRECT");
 	json_t *wanted = list ? json_load_file(list, 0, NULL) : NULL;
-	const char *option = w->clang ? "-fno-direct-access-external-data" : "-mno-direct-extern-access";
-	bool found = false;
+	const char *option = NULL;
 
 	for (size_t i = 0; wanted && i < w->c.source_count; i++) {
 		char *path = kb_canonical(w->cwd, w->c.source[i]);
+		const json_t *gcc = json_object_get(wanted, path);
 
-		found |= json_object_get(wanted, path) != NULL;
+		if (json_is_string(gcc))
+			option =
+			    w->clang ? "-fno-direct-access-external-data" : kb_format("%s", json_string_value(gcc));
 		free(path);
 	}
 	json_decref(wanted);
-	return found ? option : NULL;
+	return option;
 }
 
 /* What the compiler said goes where it would have gone. */

@@ -66,6 +66,7 @@ struct od_arch {
 	uint16_t machine; /* EM_ */
 	/* The same string is always at a multiple of what it was compiled for: the instructions may rely on that. */
 	bool strings_aligned;
+	const char *indirect; /* gcc's option by which code reaches other objects' data through slots */
 
 	struct od_rel_info (*rel)(uint32_t type);
 	enum od_slot (*slot)(uint32_t type);

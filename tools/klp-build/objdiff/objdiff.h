@@ -44,11 +44,19 @@ enum klp_objdiff_result {
 /*
  * Returns one of enum klp_objdiff_result. *report is a new reference that the caller owns (NULL only after FAILED):
  *   changed, new, removed: [{symbol, file, reason}]   functions
- *   data:                  [{symbol, file, action, reason}]   action: new, cloned, changed (the module does not have
- * it) refused:               [{symbol, section, file, reason, advice}] accepted:              [{symbol, file, reason}]
- * what would be refused, but for a statement of the author notes:                 [string] extern_data: [{symbol,
- * file}]   direct references to another object's data without a copy relocation: these units can be compiled again with
- * -mno-direct-extern-access metadata:              the module's metadata, if it was built (or would have been)
+ *
+ *   data: [{symbol, file, action, reason}]   action: new, cloned, changed (the module does not have it)
+ *
+ *   refused: [{symbol, section, file, reason, advice}]
+ *
+ *   accepted: [{symbol, file, reason}]   what would be refused, but for a statement of the author
+ *
+ *   notes: [string]
+ *
+ *   extern_data: [{symbol, file, option}]   direct references to another object's data without a copy relocation: these
+ *   units can be compiled again, with that option of gcc's
+ *
+ *   metadata: the module's metadata, if it was built (or would have been)
  */
 int klp_objdiff_run(const struct klp_objdiff_input *input, json_t **report, struct klp_error *e);
 

@@ -329,7 +329,7 @@ static struct rs_result refused(struct rs *r, struct od_sec *s, const char *symb
 
 static void note_extern_data(struct rs *r, const char *symbol, const char *unit)
 {
-	json_t *o = json_pack("{s:s,s:s}", "symbol", symbol, "file", unit), *old;
+	json_t *o = json_pack("{s:s,s:s,s:s}", "symbol", symbol, "file", unit, "option", r->d->arch->indirect), *old;
 	bool known = false;
 	size_t i;
 
@@ -365,7 +365,7 @@ static struct rs_result dynamic_symbol(struct rs *r, struct od_sec *s, const str
 	if (!od_rel_is_got(s, rel) && !od_rel_info(s, rel).word && !(function && od_rel_use(s, rel) == OD_USE_CALL) &&
 	    !plt) {
 		note_extern_data(r, y->name, s->obj->unit);
-		return refused(r, s, y->name, "compile this unit with -mno-direct-extern-access",
+		return refused(r, s, y->name, od_printf(&r->d->pool, "compile this unit with %s", r->d->arch->indirect),
 			       "a direct reference to another object's symbol, for which the running file has no copy");
 	}
 	i = add_symbol(r, json_pack("{s:s,s:s,s:s,s:i,s:s,s:I,s:I}", "name", y->name, "how", "dynamic", "type",

@@ -229,6 +229,7 @@ const struct od_arch od_aarch64 = {
     .name = "aarch64",
     .machine = EM_AARCH64,
     .strings_aligned = true,
+    .indirect = "-fPIE",
     .rel = find_rel,
     .slot = find_slot,
     .use = od_aarch64_use,

@@ -157,6 +157,7 @@ static size_t read_plt(const uint8_t *code, uint64_t size, uint64_t addr, uint64
 const struct od_arch od_x86_64 = {
     .name = "x86_64",
     .machine = EM_X86_64,
+    .indirect = "-mno-direct-extern-access",
     .rel = find_rel,
     .slot = find_slot,
     .use = od_x86_64_use,
