@@ -10,18 +10,17 @@
 
 #include "klp/callclass.h"
 #include "klp/frame.h"
+#include "klp/guard.h"
 #include "klp/seccomp.h"
-#include "klp/tracer.h"
 
 #define KLP_STACK_ROOM (16u << 10)  /* A3: more than the frames below the stack pointer, inside its mapping */
 #define KLP_GROWTH_GUARD (1u << 20) /* the kernel keeps this far from what is below a growing stack */
 #define KLP_PICK_PAUSE_NS 200000ull
 #define KLP_PICK_PAUSE_MAX_NS 100000000ull    /* after stops in vain */
 #define KLP_PICK_VISIT_PAUSE_MAX_NS 400000ull /* stacks have been walked; well below KLP_WATCH_GAP_NS */
-#define KLP_MAIN_AFTER                                                                                                 \
-	2u                  /* passes before the main thread in a call like epoll_wait, if it has others: klp/tracer.h \
-			     */
-#define KLP_TIMED_AFTER 40u /* passes without an exact call before timed ones are watched */
+#define KLP_ADDRESSED_AFTER \
+	2u /* passes before a thread that signals come to, if it has others: klp/guard.h, klp/tracer.h */
+#define KLP_TIMED_AFTER 40u                    /* passes without an exact call before timed ones are watched */
 #define KLP_FRAME_ROOM (2 * KLP_RT_FRAME_SIZE) /* a way home, and those of the calls before it */
 #define KLP_WATCH_GAP_NS 2000000ull            /* a thread not looked at for longer may have waited for as long */
 #define KLP_RUNNING_SAMPLES 16u                /* P2: "running" answers in a row before a running thread is stopped */
@@ -408,6 +407,7 @@ static int klp_pick_pass(struct klp_picker *k, unsigned pass, struct klp_borrowe
 	pid_t *tid = NULL;
 	size_t n = 0;
 	int rc = klp_process_tids(p, &tid, &n, e);
+	bool alone = n == 1 || (n == 2 && k->r->helper);
 
 	for (size_t i = 0; i < n && rc == 0; i++) {
 		struct klp_error ignored = KLP_ERROR_INIT;
@@ -436,8 +436,8 @@ static int klp_pick_pass(struct klp_picker *k, unsigned pass, struct klp_borrowe
 				if (k->watched[w].tid == tid[i])
 					k->watched[w].running = 0;
 			call = klp_call_classify(p, &s);
-			fit = call.cls == KLP_CALL_EXACT && (pass >= KLP_MAIN_AFTER || tid[i] != p->pid || n == 1 ||
-							     !klp_call_eintr_restarts(s.nr, s.arg));
+			fit = call.cls == KLP_CALL_EXACT &&
+			      (pass >= KLP_ADDRESSED_AFTER || alone || klp_guard_signals_come_to(p, tid[i]) <= 0);
 			if (call.cls == KLP_CALL_TIMED_REG && pass >= KLP_TIMED_AFTER) {
 				since = klp_watch(k, tid[i], info.switches_voluntary + info.switches_involuntary,
 						  klp_pick_now());
@@ -450,7 +450,7 @@ static int klp_pick_pass(struct klp_picker *k, unsigned pass, struct klp_borrowe
 		if (fit) {
 			struct klp_candidate c = {k, tid[i], &info, s.running ? NULL : &call, since, who, e};
 
-			rc = klp_tracer_run(klp_borrow_thread, &c, e);
+			rc = klp_guard_run(p, tid[i], klp_borrow_thread, &c, e);
 		}
 	}
 	free(tid);

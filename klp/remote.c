@@ -19,9 +19,9 @@
 
 #include "klp/borrow.h"
 #include "klp/frame.h"
+#include "klp/guard.h"
 #include "klp/runtime/image.h"
 #include "klp/stop.h"
-#include "klp/tracer.h"
 #include "plt/plt.h"
 
 #define KLP_CB_SIZE ((sizeof(struct klp_rt_cb) + 4095u) & ~4095ull)
@@ -524,7 +524,7 @@ static int klp_image_write(struct klp_remote *r, struct klp_error *e)
 	if (rc == -EIO || rc == -EPERM || rc == -EACCES) {
 		struct klp_image_bytes image = {r, copy, len, e, rc};
 
-		rc = klp_tracer_run(klp_image_write_stopped, &image, e);
+		rc = klp_guard_run(r->p, r->p->live_tid, klp_image_write_stopped, &image, e);
 	} else if (!rc) {
 		rc = klp_process_write_text(r->p, r->image, copy, 16, e); /* magic last */
 	}
@@ -1052,5 +1052,5 @@ int klp_remote_interrupt(struct klp_remote *r, pid_t tid, klp_look_fn look, void
 {
 	struct klp_look l = {r, tid, look, ctx, e};
 
-	return klp_tracer_run(klp_look_stopped, &l, e);
+	return klp_guard_run(r->p, tid, klp_look_stopped, &l, e);
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "klp/callclass.h"
+#include "klp/guard.h"
 #include "klp/restart.h"
 
 #define KLP_STOP_WAIT_NS 20000000ull   /* a thread that does not stop by then is in uninterruptible sleep or vfork */
@@ -202,6 +203,7 @@ int klp_stop_begin(struct klp_remote *r, pid_t tid, struct klp_stop *st, struct 
 		return klp_stop_refused(r->p, tid, errno, e);
 	}
 	before = klp_stop_look(st);
+	st->signals_come = klp_guard_signals_come_to(r->p, tid) > 0;
 	klp_stop_hurry(st, true);
 	st->began_ns = klp_stop_now();
 	if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL))
@@ -298,13 +300,25 @@ static bool klp_stop_before_call(const struct klp_stop *st, const struct klp_reg
 
 /*
  * The tracer's end has a moment as well, the last microseconds of its thread: a traced thread is woken by a signal that
- * it ignores, and if its call fails with EINTR after any wake-up, nobody is there to repair it. Signals to a process
- * look at what its main thread ignores. So the main thread in such a call is let go by a stop, and the kernel's restart
- * of its call is watched (klp/restart.h).
+ * it ignores, and if its call fails with EINTR after any wake-up, nobody is there to repair it. So in such a call the
+ * main thread, and one that has children, are let go by a stop, and the kernel's restart of the call is watched
+ * (klp/restart.h).
  */
 static bool klp_stop_leaves_by_stop(const struct klp_stop *st)
 {
-	return st->eintr && st->tid == st->r->p->pid;
+	return st->eintr && st->signals_come;
+}
+
+void klp_stop_mend(pid_t tid, struct klp_registers *regs)
+{
+	uint64_t arg[6];
+	long nr = klp_registers_call(regs, arg);
+
+	if (nr >= 0 && !klp_registers_restarts(regs) && klp_registers_result(regs) == -EINTR &&
+	    klp_call_eintr_restarts(nr, arg) && klp_registers_can_restart(regs)) {
+		klp_registers_restart(regs);
+		klp_registers_set(tid, regs);
+	}
 }
 
 /* It has stopped, at a signal or because it was asked to. true: it was let go; false: it is still on its way. */
@@ -313,12 +327,9 @@ static bool klp_stop_at_home(struct klp_stop *st, int status, const struct klp_r
 {
 	bool event = status >> 16 != 0, again = false;
 	struct klp_registers now;
-	uint64_t arg[6];
-	long nr;
 
 	if (!klp_registers_get(st->tid, &st->before, &now))
 		return true;
-	nr = klp_registers_call(&now, arg);
 	if (event && klp_stop_in_chain(chain, klp_registers_sp(&now), klp_registers_pc(&now))) {
 		ptrace(PTRACE_CONT, st->tid, NULL, NULL);
 		return false;
@@ -331,11 +342,8 @@ static bool klp_stop_at_home(struct klp_stop *st, int status, const struct klp_r
 			klp_registers_restart(&now);
 		klp_registers_set(st->tid, &now);
 		again = true;
-	} else if (nr >= 0 && !klp_registers_restarts(&now) && klp_registers_result(&now) == -EINTR) {
-		if (klp_call_eintr_restarts(nr, arg) && klp_registers_can_restart(&now)) {
-			klp_registers_restart(&now);
-			klp_registers_set(st->tid, &now);
-		}
+	} else {
+		klp_stop_mend(st->tid, &now);
 	}
 	/* No signal, and its call is to begin anew: it is not let go in that moment. */
 	if (event && (again || klp_registers_restarts(&now)) && !klp_stop_leaves_by_stop(st)) {
@@ -469,6 +477,10 @@ void klp_stop_end_with_eintr(struct klp_stop *st, uint64_t sp, uint64_t pc)
 void klp_stop_end_at_home(struct klp_stop *st, const struct klp_registers *resume, const struct klp_stop_chain *chain)
 {
 	if (st->in_call) {
+		/* The call that it goes home to is that of `resume`, with what is left of its timeout. */
+		st->before =
+		    (struct klp_task_syscall){.sp = klp_registers_sp(resume), .pc = klp_registers_behind_call(resume)};
+		st->before.nr = klp_registers_call(resume, st->before.arg);
 		klp_stop_stay(st, resume, chain);
 		return;
 	}

@@ -17,10 +17,11 @@ struct klp_stop {
 	uint64_t began_ns;
 	struct klp_task_syscall before; /* its system call as it was just before */
 	struct klp_registers regs;
-	bool in_call;  /* the stop interrupted a system call that would be restarted, or fails with EINTR */
-	bool eintr;    /* its result is -EINTR of the whitelist: to be repaired */
-	bool watch;    /* klp_restart_watch when it has been let go */
-	uint64_t mask; /* signal mask */
+	bool in_call;      /* the stop interrupted a system call that would be restarted, or fails with EINTR */
+	bool eintr;        /* its result is -EINTR of the whitelist: to be repaired */
+	bool signals_come; /* klp/guard.h: signals that the program ignores come to it while it is traced */
+	bool watch;        /* klp_restart_watch when it has been let go */
+	uint64_t mask;     /* signal mask */
 	uint64_t old_signals;
 	struct klp_realtime realtime; /* of the tool itself */
 };
@@ -34,6 +35,9 @@ int klp_stop_begin(struct klp_remote *r, pid_t tid, struct klp_stop *st, struct 
  * it is not stopped any more, or has not stopped for us, and was let go.
  */
 int klp_stop_take_signal(struct klp_stop *st);
+/* Of a stopped thread: if its call has failed with EINTR and may be issued again, the kernel restarts it, or makes it
+ * EINTR again if a handler runs. */
+void klp_stop_mend(pid_t tid, struct klp_registers *regs);
 /* Lets it go on as it was. If the stop interrupted a call, this returns when it waits in that call again or has left
  * it. */
 void klp_stop_end(struct klp_stop *st);

@@ -18,6 +18,9 @@
 #define KLP_TRACER_STACK (320u << 10)
 #endif
 #define KLP_TRACER_POLL_NS 5000
+/* A caller that serves may have real time, and so has the tracer beside it: on two processors the rest must get to run.
+ */
+#define KLP_TRACER_SERVE_NS 100000
 
 struct klp_tracer {
 	int (*fn)(void *arg);
@@ -39,8 +42,13 @@ static void *klp_tracer_thread(void *ctx)
 
 int klp_tracer_run(int (*fn)(void *arg), void *arg, struct klp_error *e)
 {
+	return klp_tracer_run_beside(fn, arg, NULL, NULL, e);
+}
+
+int klp_tracer_run_beside(int (*fn)(void *arg), void *arg, void (*serve)(void *ctx), void *ctx, struct klp_error *e)
+{
 	struct klp_tracer t = {.fn = fn, .arg = arg};
-	struct timespec poll = {0, KLP_TRACER_POLL_NS};
+	const struct timespec poll = {0, KLP_TRACER_POLL_NS}, pause = {0, KLP_TRACER_SERVE_NS};
 	pthread_attr_t attr;
 	sigset_t all;
 	pthread_t thread;
@@ -64,7 +72,12 @@ int klp_tracer_run(int (*fn)(void *arg), void *arg, struct klp_error *e)
 	if (rc) {
 		rc = klp_fail(e, rc, KLP_NOMEM, "no thread to trace with: %s", strerror(rc));
 	} else {
-		pthread_join(thread, NULL);
+		while (serve && pthread_tryjoin_np(thread, NULL) == EBUSY) {
+			serve(ctx);
+			nanosleep(&pause, NULL);
+		}
+		if (!serve)
+			pthread_join(thread, NULL);
 		/* The C library is told of its end before the kernel lets go of what it traced. */
 		while (!syscall(SYS_tgkill, getpid(), t.tid, 0))
 			nanosleep(&poll, NULL);

@@ -19,5 +19,7 @@
  * traced. -ENOMEM when there is no such thread to be had. The caller's signals are blocked meanwhile: those of the
  * process go to the other thread, which takes them when nobody is stopped. */
 int klp_tracer_run(int (*fn)(void *arg), void *arg, struct klp_error *e);
+/* The same, and meanwhile the caller, a tracing thread itself, calls serve(ctx) every 100 microseconds. */
+int klp_tracer_run_beside(int (*fn)(void *arg), void *arg, void (*serve)(void *ctx), void *ctx, struct klp_error *e);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A8: whether a thread has run is told by what the kernel counts, from schedstat and, without it, from its status. */
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "common.h"
@@ -35,7 +36,7 @@ static void wait_blocked(const struct klp_process *p, pid_t tid)
 			check(false, "its system call: %s", e.text);
 			return;
 		}
-	} while (s.running || s.nr != 0 /* read */);
+	} while (s.running || s.nr != SYS_read);
 }
 
 static void runs(const struct klp_process *p, pid_t tid, int to, int from, bool from_status)

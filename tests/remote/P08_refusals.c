@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <grp.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -24,6 +25,7 @@
 
 #define SMALL_STACK 16384u
 #define SMALL_ALT 4096u
+#define ALT_MAX (256u << 10)
 #define NOBODY 65534u
 
 static int ask[2], answer[2];
@@ -189,22 +191,30 @@ static void exit_main(void)
 
 /* ---- small stacks ---- */
 static uint8_t *stacks;
+static size_t stack_size; /* SMALL_STACK, or the smallest that the C library takes */
 #define STACK_COUNT 4u
 #define STACK_PATTERN 0x5a
 
 static void *small(void *arg)
 {
+	/* What is above SMALL_STACK is in use. */
+	volatile char *used = __builtin_alloca(stack_size - SMALL_STACK + 1);
+
 	(void)arg;
+	used[0] = 1;
 	serve();
 	return NULL;
 }
 
-/* Every thread but the main one is on 16 KiB with a guard page, and a page of pattern on the other side; the main one
+/* Every thread but the main one has 16 KiB and a guard page, and a page of pattern on the other side; the main one
  * sleeps. */
 static void small_stacks(void)
 {
-	size_t stride = SMALL_STACK + 2 * 4096;
+	long least = sysconf(_SC_THREAD_STACK_MIN);
+	size_t stride;
 
+	stack_size = least > (long)SMALL_STACK ? (size_t)least : SMALL_STACK;
+	stride = stack_size + 2 * 4096;
 	stacks = mmap(NULL, stride * STACK_COUNT, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	memset(stacks, STACK_PATTERN, stride * STACK_COUNT);
 	for (unsigned i = 0; i < STACK_COUNT; i++) {
@@ -214,7 +224,7 @@ static void small_stacks(void)
 
 		mprotect(low + 4096, 4096, PROT_NONE);
 		pthread_attr_init(&a);
-		if (pthread_attr_setstack(&a, low + 8192, SMALL_STACK) || pthread_create(&t, &a, small, NULL))
+		if (pthread_attr_setstack(&a, low + 8192, stack_size) || pthread_create(&t, &a, small, NULL))
 			_exit(8);
 	}
 	atomic_store(ready, 1);
@@ -225,7 +235,9 @@ static void small_stacks(void)
 	}
 }
 
-static uint8_t alt[3][SMALL_ALT] __attribute__((aligned(4096)));
+static uint8_t alt[3][ALT_MAX]
+    __attribute__((aligned(4096))); /* the middle one; its neighbours' next bytes are looked at */
+static size_t alt_size;             /* SMALL_ALT, or the least that the kernel's frame fits in with a page to spare */
 
 static void on_alt(int sig)
 {
@@ -236,8 +248,11 @@ static void on_alt(int sig)
 	for (;;) {
 		ssize_t n = read(ask[0], &c, 1);
 
-		for (unsigned i = 0; i < SMALL_ALT; i++)
+		for (unsigned i = 0; i < ALT_MAX; i++)
 			if (alt[0][i] != STACK_PATTERN || alt[2][i] != STACK_PATTERN)
+				_exit(7);
+		for (size_t i = alt_size; i < ALT_MAX; i++)
+			if (alt[1][i] != STACK_PATTERN)
 				_exit(7);
 		if (n != 1 || write(answer[1], &c, 1) != 1)
 			_exit(9);
@@ -246,9 +261,13 @@ static void on_alt(int sig)
 
 static void alternate(void)
 {
-	stack_t s = {.ss_sp = alt[1], .ss_size = SMALL_ALT};
+	unsigned long least = getauxval(AT_MINSIGSTKSZ);
+	stack_t s = {.ss_sp = alt[1]};
 	struct sigaction sa = {.sa_handler = on_alt, .sa_flags = SA_ONSTACK | SA_NODEFER};
 
+	alt_size = s.ss_size = least >= SMALL_ALT ? (least + 8191) & ~4095ul : SMALL_ALT;
+	if (alt_size > ALT_MAX)
+		_exit(8);
 	memset(alt, STACK_PATTERN, sizeof(alt));
 	if (sigaltstack(&s, NULL) || sigaction(SIGUSR1, &sa, NULL))
 		_exit(8);

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * P05: the death of a child is a signal that most programs ignore. The kernel drops it only if the thread that it is
+ * meant for, the parent, is not traced; while that one stands still it wakes any other thread, whose epoll_wait then
+ * fails. Here the children of the main thread die while klp borrows threads of the process again and again. If it can,
+ * it borrows another one than the main thread, and nobody fails with EINTR. If it cannot, for the others wait with
+ * timeouts, it guards them, and they fail with EINTR where another thread takes the signal away from one that was woken
+ * for it: seldom.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/sem.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common.h"
+
+#define FIRST_MS 1500u /* the children are born */
+#define SPAN_MS 3000u  /* and die in */
+#define TIMEOUT_S 1000 /* of the calls that klp does not borrow a thread from */
+#define SELDOM 20u     /* of so many children one: without the guard it was one of three to five */
+
+struct count {
+	atomic_uint ready, dead, eintr[2], wrong;
+};
+
+enum how { CONTROL, WITH_A_TOOL, WITH_TIMEOUTS };
+
+static struct count *count;
+static uint64_t began;
+static bool timeouts;
+
+static void *waits_in_epoll(void *arg)
+{
+	int fd = epoll_create1(0);
+	struct epoll_event event;
+
+	(void)arg;
+	atomic_fetch_add(&count->ready, 1);
+	for (;;) {
+		if (epoll_wait(fd, &event, 1, timeouts ? TIMEOUT_S * 1000 : -1) < 0 && errno == EINTR)
+			atomic_fetch_add(&count->eintr[0], 1);
+		else
+			atomic_fetch_add(&count->wrong, 1);
+	}
+	return NULL;
+}
+
+static void *waits_in_semop(void *arg)
+{
+	int id = *(int *)arg;
+	struct sembuf op = {0, -1, 0};
+	const struct timespec timeout = {TIMEOUT_S, 0};
+
+	atomic_fetch_add(&count->ready, 1);
+	while (semtimedop(id, &op, 1, timeouts ? &timeout : NULL) < 0 && errno == EINTR)
+		atomic_fetch_add(&count->eintr[1], 1);
+	return NULL;
+}
+
+static void child(unsigned i, unsigned of)
+{
+	uint64_t at = began + (FIRST_MS + (uint64_t)SPAN_MS * i / of) * 1000000ull;
+	const struct timespec until = {(time_t)(at / 1000000000ull), (long)(at % 1000000000ull)};
+
+	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
+	atomic_fetch_add(&count->dead, 1);
+	_exit(0);
+}
+
+/* The main thread has the children, and then waits in a call that klp may borrow it from. */
+static pid_t target(int sem, unsigned children)
+{
+	pid_t pid;
+	pthread_t t[2];
+
+	began = now_ns();
+	pid = fork_bound();
+	if (pid)
+		return pid;
+	for (unsigned i = 0; i < children; i++) {
+		pid_t got = fork();
+
+		if (!got)
+			child(i, children);
+		if (got < 0)
+			_exit(2);
+	}
+	if (pthread_create(&t[0], NULL, waits_in_epoll, NULL) || pthread_create(&t[1], NULL, waits_in_semop, &sem))
+		_exit(2);
+	pthread_join(t[1], NULL);
+	_exit(0);
+}
+
+static void run(enum how how, int sem, struct tool_result *r)
+{
+	const char *const name[] = {"control", "with a tool", "with a tool, others wait with timeouts"};
+	unsigned children = rounds(1500, 6000), cycles = 0, eintr;
+	pid_t pid;
+
+	memset(count, 0, sizeof(*count));
+	timeouts = how == WITH_TIMEOUTS;
+	pid = target(sem, children);
+	while (atomic_load(&count->ready) < 2)
+		sleep_ms(1);
+	while (how && now_ns() < began + (FIRST_MS + SPAN_MS) * 1000000ull) {
+		tool_cycles(pid, 10, 5000, false, r);
+		check(!r->rc, "cycle %u: %s %s", cycles + r->cycles, klp_reason_name(r->error.reason), r->error.text);
+		cycles += r->cycles;
+		if (r->rc)
+			break;
+	}
+	while (atomic_load(&count->dead) < children)
+		sleep_ms(10);
+	sleep_ms(50);
+	eintr = count->eintr[0] + count->eintr[1];
+	printf("%s: %u children died, %u cycles, %u EINTR\n", name[how], children, cycles, eintr);
+	check(!eintr || (how == WITH_TIMEOUTS && eintr * SELDOM <= children), "%s: EINTR of epoll_wait %u, of semop %u",
+	      name[how], count->eintr[0], count->eintr[1]);
+	check(!count->wrong, "%s: epoll_wait returned %u times", name[how], count->wrong);
+	finish(pid);
+}
+
+int main(void)
+{
+	struct tool_result *r = shared(sizeof(*r));
+	int sem = semget(IPC_PRIVATE, 1, 0600);
+
+	if (sem < 0)
+		return TEST_SKIPPED;
+	count = shared(sizeof(*count));
+	for (enum how how = CONTROL; how <= WITH_TIMEOUTS; how++)
+		run(how, sem, r);
+	semctl(sem, 0, IPC_RMID);
+	return check_end();
+}
