@@ -482,7 +482,7 @@ int main(int argc, char **argv) { (void)argv; puts("x"); return f(argc); }
 E
 change m.c 's/return n + 1;/fputs("bad", stderr); return n + 1;/'
 build && run 4 && refused stderr
-expect '[.extern_data[].symbol] == ["stderr"]'
+expect '[.again[].symbol] == ["stderr"]'
 begin B40_stderr_indirect "$indirect_cc" "$indirect_ld"
 cp "$top/B40_stderr/a/m.c" a/
 change m.c 's/return n + 1;/fputs("bad", stderr); return n + 1;/'

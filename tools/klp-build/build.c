@@ -257,8 +257,8 @@ static void kb_build_child(const struct kb_run *r, const char *log)
 		setenv("KLP_BUILD_COMPILERS", r->compilers, 1);
 	if (r->numbered)
 		setenv("KLP_BUILD_NUMBERED", r->numbered, 1);
-	if (r->indirect)
-		setenv("KLP_BUILD_INDIRECT", r->indirect, 1);
+	if (r->again)
+		setenv("KLP_BUILD_AGAIN", r->again, 1);
 	if (r->place == KB_PLACE_COPY) {
 		char *map = kb_format("-ffile-prefix-map=%s=%s", r->tree, r->source);
 

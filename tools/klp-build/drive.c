@@ -469,10 +469,6 @@ static int kb_install(const char *from, const char *to)
 	return ok ? KB_BUILT : KB_FAILED;
 }
 
-static const char kb_indirect_note[] =
-    "units were compiled once more, so that they reach other objects' data through slots; only functions of the module "
-    "differ by that";
-
 static bool kb_is_in(const json_t *list, const char *symbol, const char *file)
 {
 	size_t i;
@@ -487,7 +483,7 @@ static bool kb_is_in(const json_t *list, const char *symbol, const char *file)
  * Does only that differ between the two objects of a unit, which the module has anyway? `found` is what the comparison
  * of the trees said. Then the unit's other functions, which are not in the module, are as in the first object.
  */
-static bool kb_indirect_is_local(const json_t *unit, const json_t *other, const char *file, const json_t *found)
+static bool kb_again_is_local(const json_t *unit, const json_t *other, const char *file, const json_t *found)
 {
 	struct klp_error e = KLP_ERROR_INIT;
 	json_t *differences = NULL, *f;
@@ -505,13 +501,14 @@ static bool kb_indirect_is_local(const json_t *unit, const json_t *other, const 
 }
 
 /*
- * The fix is the first to use another object's datum (stderr) in a unit that reaches it directly: no copy of it is near
- * the program, and none can be made now. These units are compiled once more so that they go through a slot, and the
- * patched program is linked again. true: the patched units are these now, and nothing else became different by it.
+ * The fix is the first to use something of which the linker would have put a part into the program: another object's
+ * datum (stderr) in a unit that reaches it directly, or a function of the compiler's library. It cannot be put there
+ * now. These units are compiled once more so that they do without, and the patched program is linked again. true: the
+ * patched units are these now, and nothing else became different by it.
  */
-static bool kb_build_indirect(struct kb_drive *d, const json_t *found)
+static bool kb_build_again(struct kb_drive *d, const json_t *found)
 {
-	const json_t *wanted = json_object_get(found, "extern_data"), *link = NULL;
+	const json_t *wanted = json_object_get(found, "again"), *link = NULL;
 	json_t *list = json_object(), *units = NULL, *old = d->patched_units, *e, *unit;
 	char *target = kb_format("%s/%s", d->run->root, d->run->o->target);
 	long long seq = d->records.seq;
@@ -527,17 +524,20 @@ static bool kb_build_indirect(struct kb_drive *d, const json_t *found)
 
 		json_array_foreach(wanted, i, e) if (!strcmp(kb_str(e, "file"), file))
 		{
-			json_object_set(list, kb_str(unit, "source"), json_object_get(e, "option"));
+			const json_t *other = json_object_get(list, kb_str(unit, "source"));
+
+			ok = ok && (!other || !strcmp(kb_str(other, "gcc"), kb_str(e, "gcc")));
+			json_object_set(list, kb_str(unit, "source"), e);
 			kb_force(d, unit, 1);
 		}
 	}
 	ok = ok && json_object_size(list);
 	if (ok) {
-		d->run->indirect = kb_format("%s/indirect", d->run->work);
+		d->run->again = kb_format("%s/again", d->run->work);
 		kb_unlink_tree(d, kb_str(d->patched_link, "output"));
 		kb_unlink_tree(d, target);
-		ok = !json_dump_file(list, d->run->indirect, 0) &&
-		     !kb_build(d->run, "patched build without direct access to other objects' data");
+		ok = !json_dump_file(list, d->run->again, 0) &&
+		     !kb_build(d->run, "patched build of units that do without what the running file does not have");
 	}
 	if (ok) {
 		kb_records_load(&d->records, d->run->log);
@@ -553,7 +553,7 @@ static bool kb_build_indirect(struct kb_drive *d, const json_t *found)
 			break;
 		ok = other && (!strcmp(kb_str(unit, "sha"), kb_str(other, "sha")) ||
 			       (json_object_get(list, kb_str(unit, "source")) &&
-				kb_indirect_is_local(unit, other, kb_relative(d, kb_str(unit, "source")), found)));
+				kb_again_is_local(unit, other, kb_relative(d, kb_str(unit, "source")), found)));
 	}
 	if (ok) {
 		d->patched_link = link;
@@ -565,6 +565,19 @@ static bool kb_build_indirect(struct kb_drive *d, const json_t *found)
 	json_decref(list);
 	free(target);
 	return ok;
+}
+
+static void kb_note_again(struct kb_drive *d, const json_t *units)
+{
+	json_t *e;
+	size_t i;
+
+	json_array_foreach(units, i, e) json_array_append_new(
+	    d->run->notes,
+	    json_sprintf(
+		"%s was compiled once more with %s (clang: %s), so that it does without %s, or reaches it through "
+		"slots; only functions of the module differ by that",
+		kb_str(e, "file"), kb_str(e, "gcc"), kb_str(e, "clang"), kb_str(e, "symbol")));
 }
 
 static int kb_compare(struct kb_drive *d)
@@ -596,8 +609,8 @@ static int kb_compare(struct kb_drive *d)
 	in.units = units;
 	kb_progress("comparing %zu units", in.unit_count);
 	result = klp_objdiff_run(&in, &found, &e);
-	if (result == KLP_OBJDIFF_REFUSED && json_array_size(json_object_get(found, "extern_data")) &&
-	    kb_build_indirect(d, found)) {
+	if (result == KLP_OBJDIFF_REFUSED && json_array_size(json_object_get(found, "again")) &&
+	    kb_build_again(d, found)) {
 		struct klp_error ignored = KLP_ERROR_INIT;
 		json_t *again = NULL;
 
@@ -612,7 +625,7 @@ static int kb_compare(struct kb_drive *d)
 			found = again;
 			again = swap;
 			result = KLP_OBJDIFF_BUILT;
-			json_array_append_new(d->run->notes, json_string(kb_indirect_note));
+			kb_note_again(d, json_object_get(again, "again"));
 		}
 		json_decref(again);
 	}

@@ -53,7 +53,7 @@ static bool kb_is_named(const char *symbol, const char *name)
 
 void kb_report_print(const json_t *report, const char *explain)
 {
-	static const char *const lists[] = {"changed", "new", "removed", "data", "refused", "accepted", "extern_data"};
+	static const char *const lists[] = {"changed", "new", "removed", "data", "refused", "accepted", "again"};
 	json_int_t exit_code = json_integer_value(json_object_get(report, "exit"));
 	size_t i, k, shown = 0;
 	json_t *e;
@@ -168,7 +168,7 @@ static void kb_html(FILE *f, const json_t *report)
 	kb_html_list(f, report, "new", "New functions");
 	kb_html_list(f, report, "removed", "Removed functions");
 	kb_html_list(f, report, "data", "Data");
-	kb_html_list(f, report, "extern_data", "Direct references to other objects' data");
+	kb_html_list(f, report, "again", "Units that can do without something that the running file does not have");
 	if (json_array_size(json_object_get(report, "notes"))) {
 		fputs("<h2>Notes</h2>\n<ul>\n", f);
 		json_array_foreach(json_object_get(report, "notes"), i, e)

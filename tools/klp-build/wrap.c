@@ -3,7 +3,7 @@
  * The recorder. It runs the compiler or linker with the command that it was given, unchanged but for two cases that do
  * not change code: clang is asked for its dependencies (gcc reads SUNPRO_DEPENDENCIES), and a copy that cannot be
  * mounted over the source tree needs -ffile-prefix-map. Only the driver's own last build of the patched tree, for the
- * first use of another object's datum, adds an option that does (KLP_BUILD_INDIRECT).
+ * first use of another object's datum, adds an option that does (KLP_BUILD_AGAIN).
  *
  * What was read is named by content (SHA-256), so it does not matter how objects move between compilation and link:
  * libtool, ar, cp, thin archives. Every object and linked file is copied at once, before anybody changes it.
@@ -487,17 +487,17 @@ out:
 /* The option by which the driver wants these sources compiled, if any of them is on its list. */
 static const char *kb_extra_option(const struct kb_recorder *w)
 {
-	const char *list = getenv("KLP_BUILD_INDIRECT");
+	const char *list = getenv("KLP_BUILD_AGAIN");
 	json_t *wanted = list ? json_load_file(list, 0, NULL) : NULL;
 	const char *option = NULL;
 
 	for (size_t i = 0; wanted && i < w->c.source_count; i++) {
 		char *path = kb_canonical(w->cwd, w->c.source[i]);
-		const json_t *gcc = json_object_get(wanted, path);
+		const json_t *options = json_object_get(wanted, path);
+		const char *name = json_string_value(json_object_get(options, w->clang ? "clang" : "gcc"));
 
-		if (json_is_string(gcc))
-			option =
-			    w->clang ? "-fno-direct-access-external-data" : kb_format("%s", json_string_value(gcc));
+		if (name)
+			option = kb_format("%s", name);
 		free(path);
 	}
 	json_decref(wanted);

@@ -67,6 +67,8 @@ struct od_arch {
 	/* The same string is always at a multiple of what it was compiled for: the instructions may rely on that. */
 	bool strings_aligned;
 	const char *indirect; /* gcc's option by which code reaches other objects' data through slots */
+	/* The option without which code does not call this function of the compiler's library; NULL: it is none. */
+	const char *(*without)(const char *name);
 
 	struct od_rel_info (*rel)(uint32_t type);
 	enum od_slot (*slot)(uint32_t type);

@@ -103,7 +103,7 @@ int od_start(struct od *d, const struct klp_unit *units, size_t count, struct kl
 	d->refused = new_array(d->report, "refused");
 	d->notes = new_array(d->report, "notes");
 	d->accepted = new_array(d->report, "accepted");
-	d->extern_data = new_array(d->report, "extern_data");
+	d->again = new_array(d->report, "again");
 	for (size_t i = 0; i < count; i++) {
 		d->before[i].unit = d->after[i].unit = units[i].name;
 		if (units[i].original_o) {

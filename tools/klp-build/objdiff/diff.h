@@ -30,7 +30,7 @@ struct od {
 	struct od_obj *before, *after; /* by unit; sec_count 0 where a tree does not have the unit */
 	size_t count;
 	struct od_map global_before, global_after;
-	json_t *report, *refused, *notes, *extern_data, *accepted;
+	json_t *report, *refused, *notes, *again, *accepted;
 	const json_t *statements;
 };
 

@@ -53,8 +53,8 @@ enum klp_objdiff_result {
  *
  *   notes: [string]
  *
- *   extern_data: [{symbol, file, option}]   direct references to another object's data without a copy relocation: these
- *   units can be compiled again, with that option of gcc's
+ *   again: [{symbol, file, gcc, clang}]   the unit refers to something that the running file does not have; compiled
+ * once more with this option it may do without (slots for another object's data, instructions for a library's function)
  *
  *   metadata: the module's metadata, if it was built (or would have been)
  */

@@ -327,17 +327,18 @@ static struct rs_result refused(struct rs *r, struct od_sec *s, const char *symb
 	return (struct rs_result){.kind = RS_FAILED};
 }
 
-static void note_extern_data(struct rs *r, const char *symbol, const char *unit)
+/* The unit may do without the symbol when it is compiled once more, with this option. */
+static void note_again(struct rs *r, const char *symbol, const char *unit, const char *gcc, const char *clang)
 {
-	json_t *o = json_pack("{s:s,s:s,s:s}", "symbol", symbol, "file", unit, "option", r->d->arch->indirect), *old;
+	json_t *o = json_pack("{s:s,s:s,s:s,s:s}", "symbol", symbol, "file", unit, "gcc", gcc, "clang", clang), *old;
 	bool known = false;
 	size_t i;
 
-	json_array_foreach(r->d->extern_data, i, old) known = known || json_equal(old, o);
+	json_array_foreach(r->d->again, i, old) known = known || json_equal(old, o);
 	if (known)
 		json_decref(o);
 	else
-		json_array_append_new(r->d->extern_data, o);
+		json_array_append_new(r->d->again, o);
 }
 
 static struct rs_result dynamic_symbol(struct rs *r, struct od_sec *s, const struct od_rel *rel, const struct lk_sym *y)
@@ -364,7 +365,7 @@ static struct rs_result dynamic_symbol(struct rs *r, struct od_sec *s, const str
 	}
 	if (!od_rel_is_got(s, rel) && !od_rel_info(s, rel).word && !(function && od_rel_use(s, rel) == OD_USE_CALL) &&
 	    !plt) {
-		note_extern_data(r, y->name, s->obj->unit);
+		note_again(r, y->name, s->obj->unit, r->d->arch->indirect, "-fno-direct-access-external-data");
 		return refused(r, s, y->name, od_printf(&r->d->pool, "compile this unit with %s", r->d->arch->indirect),
 			       "a direct reference to another object's symbol, for which the running file has no copy");
 	}
@@ -479,6 +480,7 @@ struct rs_result rs_resolve(struct rs *r, struct od_sec *s, const struct od_rel 
 	struct place p = {.valid = false};
 	uint64_t addr, plt = 0;
 	int64_t addend = rel->addend;
+	const char *without;
 	struct rs_result out;
 
 	if (info.class == OD_REL_NONE)
@@ -555,6 +557,12 @@ struct rs_result rs_resolve(struct rs *r, struct od_sec *s, const struct od_rel 
 
 		if (dyn && (dyn->shndx == SHN_UNDEF || !t.sec))
 			return dynamic_symbol(r, s, rel, dyn);
+		without = !t.sec && r->d->arch->without ? r->d->arch->without(named->name) : NULL;
+		if (without && !lk_global(&r->original, named->name)) {
+			note_again(r, named->name, s->obj->unit, without, without);
+			return refused(r, s, named->name, od_printf(&r->d->pool, "compile this unit with %s", without),
+				       "a function of the compiler's library that the running file does not have");
+		}
 		return refused(r, s, named->name, "",
 			       "the original program has no such symbol, or several that cannot be told apart");
 	}

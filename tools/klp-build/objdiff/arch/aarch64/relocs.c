@@ -225,6 +225,19 @@ static size_t read_plt(const uint8_t *code, uint64_t size, uint64_t addr, uint64
 	return n;
 }
 
+/* Atomic operations are functions of libgcc that choose the instructions at run time; a program has those it uses. */
+static const char *option_without(const char *name)
+{
+	static const char *const operations[] = {"cas", "swp", "ldadd", "ldclr", "ldeor", "ldset"};
+
+	if (strncmp(name, "__aarch64_", 10))
+		return NULL;
+	for (size_t i = 0; i < sizeof(operations) / sizeof(*operations); i++)
+		if (!strncmp(name + 10, operations[i], strlen(operations[i])))
+			return "-mno-outline-atomics";
+	return NULL;
+}
+
 const struct od_arch od_aarch64 = {
     .name = "aarch64",
     .machine = EM_AARCH64,
@@ -236,6 +249,7 @@ const struct od_arch od_aarch64 = {
     .only_loads = od_aarch64_only_loads,
     .own_address = od_aarch64_own_address,
     .link_mask = link_mask,
+    .without = option_without,
     .operand = read_operand,
     .join = join,
     .plt = read_plt,
