@@ -352,6 +352,11 @@ int kb_check_unwind(const char *path)
 	if (lk_load(&pool, path, false, &l, &e))
 		goto out;
 	u.l = &l;
+	if (l.arch != &od_x86_64) {
+		klp_fail(&e, EOPNOTSUPP, KLP_UNSUPPORTED, "%s is for %s: unwind tables are checked for x86_64 only",
+			 path, l.arch->name);
+		goto out;
+	}
 	if (kb_read_tables(&u, &e))
 		goto out;
 	u.engine = kb_flow_open();
