@@ -75,10 +75,11 @@ done
 
 # One row of one function, 8 bytes off; then the same rows, all of them one byte too late.
 gcc -O2 -o "$scratch/a" "$scratch/a.c"
-damage() { # HOW
-	python3 - "$scratch/a" "$scratch/bad" "$1" <<-'PY'
+damage() { # HOW [HOW-MUCH [UNIT-OF-CODE]]
+	python3 - "$scratch/a" "$scratch/bad" "$1" "${2:-8}" "${3:-2}" <<-'PY'
 	import struct, subprocess, sys
-	path, out, how = sys.argv[1:]
+	path, out, how = sys.argv[1:4]
+	more, late = int(sys.argv[4]), int(sys.argv[5])
 	d = bytearray(open(path, "rb").read())
 	for line in subprocess.run(["readelf", "-SW", path], capture_output=True, text=True, check=True).stdout.splitlines():
 	    f = line.replace("[ ", "[").split()
@@ -97,11 +98,11 @@ damage() { # HOW
 	    at += 4 + length
 	insn, end = at + 17, at + 4 + length
 	for i in range(insn, end - 1):
-	    if how == "offset" and d[i] == 0x0e and d[i + 1] == 24: # DW_CFA_def_cfa_offset
-	        d[i + 1] = 32
+	    if how == "offset" and d[i] == 0x0e and 16 < d[i + 1] < 96: # DW_CFA_def_cfa_offset
+	        d[i + 1] += more
 	        break
 	    if how == "late" and d[i] & 0xc0 == 0x40: # DW_CFA_advance_loc
-	        d[i] += 2
+	        d[i] += late
 	        break
 	else:
 	    sys.exit("nothing to damage")
@@ -119,6 +120,26 @@ for how in offset late; do
 	grep -q '^0x.*(the function at 0x' "$scratch/out" || fail "stripped: $(cat "$scratch/out")"
 done
 
+# The same of another architecture.
+if command -v aarch64-linux-gnu-gcc >/dev/null; then
+	for flags in -O0 "-O2 -fomit-frame-pointer" "-O2 -mbranch-protection=standard" "-Os -fstack-clash-protection" -O2; do
+		# shellcheck disable=SC2086 # a list of flags
+		aarch64-linux-gnu-gcc $flags -o "$scratch/a" "$scratch/a.c"
+		check 0 "$scratch/a"
+		[ "$(agree)" -gt 100 ] || fail "aarch64 $flags: only $(agree) instructions were judged"
+	done
+	for how in offset late; do
+		damage $how 16 1 || fail "aarch64 $how: the row was not found"
+		check 4 "$scratch/bad"
+		grep -qE '^0x[0-9a-f]+ \(sum\+0x[0-9a-f]+\): the row says that the frame begins at (sp|x29)\+[0-9]+, by the code it is (sp|x29)\+[0-9]+$' "$scratch/out" ||
+			fail "aarch64 $how: sum is not named: $(cat "$scratch/out")"
+		! grep -qE '\((pick|room|main)\+' "$scratch/out" || fail "aarch64 $how: others are named: $(cat "$scratch/out")"
+	done
+else
+	echo "NOTE: aarch64-linux-gnu-gcc is not installed"
+fi
+
+gcc -O2 -o "$scratch/a" "$scratch/a.c"
 head -c 3000 "$scratch/a" >"$scratch/half"
 check 1 "$scratch/half"
 check 1 /dev/null

@@ -56,7 +56,7 @@ struct kb_run {
 	char *path;      /* the build's PATH without wrap/ */
 	char *compilers; /* kb_producers of what runs, for the recorder */
 	char *numbered;  /* list of source files that the compiler reads with their old line numbers, or NULL */
-	char *again;  /* list of sources to compile once more with another option, or NULL */
+	char *again;     /* list of sources to compile once more with another option, or NULL */
 	enum kb_place place;
 	json_t *notes;
 };

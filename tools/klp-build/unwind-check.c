@@ -35,6 +35,7 @@ struct kb_cell {
 struct kb_unwind_check {
 	const struct lk *l;
 	struct klp_unw_space *space;
+	const struct kb_flow_arch *arch;
 	struct kb_flow_engine *engine;
 	/* the function */
 	const struct klp_unw_fde *fde;
@@ -90,7 +91,7 @@ static void kb_arrive(struct kb_unwind_check *u, size_t at, const struct kb_fram
 
 			if (both && c->in.off[r] == s->off[r])
 				continue;
-			c->conflict |= both && r == KB_FLOW_SP;
+			c->conflict |= both && r == u->arch->sp;
 			c->in.known &= ~(1u << r);
 		}
 		if (c->in.known == known)
@@ -108,7 +109,7 @@ static size_t kb_skip_padding(struct kb_unwind_check *u, size_t at)
 	struct kb_frame_state unused = {0};
 	struct kb_insn in;
 
-	while (at < u->size && kb_flow_step(u->engine, u->code + at, u->size - at, u->fde->start + at, &in, &unused) &&
+	while (at < u->size && u->arch->step(u->engine, u->code + at, u->size - at, u->fde->start + at, &in, &unused) &&
 	       in.padding && in.flow == KB_FLOW_NEXT)
 		at += in.len;
 	return at;
@@ -128,7 +129,7 @@ static void kb_arrive_behind(struct kb_unwind_check *u, size_t at, const struct 
 /* Applies the instruction at `at`. false: it is not known. */
 static bool kb_apply(struct kb_unwind_check *u, size_t at, struct kb_insn *in, struct kb_frame_state *s)
 {
-	if (!kb_flow_step(u->engine, u->code + at, u->size - at, u->fde->start + at, in, s))
+	if (!u->arch->step(u->engine, u->code + at, u->size - at, u->fde->start + at, in, s))
 		return false;
 	u->cell[at].len = (uint8_t)in->len;
 	return true;
@@ -198,7 +199,7 @@ static void kb_resume(struct kb_unwind_check *u)
 			continue;
 		}
 		if (u->cell[at].reached ||
-		    !kb_flow_step(u->engine, u->code + at, u->size - at, u->fde->start + at, &in, &s)) {
+		    !u->arch->step(u->engine, u->code + at, u->size - at, u->fde->start + at, &in, &s)) {
 			/* Not understood: up to the next place that is. */
 			u->strange++;
 			at++;
@@ -241,9 +242,6 @@ static void kb_disagree(struct kb_unwind_check *u, size_t at, const char *row, c
 		       kb_function_name(u, name, sizeof(name)), at, row, code);
 }
 
-static const char *const kb_register[KB_FLOW_REGS] = {"rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp",
-						      "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
-
 static void kb_judge(struct kb_unwind_check *u, size_t at)
 {
 	const struct kb_cell *c = &u->cell[at];
@@ -259,21 +257,23 @@ static void kb_judge(struct kb_unwind_check *u, size_t at)
 		return;
 	}
 	r = row->cfa_reg;
-	snprintf(says, sizeof(says), "the row says that the frame begins at %s%+" PRId64, kb_register[r], row->cfa_off);
+	snprintf(says, sizeof(says), "the row says that the frame begins at %s%+" PRId64, u->arch->name[r],
+		 row->cfa_off);
 	if (kb_contradicts(row, &s)) {
-		snprintf(is, sizeof(is), "by the code it is %s%+" PRId64, kb_register[r], -s.off[r]);
+		snprintf(is, sizeof(is), "by the code it is %s%+" PRId64, u->arch->name[r], -s.off[r]);
 		kb_disagree(u, at, says, is);
 	} else if (s.known >> r & 1) {
 		u->judged++;
-	} else if (c->conflict && r == KB_FLOW_SP) {
+	} else if (c->conflict && r == u->arch->sp) {
 		kb_disagree(u, at, says, "two ways lead here with different stack pointers");
 	} else {
 		u->unknown++;
 	}
 	kb_adopt(row, &s);
 	if (!kb_contradicts(row, &s) && kb_apply(u, at, &in, &s) && in.flow == KB_FLOW_RETURN &&
-	    (s.known >> KB_FLOW_SP & 1) && s.off[KB_FLOW_SP] != -8) {
-		snprintf(is, sizeof(is), "the code returns with the frame at rsp%+" PRId64, -s.off[KB_FLOW_SP]);
+	    (s.known >> u->arch->sp & 1) && s.off[u->arch->sp] != u->arch->at_return) {
+		snprintf(is, sizeof(is), "the code returns with the frame at %s%+" PRId64, u->arch->name[u->arch->sp],
+			 -s.off[u->arch->sp]);
 		kb_disagree(u, at, says, is);
 	}
 }
@@ -335,10 +335,20 @@ static int kb_read_tables(struct kb_unwind_check *u, struct klp_error *e)
 		return klp_fail(e, EINVAL, KLP_BAD_FUNCTION, "%s has no .eh_frame, or no code", u->l->path);
 	o.eh_frame_len = frame->size;
 	o.eh_frame_addr = frame->addr;
-	u->space = klp_unw_space_new(EM_X86_64);
+	u->space = klp_unw_space_new(u->l->arch->machine);
 	if (!u->space)
 		return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for the unwind tables");
 	return klp_unw_add_object(u->space, &o, e) < 0 ? -e->err : 0;
+}
+
+static const struct kb_flow_arch *kb_flow_find(uint16_t machine)
+{
+	static const struct kb_flow_arch *const all[] = {&kb_flow_x86_64, &kb_flow_aarch64};
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
+		if (all[i]->machine == machine)
+			return all[i];
+	return NULL;
 }
 
 int kb_check_unwind(const char *path)
@@ -352,14 +362,15 @@ int kb_check_unwind(const char *path)
 	if (lk_load(&pool, path, false, &l, &e))
 		goto out;
 	u.l = &l;
-	if (l.arch != &od_x86_64) {
-		klp_fail(&e, EOPNOTSUPP, KLP_UNSUPPORTED, "%s is for %s: unwind tables are checked for x86_64 only",
-			 path, l.arch->name);
+	u.arch = kb_flow_find(l.arch->machine);
+	if (!u.arch) {
+		klp_fail(&e, EOPNOTSUPP, KLP_UNSUPPORTED, "%s is for %s: the code of that is not understood here", path,
+			 l.arch->name);
 		goto out;
 	}
 	if (kb_read_tables(&u, &e))
 		goto out;
-	u.engine = kb_flow_open();
+	u.engine = u.arch->open();
 	u.cell = malloc(KB_FUNCTION_MAX * sizeof(*u.cell));
 	/* An offset is in each list at most once at a time. */
 	u.queue = malloc(KB_FUNCTION_MAX * sizeof(*u.queue));
@@ -382,7 +393,8 @@ out:
 	free(u.cell);
 	free(u.queue);
 	free(u.behind);
-	kb_flow_close(u.engine);
+	if (u.engine)
+		u.arch->close(u.engine);
 	klp_unw_space_free(u.space);
 	od_pool_free(&pool);
 	return result;
