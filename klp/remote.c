@@ -22,6 +22,7 @@
 #include "klp/guard.h"
 #include "klp/runtime/image.h"
 #include "klp/stop.h"
+#include "klp/underway.h"
 #include "plt/plt.h"
 
 #define KLP_CB_SIZE ((sizeof(struct klp_rt_cb) + 4095u) & ~4095ull)
@@ -270,26 +271,44 @@ static bool klp_somebody_borrowed(const struct klp_process *p)
 	return found;
 }
 
+static int klp_fail_underway(const struct klp_process *p, pid_t tid, struct klp_error *e)
+{
+	return klp_fail(
+	    e, EBUSY, KLP_BUSY,
+	    "thread %d of process %d gets no processor, and may be on its way to unmap what a killed tool left", tid,
+	    p->pid);
+}
+
 /*
- * A tool was killed while it took the core out: the thread that it borrowed for the munmap may be under way. Waits
- * until the core is gone (1) or until nobody has been under way for a while (0), so that the core may be used again.
+ * A tool was killed while it took the core out: the thread that it borrowed for the munmap may be under way, and may
+ * not have been on a processor since. Waits until the core is gone (1) or until nobody can be under way (0), so that
+ * the core may be used again. -EBUSY if that does not come.
  */
-static int klp_core_leaving(struct klp_process *p, const struct klp_remote *r)
+static int klp_core_leaving(struct klp_process *p, const struct klp_remote *r, struct klp_error *e)
 {
 	uint64_t now = klp_remote_now(), quiet = now, end = now + KLP_SETTLE_NS;
+	struct klp_underway u;
+	pid_t left = 0;
+	int rc = klp_underway_begin(p, &u, e);
 
-	while (now < end && now - quiet < KLP_SETTLE_QUIET_NS) {
+	if (rc)
+		return rc;
+	while (!rc && now < end && (left || now - quiet < KLP_SETTLE_QUIET_NS)) {
 		struct klp_error ignored = KLP_ERROR_INIT;
 		char probe;
 
 		if (klp_process_read(p, r->cb, &probe, 1, &ignored))
-			return 1;
+			rc = 1;
+		left = klp_underway_look(&u);
 		if (klp_somebody_borrowed(p))
 			quiet = klp_remote_now();
 		klp_remote_pause(KLP_POLL_NS);
 		now = klp_remote_now();
 	}
-	return 0;
+	if (!rc && left)
+		rc = klp_fail_underway(p, left, e);
+	klp_underway_end(&u);
+	return rc;
 }
 
 int klp_remote_find(struct klp_process *p, struct klp_remote *r, struct klp_error *e)
@@ -316,9 +335,12 @@ int klp_remote_find(struct klp_process *p, struct klp_remote *r, struct klp_erro
 			i = (size_t)-1;
 			continue;
 		}
-		if (!rc && r->removing && klp_core_leaving(p, r)) {
-			r->image = r->cb = 0;
-			return klp_process_refresh(p, e);
+		if (!rc && r->removing) {
+			rc = klp_core_leaving(p, r, e);
+			if (rc > 0) {
+				r->image = r->cb = 0;
+				return klp_process_refresh(p, e);
+			}
 		}
 		if (rc <= 0) {
 			if (rc < 0)
@@ -346,6 +368,31 @@ static uint64_t klp_core_unfinished(struct klp_process *p)
 			return p->map[i].start;
 	}
 	return 0;
+}
+
+/* 0 and where it is, or 0 and 0. The tool may have been killed while it took it out again: whoever was sent for that
+ * has done it. */
+static int klp_core_unfinished_find(struct klp_process *p, uint64_t *at, struct klp_error *e)
+{
+	uint64_t end = klp_remote_now() + KLP_SETTLE_NS;
+	struct klp_underway u;
+	pid_t left;
+	int rc;
+
+	*at = klp_core_unfinished(p);
+	if (!*at)
+		return 0;
+	rc = klp_underway_begin(p, &u, e);
+	if (rc)
+		return rc;
+	while ((left = klp_underway_look(&u)) && klp_remote_now() < end)
+		klp_remote_pause(KLP_POLL_NS);
+	klp_underway_end(&u);
+	if (left)
+		return klp_fail_underway(p, left, e);
+	rc = klp_process_refresh(p, e);
+	*at = rc ? 0 : klp_core_unfinished(p);
+	return rc;
 }
 
 /* ---- making ---- */
@@ -721,7 +768,9 @@ int klp_remote_start(struct klp_remote *r, unsigned wait_ms, struct klp_error *e
 	if (fresh) {
 		struct klp_borrowed who = {0};
 
-		at = klp_core_unfinished(r->p);
+		rc = klp_core_unfinished_find(r->p, &at, e);
+		if (rc)
+			return rc;
 		if (!at) {
 			at = klp_core_place(r->p, e);
 			if (!at)
@@ -1020,8 +1069,12 @@ int klp_remote_remove(struct klp_remote *r, unsigned wait_ms, struct klp_error *
 	}
 	r->image = r->cb = 0;
 	/* And what tools left that were killed before they wrote anything there. */
-	while (!rc && (at = klp_core_unfinished(r->p)))
+	while (!rc) {
+		rc = klp_core_unfinished_find(r->p, &at, e);
+		if (rc || !at)
+			break;
 		rc = klp_core_unmap(r, at, wait_ms, e);
+	}
 	return rc;
 }
 
