@@ -195,8 +195,11 @@ static bool klp_cfa_run(struct klp_cfa_run *r, size_t insn, size_t insn_end)
 			break;
 		case 0x0d: /* def_cfa_register */
 			reg = klp_cursor_uleb(&c);
-			if (c.bad || reg >= r->arch->regs || r->now.kind != KLP_UNW_CFA_REG)
+			if (c.bad || reg >= r->arch->regs ||
+			    (r->now.kind != KLP_UNW_CFA_REG &&
+			     !(r->now.kind == KLP_UNW_CFA_NONE && r->arch->cfa_register_first)))
 				return false;
+			r->now.kind = KLP_UNW_CFA_REG;
 			r->now.reg = (uint8_t)reg;
 			break;
 		case 0x0e: /* def_cfa_offset */

@@ -9,6 +9,7 @@
 #define KLP_UNW_MAX_STATES 32    /* depth of DW_CFA_remember_state */
 #define KLP_UNW_CACHE_ROWS 1024  /* a power of two */
 #define KLP_UNW_LATE_MAX 64      /* of late_bytes */
+#define KLP_UNW_LEAF_CALLERS 16  /* direct calls of a function that are kept */
 #define KLP_UNW_SIGNAL_SIZE 4096 /* a saved context lies this near above the stack pointer */
 
 /* Bounds-checked reading of target bytes: after the first failure `bad` stays set and every value is 0. */
@@ -51,6 +52,15 @@ struct klp_unw_fde {
 	bool overlaps; /* with a neighbour: which of the two holds cannot be known */
 };
 
+/* Where the C library's cancellable calls are made: unwind/leaf.c. */
+struct klp_unw_leaf {
+	uint64_t at;                          /* behind the system call; 0: there is none that is known */
+	uint64_t start;                       /* of the function */
+	uint64_t ret;                         /* behind the one call of it */
+	uint64_t outer[KLP_UNW_LEAF_CALLERS]; /* behind the calls of the function that this is in */
+	size_t outer_count;
+};
+
 struct klp_unw_image {
 	uint64_t text_start, text_end;
 	uint8_t *eh_frame;
@@ -58,6 +68,7 @@ struct klp_unw_image {
 	uint64_t eh_frame_addr, hdr_addr;
 	struct klp_unw_fde *fde; /* sorted by start */
 	size_t fde_count;
+	struct klp_unw_leaf leaf;
 };
 
 enum klp_unw_cfa_kind { KLP_UNW_CFA_NONE, KLP_UNW_CFA_REG, KLP_UNW_CFA_DEREF, KLP_UNW_CFA_PLT };
@@ -100,12 +111,14 @@ struct klp_unw_arch {
 	/* The column of the return address is a register of its own right, which a call overwrites (a link register).
 	 */
 	bool ra_is_link;
-	bool signs_ra;       /* 0x2d is DW_CFA_AARCH64_negate_ra_state */
-	uint64_t ra_mask;    /* bits of a signed return address that are the address */
-	unsigned red_zone;   /* below the stack pointer a popped register still has its value */
-	unsigned late_bytes; /* so far behind a change of the stack pointer its row can come too late */
-	unsigned regs;       /* DWARF registers that are tracked */
-	uint64_t preserved;  /* registers that a call preserves */
+	bool
+	    cfa_register_first; /* the assembler's CIE says with def_cfa_register alone that the CFA is that register */
+	bool signs_ra;          /* 0x2d is DW_CFA_AARCH64_negate_ra_state */
+	uint64_t ra_mask;       /* bits of a signed return address that are the address */
+	unsigned red_zone;      /* below the stack pointer a popped register still has its value */
+	unsigned late_bytes;    /* so far behind a change of the stack pointer its row can come too late */
+	unsigned regs;          /* DWARF registers that are tracked */
+	uint64_t preserved;     /* registers that a call preserves */
 	/* What a landing pad is given (EH_RETURN_DATA_REGNO). Only a function that leaves by __builtin_eh_return saves
 	 * them. */
 	uint64_t landing;
@@ -122,6 +135,16 @@ struct klp_unw_arch {
 	/* NULL: a signal frame's rows say all. Else: does code begin the kernel's signal trampoline, with this context?
 	 */
 	const struct klp_unw_context *(*signal_context)(const uint8_t *code, size_t len);
+	/*
+	 * Is [start, end) a leaf that makes one system call and returns, and leaves stack pointer and link register
+	 * alone until then? The address behind the call, 0: no. NULL: a return address is in memory as soon as there is
+	 * a call. text: bytes of [addr, addr + len).
+	 */
+	uint64_t (*cancel_leaf)(const uint8_t *text, size_t len, uint64_t addr, uint64_t start, uint64_t end);
+	/* Is the instruction at text[at] a direct jump? links: a call, which returns to ret. */
+	bool (*direct_jump)(const uint8_t *text, size_t len, size_t at, uint64_t addr, uint64_t *target, uint64_t *ret,
+			    bool *links);
+	size_t insn_step; /* between two places where an instruction can be */
 	/* Is [start, end) what a new thread runs first? text: bytes of [addr, addr + len). */
 	bool (*thread_start)(const uint8_t *text, size_t len, uint64_t addr, uint64_t start, uint64_t end);
 };
@@ -163,6 +186,9 @@ enum klp_reason klp_unw_run_cfa(const struct klp_unw_arch *arch, const struct kl
 				const struct klp_unw_entry *fde, uint64_t lookup, struct klp_unw_row *row);
 /* end.c */
 void klp_unw_find_ends(const struct klp_unw_arch *arch, struct klp_unw_image *im, const struct klp_unw_object *o);
+/* leaf.c */
+void klp_unw_find_leaf(const struct klp_unw_arch *arch, struct klp_unw_image *im, const struct klp_unw_object *o);
+bool klp_unw_leaf_returns(const struct klp_unw_leaf *leaf, uint64_t pc);
 /* space.c: the row for one address, through the cache; its reason is KLP_OK, NO_MODULE, NO_ROW or BAD_ROW. */
 const struct klp_unw_cached *klp_unw_find_row(const struct klp_unw_space *s, uint64_t lookup);
 

@@ -85,6 +85,7 @@ int klp_unw_add_object(struct klp_unw_space *s, const struct klp_unw_object *o, 
 			return rc;
 		}
 		klp_unw_find_ends(s->arch, &im, o);
+		klp_unw_find_leaf(s->arch, &im, o);
 	}
 	grown = realloc(s->image, (s->image_count + 1) * sizeof(*grown));
 	if (!grown) {

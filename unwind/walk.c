@@ -10,9 +10,10 @@ struct klp_walk {
 	const struct klp_unw_thread *th;
 	klp_unw_read_fn read;
 	void *ctx;
-	uint64_t low;  /* of this thread's own stack; a signal frame on another stack can lower it */
-	bool own;      /* on the thread's own stack */
-	uint64_t last; /* the CFA before this one on the same stack, 0 when there is none */
+	uint64_t low;                    /* of this thread's own stack; a signal frame on another stack can lower it */
+	bool own;                        /* on the thread's own stack */
+	const struct klp_unw_leaf *leaf; /* how the link register of the frame below was known */
+	uint64_t last;                   /* the CFA before this one on the same stack, 0 when there is none */
 };
 
 static bool klp_walk_in_own(const struct klp_walk *w, uint64_t addr)
@@ -111,7 +112,7 @@ static void klp_walk_interrupted(struct klp_walk *w, uint64_t sp, uint64_t to)
 
 /* The frame that called, or was interrupted, in place of *regs. */
 static enum klp_reason klp_walk_step(struct klp_walk *w, const struct klp_unw_row *row, uint64_t cfa,
-				     struct klp_unw_regs *regs)
+				     const struct klp_unw_leaf *leaf, struct klp_unw_regs *regs)
 {
 	uint64_t sp = regs->r[w->arch->sp];
 	struct klp_unw_regs up = {0};
@@ -125,9 +126,19 @@ static enum klp_reason klp_walk_step(struct klp_walk *w, const struct klp_unw_ro
 	if (!known && w->arch->ra_is_link && row->rule[w->arch->ra].kind == KLP_UNW_RULE_DEFAULT) {
 		known = klp_known(regs, w->arch->ra);
 		up.pc = regs->r[w->arch->ra];
+		if (!known && leaf) {
+			known = true;
+			up.pc = leaf->ret;
+			w->leaf = leaf;
+		}
 	}
 	if (!known)
 		return KLP_UNW_REG_UNKNOWN;
+	if (w->leaf && w->leaf != leaf) {
+		if (!klp_unw_leaf_returns(w->leaf, up.pc))
+			return KLP_UNW_REG_UNKNOWN;
+		w->leaf = NULL;
+	}
 	if (row->ra_signed)
 		up.pc &= w->arch->ra_mask;
 	/* A return address below sp was popped already: whatever the table says, it is not where this returns to. */
@@ -186,6 +197,14 @@ static enum klp_reason klp_walk_context(struct klp_walk *w, struct klp_unw_regs 
 	klp_walk_interrupted(w, sp, up.r[w->arch->sp]);
 	*regs = up;
 	return KLP_OK;
+}
+
+/* Is the frame where the C library makes its calls? */
+static const struct klp_unw_leaf *klp_walk_leaf(const struct klp_walk *w, const struct klp_unw_frame *f)
+{
+	const struct klp_unw_leaf *leaf = f->object >= 0 ? &w->s->image[f->object].leaf : NULL;
+
+	return leaf && leaf->at && f->pc == leaf->at ? leaf : NULL;
 }
 
 static bool klp_walk_in_span(const struct klp_unw_space *s, uint64_t lookup)
@@ -362,7 +381,7 @@ void klp_unw_walk(const struct klp_unw_space *s, const struct klp_unw_regs *regs
 		t->verdict = KLP_UNW_OUT_OF_STACK;
 		if (!row.signal && w.own && !klp_walk_in_own(&w, cfa))
 			return;
-		t->verdict = klp_walk_step(&w, &row, cfa, &cur);
+		t->verdict = klp_walk_step(&w, &row, cfa, called ? NULL : klp_walk_leaf(&w, f), &cur);
 		if (t->verdict != KLP_OK)
 			return;
 		called = !row.signal;

@@ -121,7 +121,7 @@ END_TEST
  * +0x400 (as middle to its end, which loads ra back at +8), signal trampoline at +0x500, a frame that has no return
  * address in it at +0x600.
  */
-static struct klp_unw_space *space_make(void)
+static struct klp_unw_space *space_make_from(const uint8_t *patch, size_t patch_at)
 {
 	struct klp_unw_object object = {.text_start = BASE,
 					.text_end = BASE + 0x1000,
@@ -144,6 +144,8 @@ static struct klp_unw_space *space_make(void)
 	cie = put_cie("zRS", 1, 1, 2);
 	put_fde(cie, BASE + 0x500, 0x100, (const uint8_t[]){0}, 1);
 	put(&end, 4);
+	if (patch)
+		memcpy(table + patch_at, patch, 3);
 	object.eh_frame_len = table_len;
 	ck_assert_msg(klp_unw_add_object(s, &object, &e) >= 0, "%s", e.text);
 	memset(stack, 0, sizeof(stack));
@@ -154,6 +156,11 @@ static struct klp_unw_space *space_make(void)
 	code[0x504 / 4] = 0x08b00893;            /* li a7, 139 */
 	code[0x508 / 4] = 0x00000073;            /* ecall */
 	return s;
+}
+
+static struct klp_unw_space *space_make(void)
+{
+	return space_make_from(NULL, 0);
 }
 
 /* The stack's top is its end. A walk from pc at sp, with ra and s0 or without. */
@@ -178,6 +185,27 @@ static unsigned push(unsigned above, uint64_t pc)
 	stack[above - 1] = pc;
 	return above - 4;
 }
+
+/* What gas begins its CIEs with: def_cfa_register, and no offset. */
+START_TEST(test_cie_of_gas)
+{
+	struct klp_unw_space *s = space_make();
+	size_t at = 0;
+
+	/* def_cfa sp, 0 -> def_cfa_register sp, nop; in the first CIE, which the middle function has. */
+	while (memcmp(table + at, (const uint8_t[]){0x0c, 2, 0}, 3))
+		at++;
+	klp_unw_space_free(s);
+	s = space_make_from((const uint8_t[]){0x0d, 2, 0}, at);
+	ck_assert_int_eq(walk(s, 0x180, push(TOP, BASE + 0x50), 0), KLP_OK);
+	ck_assert_uint_eq(trace.count, 2);
+	klp_unw_space_free(s);
+	/* Nothing else may come first. */
+	s = space_make_from((const uint8_t[]){0x0e, 16, 0}, at);
+	ck_assert_int_eq(walk(s, 0x180, push(TOP, BASE + 0x50), 0), KLP_UNW_BAD_ROW);
+	klp_unw_space_free(s);
+}
+END_TEST
 
 START_TEST(test_link_register)
 {
@@ -300,6 +328,157 @@ START_TEST(test_thread_start)
 }
 END_TEST
 
+/*
+ * A library with the leaf of its cancellable calls (+0x1000), its one caller (+0x1040, 16 bytes of frame), the two
+ * calls of that one (+0x1084, +0x1094), and a program around it (space_make's middle and entry).
+ */
+#define LIBRARY 0x1000u
+static uint16_t library[0x100 / 2];
+static const uint16_t cancel_leaf[] = {
+    0x2303, 0x0005, 0x7313, 0x0083, /* lw t1, 0(a0); andi t1, t1, 8 */
+    0x1d63, 0x0003,                 /* bnez t1, +26 */
+    0x8e2e, 0x8532, 0x88f2,         /* mv t3, a1; mv a0, a2; mv a7, t3 */
+    0x0073, 0x0000, 0x8082,         /* 18: ecall; 22: ret */
+    C_NOP,  C_NOP,
+};
+
+static void put_jal(unsigned at, unsigned to, unsigned rd)
+{
+	uint32_t rel = to - at, v = 0x6f | rd << 7 | (rel & 0xff000) | (rel >> 11 & 1) << 20 |
+				    (rel >> 1 & 0x3ff) << 21 | (rel >> 20 & 1) << 31;
+
+	library[at / 2] = (uint16_t)v;
+	library[at / 2 + 1] = (uint16_t)(v >> 16);
+}
+
+static void library_make(void)
+{
+	for (unsigned i = 0; i < sizeof(library) / 2; i++)
+		library[i] = C_NOP;
+	memcpy(library, cancel_leaf, sizeof(cancel_leaf));
+	put_jal(0x48, 0, 1);
+	put_jal(0x84, 0x40, 1);
+	put_jal(0x94, 0x40, 1);
+}
+
+static struct klp_unw_space *library_space(bool is_libc)
+{
+	struct klp_unw_space *s = space_make();
+	struct klp_unw_object object = {.text_start = BASE + LIBRARY,
+					.text_end = BASE + LIBRARY + sizeof(library),
+					.eh_frame = table,
+					.eh_frame_addr = 0x20000,
+					.libc = is_libc,
+					.text = library,
+					.text_len = sizeof(library)};
+	struct klp_error e = KLP_ERROR_INIT;
+	uint32_t end = 0;
+	size_t cie;
+
+	table_len = 0;
+	cie = put_cie("zR", 1, 1, 2);
+	put_fde(cie, BASE + LIBRARY, 0x40, (const uint8_t[]){0}, 1);
+	put_fde(cie, BASE + LIBRARY + 0x40, 0x40, (const uint8_t[]){0x44, 0x0e, 16, 0x81, 1}, 5);
+	put_fde(cie, BASE + LIBRARY + 0x80, 0x80, (const uint8_t[]){0x42, 0x0e, 16, 0x81, 1}, 5);
+	put(&end, 4);
+	object.eh_frame_len = table_len;
+	ck_assert_msg(klp_unw_add_object(s, &object, &e) >= 0, "%s", e.text);
+	return s;
+}
+
+/* Blocked in the leaf, which was called by who was called from behind `call`. */
+static enum klp_reason blocked_at(struct klp_unw_space *s, uint32_t pc, uint64_t call)
+{
+	unsigned w = push(TOP, BASE + 0x50) - 2;
+
+	stack[w + 1] = BASE + 0x150; /* of the outer function: to middle */
+	w -= 2;
+	stack[w + 1] = call;
+	return walk(s, pc, w, 0);
+}
+
+static enum klp_reason blocked(bool is_libc)
+{
+	struct klp_unw_space *s = library_space(is_libc);
+	enum klp_reason rc = blocked_at(s, LIBRARY + 22, BASE + LIBRARY + 0x88);
+
+	klp_unw_space_free(s);
+	return rc;
+}
+
+START_TEST(test_cancellable_calls)
+{
+	struct klp_unw_space *s;
+
+	library_make();
+	s = library_space(true);
+	ck_assert_int_eq(blocked_at(s, LIBRARY + 22, BASE + LIBRARY + 0x88), KLP_OK);
+	ck_assert_uint_eq(trace.count, 5);
+	ck_assert(trace.frame[1].pc == BASE + LIBRARY + 0x4c && trace.frame[2].pc == BASE + LIBRARY + 0x88 &&
+		  trace.frame[3].pc == BASE + 0x150);
+	ck_assert_int_eq(blocked_at(s, LIBRARY + 22, BASE + LIBRARY + 0x98), KLP_OK);
+	/* Elsewhere in the leaf nobody blocks; a stack that does not agree; a call that is none of the caller. */
+	ck_assert_int_eq(blocked_at(s, LIBRARY + 18, BASE + LIBRARY + 0x88), KLP_UNW_REG_UNKNOWN);
+	ck_assert_int_eq(blocked_at(s, LIBRARY + 22, BASE + LIBRARY + 0xa8), KLP_UNW_REG_UNKNOWN);
+	ck_assert_int_eq(blocked_at(s, LIBRARY + 22, BASE + 0x150), KLP_UNW_REG_UNKNOWN);
+	klp_unw_space_free(s);
+	ck_assert_int_eq(blocked(true), KLP_OK);
+	ck_assert_int_eq(blocked(false), KLP_UNW_REG_UNKNOWN);
+	/* Another call of it, a jump to it, none. */
+	put_jal(0xc0, 0, 1);
+	ck_assert_int_eq(blocked(true), KLP_UNW_REG_UNKNOWN);
+	put_jal(0xc0, 0, 0);
+	ck_assert_int_eq(blocked(true), KLP_UNW_REG_UNKNOWN);
+	library_make();
+	put_jal(0x48, 4, 1);
+	ck_assert_int_eq(blocked(true), KLP_UNW_REG_UNKNOWN);
+	/* The caller is reached by a jump: who it returns to is not told by calls. */
+	library_make();
+	put_jal(0xc0, 0x40, 0);
+	ck_assert_int_eq(blocked(true), KLP_UNW_REG_UNKNOWN);
+	/* More calls of the caller than are kept. */
+	library_make();
+	for (unsigned i = 0; i < KLP_UNW_LEAF_CALLERS; i++)
+		put_jal(0x98 + i * 4, 0x40, 1);
+	ck_assert_int_eq(blocked(true), KLP_UNW_REG_UNKNOWN);
+}
+END_TEST
+
+/* What changes sp or ra, jumps, calls or does not return is no such leaf; nor is one beside another. */
+START_TEST(test_no_leaf)
+{
+	static const struct {
+		unsigned at;
+		uint32_t insn;
+	} wrong[] = {
+	    {0, 0x0005b303},  /* ld t1, 0(a1) */
+	    {4, 0x00832083},  /* lw ra, 8(t1) */
+	    {4, 0xff010113},  /* addi sp, sp, -16 */
+	    {4, 0x00113423},  /* sd ra, 8(sp) */
+	    {4, 0x000300e7},  /* jalr t1 */
+	    {4, 0x01c0006f},  /* j */
+	    {12, 0x85328096}, /* mv ra, t0 */
+	    {12, 0x85321141}, /* addi sp, sp, -16 */
+	    {12, 0x85329302}, /* jalr t1 */
+	    {18, 0x00100073}, /* ebreak */
+	    {22, 0x00010001}, /* it goes on behind the call */
+	};
+	struct klp_unw_space *s;
+
+	for (unsigned i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		library_make();
+		memcpy((uint8_t *)library + wrong[i].at, &wrong[i].insn, 4);
+		ck_assert_msg(blocked(true) == KLP_UNW_REG_UNKNOWN, "%u", i);
+	}
+	library_make();
+	memcpy(library + 0x80 / 2, cancel_leaf, sizeof(cancel_leaf)); /* in the place of the outer function */
+	put_jal(0xc4, 0x40, 1);
+	s = library_space(true);
+	ck_assert_int_eq(blocked_at(s, LIBRARY + 22, BASE + LIBRARY + 0xc8), KLP_UNW_REG_UNKNOWN);
+	klp_unw_space_free(s);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tc = tcase_create("unwind");
@@ -307,9 +486,12 @@ int main(void)
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, test_short_instructions);
 	tcase_add_test(tc, test_long_instructions);
+	tcase_add_test(tc, test_cie_of_gas);
 	tcase_add_test(tc, test_link_register);
 	tcase_add_test(tc, test_late_rows);
 	tcase_add_test(tc, test_signal_frame);
 	tcase_add_test(tc, test_thread_start);
+	tcase_add_test(tc, test_cancellable_calls);
+	tcase_add_test(tc, test_no_leaf);
 	return tables_main("riscv64 unwind", tc);
 }

@@ -13,6 +13,7 @@ enum { RA = 1, SP = 2, FP = 8, S1 = 9, A0 = 10, S2 = 18 };
 #define KLP_HALF 2u
 #define KLP_INSN 4u
 #define KLP_CLONE_REACH 64u /* bytes between the system call and the child's first instruction */
+#define KLP_LEAF_MAX 128u
 #define KLP_ECALL 0x00000073u
 #define KLP_LI_A7 0x00000893u /* addi a7, x0, the number at bit 20 */
 #define KLP_NR_RT_SIGRETURN 139u
@@ -159,11 +160,85 @@ static bool klp_thread_start(const uint8_t *text, size_t len, uint64_t addr, uin
 	return false;
 }
 
+/* jal and c.j, anywhere in bytes: what is none may be taken for one. */
+static bool klp_direct_jump(const uint8_t *text, size_t len, size_t at, uint64_t addr, uint64_t *target, uint64_t *ret,
+			    bool *links)
+{
+	uint32_t v = klp_half(text + at);
+
+	*ret = addr + at + KLP_INSN;
+	*links = false;
+	if ((v & 0xe003u) == 0xa001u) { /* c.j */
+		*target = addr + at +
+			  (uint64_t)klp_signed((v >> 12 & 1) << 11 | (v >> 11 & 1) << 4 | (v >> 9 & 3) << 8 |
+						   (v >> 8 & 1) << 10 | (v >> 7 & 1) << 6 | (v >> 6 & 1) << 7 |
+						   (v >> 3 & 7) << 1 | (v >> 2 & 1) << 5,
+					       12);
+		return true;
+	}
+	if ((v & 0x7fu) != 0x6fu || len - at < KLP_INSN)
+		return false;
+	v = klp_insn(text + at);
+	*links = (v >> 7 & 31) == RA;
+	*target =
+	    addr + at +
+	    (uint64_t)klp_signed((v & 0xff000u) | (v >> 20 & 1) << 11 | (v >> 21 & 0x3ff) << 1 | (v >> 31) << 20, 21);
+	return true;
+}
+
+/* Length of an instruction that may stand before the call of a cancellable call's leaf: a load of a word, an operation
+ * with a constant, a move, a conditional branch; into neither ra nor sp. 0: another one. */
+static size_t klp_leaf_insn(const uint8_t *p, size_t len)
+{
+	uint32_t v = klp_half(p), rd = v >> 7 & 31;
+
+	if ((v & 3) != 3) {
+		if ((v & 0xf003u) == 0x8002u && (v & 0x7cu)) /* c.mv */
+			return rd != RA && rd != SP ? KLP_HALF : 0;
+		/* c.andi, c.beqz, c.bnez, c.lw */
+		return (v & 0xec03u) == 0x8801u || (v & 0xc003u) == 0xc001u || (v & 0xe003u) == 0x4000u ? KLP_HALF : 0;
+	}
+	if (len < KLP_INSN)
+		return 0;
+	v = klp_insn(p);
+	if ((v & 0x7fu) == 0x63u) /* a branch has no rd */
+		return KLP_INSN;
+	return ((v & 0x7fu) == 0x13u || (v & 0x707fu) == 0x2003u) && rd != RA && rd != SP ? KLP_INSN : 0;
+}
+
+/* sysdeps/unix/sysv/linux/riscv/syscall_cancel.S: lw t1, 0(a0); andi t1, t1, 8; bnez t1, ...; moves; ecall; ret. */
+static uint64_t klp_cancel_leaf(const uint8_t *text, size_t len, uint64_t addr, uint64_t start, uint64_t end)
+{
+	size_t at, stop, n;
+
+	if (start < addr || end > addr + len || end <= start || end - start > KLP_LEAF_MAX || (start - addr) % KLP_HALF)
+		return 0;
+	at = (size_t)(start - addr);
+	stop = (size_t)(end - addr);
+	/* The word of the thread's that says whether it is cancelled. */
+	if (stop - at < KLP_INSN || (klp_insn(text + at) & 0xfffff07fu) != (0x2003u | A0 << 15))
+		return 0;
+	for (; at + KLP_INSN + KLP_HALF <= stop; at += n) {
+		if (klp_insn(text + at) == KLP_ECALL) {
+			at += KLP_INSN;
+			return klp_half(text + at) == 0x8082u ||
+				       (at + KLP_INSN <= stop && klp_insn(text + at) == 0x00008067u)
+				   ? addr + at
+				   : 0;
+		}
+		n = klp_leaf_insn(text + at, stop - at);
+		if (!n)
+			return 0;
+	}
+	return 0;
+}
+
 const struct klp_unw_arch klp_unw_riscv64 = {
     .machine = EM_RISCV,
     .sp = SP,
     .ra = RA,
     .ra_is_link = true,
+    .cfa_register_first = true,
     .red_zone = 0, /* RISC-V ELF psABI: what lies below sp may be overwritten at any time */
     .late_bytes = 64,
     .regs = 32,
@@ -172,5 +247,8 @@ const struct klp_unw_arch klp_unw_riscv64 = {
     .sp_adds = klp_sp_adds,
     .reloads = klp_reloads,
     .signal_context = klp_signal_context,
+    .cancel_leaf = klp_cancel_leaf,
+    .direct_jump = klp_direct_jump,
+    .insn_step = KLP_HALF,
     .thread_start = klp_thread_start,
 };
