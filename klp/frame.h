@@ -24,6 +24,11 @@ int klp_frame_build_bare(const struct klp_registers *regs, uint64_t mask, uint64
 size_t klp_frame_argument(unsigned arg);
 /* A system call with a return behind it, and rt_sigreturn, in executable text of the target. */
 int klp_frame_gadgets(const struct klp_process *p, uint64_t *gadget, uint64_t *restorer, struct klp_error *e);
+
+/* klp/frame.c, for all of them. */
+/* Where these bytes are in executable text that nobody can write, at a multiple of align; in the vDSO too or in files
+ * only. 0: nowhere. */
+uint64_t klp_frame_find_code(const struct klp_process *p, const uint8_t *want, size_t len, size_t align, bool vdso);
 /* The stopped thread may be inside a restartable sequence. */
 bool klp_frame_in_rseq(pid_t tid, const struct klp_process *p);
 

@@ -20,7 +20,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/uio.h>
 
@@ -30,8 +29,6 @@
 #define FRAME_RECORDS 592u
 #define FRAME_SIZE 4736u /* 4688, to a multiple of 64 */
 #define BAD_STACK_FLAGS 0x40000000u
-#define TEXT_CHUNK 65536u
-#define RSEQ_CONFIG 0x420f /* PTRACE_GET_RSEQ_CONFIGURATION */
 
 #define FPSIMD_MAGIC 0x46508001u
 #define FPSIMD_SIZE 528u
@@ -238,56 +235,16 @@ int klp_frame_build(pid_t tid, const struct klp_registers *regs, uint64_t mask, 
 	return rc;
 }
 
-/* In the vDSO too, which always has both. */
-static uint64_t text_find(const struct klp_process *p, const uint8_t *want, size_t want_len)
-{
-	uint8_t *buf = malloc(TEXT_CHUNK);
-	uint64_t found = 0;
-
-	for (size_t i = 0; buf && i < p->map_count && !found; i++) {
-		const struct klp_mapping *m = &p->map[i];
-
-		if ((m->prot & (PROT_EXEC | PROT_WRITE)) != PROT_EXEC || (!m->inode && strcmp(m->path, "[vdso]")))
-			continue;
-		for (uint64_t at = m->start; at < m->end && !found; at += TEXT_CHUNK - 16) {
-			struct klp_error ignored = KLP_ERROR_INIT;
-			size_t n = m->end - at < TEXT_CHUNK ? (size_t)(m->end - at) : TEXT_CHUNK;
-
-			if (klp_process_read(p, at, buf, n, &ignored))
-				break;
-			for (size_t k = 0; k + want_len <= n && !found; k += 4)
-				if (!memcmp(buf + k, want, want_len))
-					found = at + k;
-		}
-	}
-	free(buf);
-	return found;
-}
-
 int klp_frame_gadgets(const struct klp_process *p, uint64_t *gadget, uint64_t *restorer, struct klp_error *e)
 {
 	static const uint8_t call[] = {0x01, 0x00, 0x00, 0xd4, 0xc0, 0x03, 0x5f, 0xd6}; /* svc #0; ret */
 	static const uint8_t back[] = {0x68, 0x11, 0x80, 0xd2, 0x01, 0x00, 0x00, 0xd4}; /* mov x8, #139; svc #0 */
 
-	*gadget = text_find(p, call, sizeof(call));
-	*restorer = text_find(p, back, sizeof(back));
+	*gadget = klp_frame_find_code(p, call, sizeof(call), 4, true);
+	*restorer = klp_frame_find_code(p, back, sizeof(back), 4, true);
 	if (!*gadget || !*restorer)
 		return klp_fail(e, ENOTSUP, KLP_NO_BORROW,
 				"process %d has no '%s' in its text, which a borrowed thread would need", p->pid,
 				*gadget ? "rt_sigreturn" : "svc #0; ret");
 	return 0;
-}
-
-bool klp_frame_in_rseq(pid_t tid, const struct klp_process *p)
-{
-	struct {
-		uint64_t abi;
-		uint32_t size, signature, flags, pad;
-	} conf;
-	struct klp_error ignored = KLP_ERROR_INIT;
-	uint64_t section = 1;
-
-	if (ptrace(RSEQ_CONFIG, tid, (void *)sizeof(conf), &conf) <= 0 || !conf.abi)
-		return false;
-	return klp_process_read(p, conf.abi + 8, &section, sizeof(section), &ignored) || section != 0;
 }

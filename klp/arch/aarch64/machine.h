@@ -3,8 +3,8 @@
 #define KLP_AARCH64_MACHINE_H
 
 #include <linux/audit.h>
-#include <stdbool.h>
-#include <stdint.h>
+
+#include "klp/arch/prepared/registers.h"
 
 #define KLP_HOST_MACHINE 183u /* EM_AARCH64 */
 #define KLP_HOST_AUDIT AUDIT_ARCH_AARCH64
@@ -21,16 +21,24 @@
 #define KLP_TCB_MAX 8192
 #define KLP_TCB_DELTA_OK(delta) ((delta) <= -24 && (delta) >= -KLP_TCB_MAX)
 
+#define KLP_TCB_DTV 0u  /* at the thread pointer is the address of the array of TLS blocks */
+#define KLP_TLS_GAP 16u /* from the thread pointer to the first block */
+
+/* For prepared/registers.c. */
+#define KLP_CALL_INSN 0xd4000001u /* svc #0 */
+#define KLP_INSN_ALIGN 4u
+#define KLP_REG_PC(r) ((r)->user.pc)
+#define KLP_REG_SP(r) ((r)->user.sp)
+#define KLP_REG_LINK(r) ((r)->user.x[30])
+#define KLP_REG_CALL(r) ((r)->user.x[8])
+#define KLP_REG_ARGS(r) ((r)->user.x)
+
 struct klp_registers {
 	struct {
 		uint64_t x[31], sp, pc, pstate;
 	} user; /* as PTRACE_GETREGSET has it: NT_PRSTATUS */
 	uint64_t thread_pointer;
-	/* The call that the stop has interrupted. */
-	int64_t call; /* -1: none */
-	uint64_t arg[6];
-	bool again;     /* the kernel has put pc and x0 back: it will be issued again */
-	bool arg_known; /* arg[0] is, though x0 holds the result */
+	struct klp_prepared_call call;
 };
 
 #endif

@@ -116,6 +116,13 @@ bool klp_reloc_is_branch(const struct klp_reloc_info *i, const uint8_t *code, ui
 	       code_len - offset >= 4 && (insn_get(code + offset) & 0x7c000000u) == 0x14000000u;
 }
 
+/* No relocation speaks of another one here. */
+bool klp_reloc_is_high(const struct klp_reloc_info *i)
+{
+	(void)i;
+	return false;
+}
+
 /* The slot's value is loaded into a register; what is done with it does not stand there. */
 bool klp_reloc_is_slot_call(const struct klp_reloc_info *i, const uint8_t *code, uint64_t code_len, uint64_t offset)
 {

@@ -16,7 +16,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/uio.h>
 
@@ -32,8 +31,6 @@
 #define MAGIC2 0x46505845u
 #define UC_FLAGS 7u /* UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS */
 #define BAD_STACK_FLAGS 0x40000000u
-#define TEXT_CHUNK 65536u
-#define RSEQ_CONFIG 0x420f /* PTRACE_GET_RSEQ_CONFIGURATION */
 
 static int xstate_get(pid_t tid, uint8_t *buf, size_t *len)
 {
@@ -120,59 +117,19 @@ int klp_frame_build(pid_t tid, const struct klp_registers *regs, uint64_t mask, 
 	return 0;
 }
 
-static uint64_t text_find(const struct klp_process *p, const uint8_t *want, size_t want_len)
-{
-	uint8_t *buf = malloc(TEXT_CHUNK);
-	uint64_t found = 0;
-
-	for (size_t i = 0; buf && i < p->map_count && !found; i++) {
-		const struct klp_mapping *m = &p->map[i];
-
-		if ((m->prot & (PROT_EXEC | PROT_WRITE)) != PROT_EXEC || !m->inode)
-			continue;
-		for (uint64_t at = m->start; at < m->end && !found; at += TEXT_CHUNK - 16) {
-			struct klp_error ignored = KLP_ERROR_INIT;
-			size_t n = m->end - at < TEXT_CHUNK ? (size_t)(m->end - at) : TEXT_CHUNK;
-			const uint8_t *hit;
-
-			if (klp_process_read(p, at, buf, n, &ignored))
-				break;
-			hit = memmem(buf, n, want, want_len);
-			if (hit)
-				found = at + (uint64_t)(hit - buf);
-		}
-	}
-	free(buf);
-	return found;
-}
-
 int klp_frame_gadgets(const struct klp_process *p, uint64_t *gadget, uint64_t *restorer, struct klp_error *e)
 {
 	static const uint8_t call[] = {0x0f, 0x05, 0xc3};
 	static const uint8_t back[] = {0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05};
 	static const uint8_t back_short[] = {0xb8, 0x0f, 0, 0, 0, 0x0f, 0x05};
 
-	*gadget = text_find(p, call, sizeof(call));
-	*restorer = text_find(p, back, sizeof(back));
+	*gadget = klp_frame_find_code(p, call, sizeof(call), 1, false);
+	*restorer = klp_frame_find_code(p, back, sizeof(back), 1, false);
 	if (!*restorer)
-		*restorer = text_find(p, back_short, sizeof(back_short));
+		*restorer = klp_frame_find_code(p, back_short, sizeof(back_short), 1, false);
 	if (!*gadget || !*restorer)
 		return klp_fail(e, ENOTSUP, KLP_NO_BORROW,
 				"process %d has no '%s' in its text, which a borrowed thread would need", p->pid,
 				*gadget ? "rt_sigreturn" : "syscall; ret");
 	return 0;
-}
-
-bool klp_frame_in_rseq(pid_t tid, const struct klp_process *p)
-{
-	struct {
-		uint64_t abi;
-		uint32_t size, signature, flags, pad;
-	} conf;
-	struct klp_error ignored = KLP_ERROR_INIT;
-	uint64_t section = 1;
-
-	if (ptrace(RSEQ_CONFIG, tid, (void *)sizeof(conf), &conf) <= 0 || !conf.abi)
-		return false;
-	return klp_process_read(p, conf.abi + 8, &section, sizeof(section), &ignored) || section != 0;
 }

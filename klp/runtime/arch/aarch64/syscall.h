@@ -9,20 +9,7 @@
 
 #include <stdint.h>
 
-#define KLP_NR_exit 93
-#define KLP_NR_futex 98
-#define KLP_NR_clock_gettime 113
-#define KLP_NR_rt_sigprocmask 135
-#define KLP_NR_rt_sigpending 136
-#define KLP_NR_rt_sigtimedwait 137
-#define KLP_NR_rt_sigreturn 139
-#define KLP_NR_prctl 167
-#define KLP_NR_getpid 172
-#define KLP_NR_gettid 178
-#define KLP_NR_munmap 215
-#define KLP_NR_clone 220
-#define KLP_NR_mmap 222
-#define KLP_NR_membarrier 283
+#include "klp/runtime/generic_calls.h"
 
 static inline int64_t klp_syscall6(int64_t nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f)
 {
@@ -87,6 +74,12 @@ static inline int64_t klp_syscall0(int64_t nr)
 
 	__asm__ volatile("svc #0" : "=r"(x0) : "r"(x8) : "memory", "cc");
 	return (int64_t)x0;
+}
+
+/* What the kernel has instead where membarrier(2) does not know SYNC_CORE here: nothing. */
+static inline int64_t klp_sync_core_otherwise(void)
+{
+	return -22; /* EINVAL */
 }
 
 #endif
