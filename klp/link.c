@@ -27,6 +27,7 @@
 #define KLP_LINK_MAX_SIZE (256u << 20) /* bytes of a linked module */
 #define KLP_LINK_MAX_RELOCS (8u << 20)
 #define KLP_GOT_ALIGN 16u
+#define KLP_LINK_MAX_ALIGN 4096u /* NOPs before aligned code */
 #define KLP_NAMES_MAX (4u << 20) /* bytes of names that debuggers are told; what is beyond has none */
 
 /* Kinds of slots. One symbol may need several. */
@@ -45,12 +46,27 @@ struct klp_place {
 	uint64_t offset;           /* in the segment */
 };
 
+/* A relocation that others speak of, by the place that it is at. */
+struct klp_high {
+	size_t section;
+	uint64_t offset;
+	const uint8_t *rela;
+};
+
+/* What the code of a section asks of its place: offset in its segment = residue, modulo align. */
+struct klp_shift {
+	uint64_t align, residue;
+};
+
 struct klp_layout {
 	const struct klp_module *m;
 	struct klp_elf f;
 	struct klp_place *place;        /* by section */
 	uint32_t (*got)[KLP_GOT_KINDS]; /* by symbol: first word of the slot + 1, 0 none */
 	uint32_t *plt;                  /* by symbol: number of its PLT entry + 1, 0 none */
+	struct klp_shift *shift;        /* by section */
+	struct klp_high *high;          /* sorted before the last pass */
+	size_t high_count, high_room;
 	uint32_t got_words, plt_count;
 	uint64_t used[KLP_SEG_COUNT];
 	uint64_t got_offset, plt_offset, functions_offset, fdes_offset, names_offset; /* in RODATA, TEXT, META... */
@@ -70,6 +86,7 @@ struct klp_reloc {
 	size_t section, symbol;
 	uint64_t offset;
 	int64_t addend;
+	const uint8_t *rela; /* its place in the table */
 };
 
 static uint64_t klp_align(uint64_t v, uint64_t align)
@@ -137,6 +154,10 @@ static int klp_section_place(struct klp_layout *l, size_t index, uint64_t page, 
 	else
 		p->seg = KLP_SEG_DATA;
 	p->offset = klp_align(l->used[p->seg], s->align);
+	/* Its NOPs count as they are: the whole section moves, where that helps. */
+	if (l->shift[index].align && s->align <= l->shift[index].align && l->shift[index].align <= page)
+		p->offset =
+		    l->used[p->seg] + ((l->shift[index].residue - l->used[p->seg]) & (l->shift[index].align - 1));
 	if (s->size > KLP_LINK_MAX_SIZE || p->offset > KLP_LINK_MAX_SIZE - s->size)
 		return klp_fail(e, EFBIG, KLP_LIMIT, "section %s: a linked module has at most %u bytes", s->name,
 				KLP_LINK_MAX_SIZE);
@@ -157,6 +178,7 @@ static int klp_reloc_decode(const struct klp_layout *l, size_t section, const ui
 	r->symbol = ELF64_R_SYM(rela.r_info);
 	r->offset = rela.r_offset;
 	r->addend = rela.r_addend;
+	r->rela = at;
 	r->info = klp_reloc_find(type);
 	if (r->symbol >= l->f.symbol_count)
 		return klp_fail(e, EINVAL, KLP_BAD_MODULE, "a relocation in %s names a symbol that does not exist",
@@ -206,6 +228,74 @@ static enum klp_got_kind klp_reloc_got_kind(const struct klp_layout *l, const st
 	}
 }
 
+/* What an R_*_ALIGN asks for: the power of two above the number of NOPs' bytes. 0: it cannot be met. */
+static uint64_t klp_reloc_alignment(uint64_t nops)
+{
+	uint64_t align = 1;
+
+	if (nops > KLP_LINK_MAX_ALIGN)
+		return 0;
+	while (align <= nops)
+		align *= 2;
+	return align;
+}
+
+/* Several alignments of one section, which only agree or not. Those that do not are found when they are applied. */
+static void klp_shift_add(struct klp_shift *s, uint64_t offset, uint64_t nops)
+{
+	uint64_t align = klp_reloc_alignment(nops);
+
+	if (align > s->align) {
+		s->align = align;
+		s->residue = -(offset + nops) & (align - 1);
+	}
+}
+
+/* Before sections are placed; what is wrong with a table is said later. */
+static void klp_shifts_find(struct klp_layout *l)
+{
+	for (size_t i = 1; i < l->f.section_count; i++) {
+		const struct klp_elf_section *s = &l->f.section[i];
+
+		if (s->type != SHT_RELA || s->info >= l->f.section_count || s->entsize != sizeof(Elf64_Rela) ||
+		    !s->data)
+			continue;
+		for (size_t k = 0; k < s->size / sizeof(Elf64_Rela); k++) {
+			const struct klp_reloc_info *info;
+			Elf64_Rela rela;
+
+			memcpy(&rela, s->data + k * sizeof(rela), sizeof(rela));
+			info = klp_reloc_find((uint32_t)ELF64_R_TYPE(rela.r_info));
+			if (info && info->class == KLP_REL_ALIGN)
+				klp_shift_add(&l->shift[s->info], rela.r_offset, (uint64_t)rela.r_addend);
+		}
+	}
+}
+
+static int klp_high_add(struct klp_layout *l, const struct klp_reloc *r, struct klp_error *e)
+{
+	if (l->high_count == l->high_room) {
+		size_t room = l->high_room ? 2 * l->high_room : 64;
+		struct klp_high *p = realloc(l->high, room * sizeof(*p));
+
+		if (!p)
+			return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory to link module '%s'", l->m->name);
+		l->high = p;
+		l->high_room = room;
+	}
+	l->high[l->high_count++] = (struct klp_high){r->section, r->offset, r->rela};
+	return 0;
+}
+
+static int klp_high_compare(const void *a, const void *b)
+{
+	const struct klp_high *x = a, *y = b;
+
+	if (x->section != y->section)
+		return x->section < y->section ? -1 : 1;
+	return x->offset < y->offset ? -1 : x->offset > y->offset;
+}
+
 static bool klp_reloc_is_tls(const struct klp_reloc *r)
 {
 	return r->info->class >= KLP_REL_TPOFF && r->info->class != KLP_REL_NONE;
@@ -218,8 +308,17 @@ static int klp_reloc_count(struct klp_layout *l, const struct klp_reloc *r, stru
 	enum klp_got_kind kind = klp_reloc_got_kind(l, r);
 	bool external = s->external != KLP_ELF_NO_SYMBOL, tls;
 
-	if (r->info->class == KLP_REL_NONE)
+	if (r->info->class == KLP_REL_NONE || r->info->class == KLP_REL_ALIGN)
 		return 0;
+	if (klp_reloc_is_high(r->info)) {
+		int rc = klp_high_add(l, r, e);
+
+		if (rc)
+			return rc;
+	}
+	if (r->info->class == KLP_REL_PAIRED && (external || !s->shndx || s->shndx >= SHN_LORESERVE))
+		return klp_fail(e, EINVAL, KLP_BAD_RELOC, "relocation %s in %s has no place of the module's own",
+				r->info->name, l->f.section[r->section].name);
 	tls = external && l->m->symbol[s->external].how == KLP_SYM_TLS;
 	if (external && l->m->symbol[s->external].object != 0)
 		return klp_fail(e, ENOTSUP, KLP_UNSUPPORTED, "%s belongs to a second object", s->external_name);
@@ -289,6 +388,8 @@ static void klp_layout_free(struct klp_layout *l)
 	free(l->place);
 	free(l->got);
 	free(l->plt);
+	free(l->shift);
+	free(l->high);
 	free(l->got_done);
 	klp_resolver_free(l->resolver);
 	klp_elf_close(&l->f);
@@ -388,10 +489,13 @@ static int klp_layout_make(const struct klp_module *m, uint64_t page, struct klp
 	l->place = calloc(l->f.section_count, sizeof(*l->place));
 	l->got = calloc(l->f.symbol_count, sizeof(*l->got));
 	l->plt = calloc(l->f.symbol_count, sizeof(*l->plt));
-	if (!l->place || !l->got || !l->plt)
+	l->shift = calloc(l->f.section_count, sizeof(*l->shift));
+	if (!l->place || !l->got || !l->plt || !l->shift) {
 		rc = klp_fail(e, ENOMEM, KLP_NOMEM, "no memory to link module '%s'", m->name);
-	else
+	} else {
 		l->place[0].seg = KLP_SEG_COUNT;
+		klp_shifts_find(l);
+	}
 	for (size_t i = 1; i < l->f.section_count && !rc; i++)
 		rc = klp_section_place(l, i, page, e);
 	for (size_t i = 1; i < l->f.symbol_count && !rc; i++)
@@ -400,6 +504,8 @@ static int klp_layout_make(const struct klp_module *m, uint64_t page, struct klp
 				      l->f.symbol[i].name);
 	if (!rc)
 		rc = klp_relocs_each(l, klp_reloc_count, e);
+	if (!rc && l->high_count)
+		qsort(l->high, l->high_count, sizeof(*l->high), klp_high_compare);
 	if (!rc)
 		rc = klp_layout_segments(l, page, e);
 	if (rc)
@@ -587,6 +693,47 @@ static int klp_apply_tls(struct klp_layout *l, const struct klp_reloc *r, uint8_
 	return klp_reloc_store(r->info, field, place, slot, r->addend) ? klp_no_reach(l, r, slot, e) : 0;
 }
 
+/* The NOPs before aligned code stay, so it is aligned as it is or not at all. */
+static int klp_check_alignment(const struct klp_layout *l, const struct klp_reloc *r, uint64_t place,
+			       struct klp_error *e)
+{
+	uint64_t align = klp_reloc_alignment((uint64_t)r->addend);
+
+	if (align && !((place + (uint64_t)r->addend) & (align - 1)))
+		return 0;
+	return klp_fail(e, ENOTSUP, KLP_BAD_RELOC,
+			"relocation %s at %s+0x%" PRIx64 ": the code behind %" PRId64
+			" bytes of NOPs would not be aligned, and the linker of modules removes none: compile with "
+			"-mno-relax",
+			r->info->name, l->f.section[r->section].name, r->offset, r->addend);
+}
+
+/* The lower part of a distance whose upper part is at the symbol: of the same value, and from the same place. */
+static int klp_apply_paired(struct klp_layout *l, const struct klp_reloc *r, uint8_t *field, struct klp_error *e)
+{
+	const struct klp_elf_symbol *s = &l->f.symbol[r->symbol];
+	struct klp_high key = {s->shndx, s->value, NULL}, *found;
+	struct klp_reloc high;
+	uint64_t value, ignored, place;
+	int rc;
+
+	found = l->high_count ? bsearch(&key, l->high, l->high_count, sizeof(*l->high), klp_high_compare) : NULL;
+	if (!found)
+		return klp_fail(e, EINVAL, KLP_BAD_RELOC, "relocation %s at %s+0x%" PRIx64 " is paired with nothing",
+				r->info->name, l->f.section[r->section].name, r->offset);
+	rc = klp_reloc_decode(l, found->section, found->rela, &high, e);
+	if (rc)
+		return rc;
+	place = klp_segment_addr(l, l->place[high.section].seg) + l->place[high.section].offset + high.offset;
+	if (klp_reloc_got_kind(l, &high) != KLP_GOT_KINDS)
+		rc = klp_got_get(l, &high, klp_reloc_got_kind(l, &high), &value, e);
+	else
+		rc = klp_symbol_resolve(l, high.symbol, false, &value, &ignored, e);
+	if (rc)
+		return rc;
+	return klp_reloc_store(r->info, field, place, value, high.addend) ? klp_no_reach(l, r, value, e) : 0;
+}
+
 static int klp_reloc_apply(struct klp_layout *l, const struct klp_reloc *r, struct klp_error *e)
 {
 	const struct klp_place *p = &l->place[r->section];
@@ -598,6 +745,10 @@ static int klp_reloc_apply(struct klp_layout *l, const struct klp_reloc *r, stru
 		return 0;
 	code = l->seg[p->seg].bytes + p->offset;
 	place = klp_segment_addr(l, p->seg) + p->offset + r->offset;
+	if (r->info->class == KLP_REL_ALIGN)
+		return klp_check_alignment(l, r, place, e);
+	if (r->info->class == KLP_REL_PAIRED)
+		return klp_apply_paired(l, r, code + r->offset, e);
 	if (klp_reloc_is_tls(r))
 		return klp_apply_tls(l, r, code, code_len, place, e);
 	if (r->info->class == KLP_REL_VALUE && klp_reloc_branches(l, r))

@@ -24,6 +24,9 @@
 #elif defined(__aarch64__)
 #include "klp/arch/aarch64/machine.h"
 #include "klp/runtime/arch/aarch64/cpu.h"
+#elif defined(__riscv)
+#include "klp/arch/riscv64/machine.h"
+#include "klp/runtime/arch/riscv64/cpu.h"
 #endif
 
 #include "klp/include/klp/error.h"

@@ -14,14 +14,16 @@
 enum klp_reloc_class {
 	KLP_REL_REFUSED, /* known by name only */
 	KLP_REL_NONE,
-	KLP_REL_VALUE,         /* the symbol's address; or, in a direct branch, a place that leads there */
-	KLP_REL_GOT,           /* the place of a slot of the module that holds the symbol's address */
-	KLP_REL_TPOFF,         /* offset from the thread pointer */
-	KLP_REL_GOT_TPOFF,     /* the place of a slot with that offset */
-	KLP_REL_TLS_GD,        /* the place of a pair {module, offset}: arguments of __tls_get_addr */
-	KLP_REL_TLS_LD,        /* the place of a pair {module, 0} */
-	KLP_REL_DTPOFF,        /* offset in the object's TLS block */
-	KLP_REL_TLS_DESC,      /* the place of a TLS descriptor */
+	KLP_REL_VALUE,     /* the symbol's address; or, in a direct branch, a place that leads there */
+	KLP_REL_GOT,       /* the place of a slot of the module that holds the symbol's address */
+	KLP_REL_PAIRED,    /* the rest of what the relocation at the symbol's place is about, from that place */
+	KLP_REL_ALIGN,     /* the code behind the addend's bytes of NOPs is at a multiple of the next power of two */
+	KLP_REL_TPOFF,     /* offset from the thread pointer */
+	KLP_REL_GOT_TPOFF, /* the place of a slot with that offset */
+	KLP_REL_TLS_GD,    /* the place of a pair {module, offset}: arguments of __tls_get_addr */
+	KLP_REL_TLS_LD,    /* the place of a pair {module, 0} */
+	KLP_REL_DTPOFF,    /* offset in the object's TLS block */
+	KLP_REL_TLS_DESC,  /* the place of a TLS descriptor */
 	KLP_REL_TLS_DESC_CALL, /* marks the call through one */
 };
 
@@ -43,6 +45,8 @@ const struct klp_reloc_info *klp_reloc_find(uint32_t type);
  */
 bool klp_reloc_is_branch(const struct klp_reloc_info *i, const uint8_t *code, uint64_t code_len, uint64_t offset,
 			 int64_t addend);
+/* Can another relocation be paired with it? */
+bool klp_reloc_is_high(const struct klp_reloc_info *i);
 /* Is it the operand of a call or jump through a slot? */
 bool klp_reloc_is_slot_call(const struct klp_reloc_info *i, const uint8_t *code, uint64_t code_len, uint64_t offset);
 

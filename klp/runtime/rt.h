@@ -30,6 +30,8 @@
 #include "klp/runtime/arch/x86_64/regs.h"
 #elif defined(__aarch64__)
 #include "klp/runtime/arch/aarch64/regs.h"
+#elif defined(__riscv)
+#include "klp/runtime/arch/riscv64/regs.h"
 #endif
 
 #define KLP_RT_MAGIC "klp-runtime-1\n\0" /* 16 bytes with its terminator, first bytes of the image; written LAST */

@@ -5,6 +5,12 @@
 #include <elf.h>
 #include <stdlib.h>
 
+#if CS_API_MAJOR < 5
+#define KB_X86_UD1 X86_INS_UD2B /* its name in older versions of the library */
+#else
+#define KB_X86_UD1 X86_INS_UD1
+#endif
+
 #define KB_REGS 16
 #define KB_FLOW_FP 6
 #define KB_FLOW_SP 7
@@ -185,7 +191,7 @@ static enum kb_flow kb_flow_kind(struct kb_flow_engine *f, const cs_insn *in, ui
 	case X86_INS_HLT:
 	case X86_INS_UD0:
 	case X86_INS_UD2:
-	case X86_INS_UD2B:
+	case KB_X86_UD1:
 	case X86_INS_INT3:
 		return KB_FLOW_END;
 	case X86_INS_JMP:

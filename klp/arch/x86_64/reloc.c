@@ -86,6 +86,13 @@ bool klp_reloc_is_branch(const struct klp_reloc_info *i, const uint8_t *code, ui
 	return offset >= 2 && code[offset - 2] == 0x0f && (code[offset - 1] & 0xf0) == 0x80;
 }
 
+/* No relocation speaks of another one here. */
+bool klp_reloc_is_high(const struct klp_reloc_info *i)
+{
+	(void)i;
+	return false;
+}
+
 /* ff 15 call *slot(%rip), ff 25 jmp *slot(%rip) */
 bool klp_reloc_is_slot_call(const struct klp_reloc_info *i, const uint8_t *code, uint64_t code_len, uint64_t offset)
 {

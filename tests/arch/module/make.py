@@ -12,12 +12,18 @@ import subprocess
 import sys
 
 SHT_SYMTAB, STT_FUNC = 2, 2
+# By ELF machine: name; NOPs, each with the largest prefix that is made of it in bytes.
+MACHINES = {
+    183: ("aarch64", {"1f2003d5": 16}),
+    243: ("riscv64", {"13000000": 24, "0100": 64}),
+}
 
 
 class Elf:
     def __init__(self, path):
         with open(path, "rb") as f:
             self.data = f.read()
+        self.machine, = struct.unpack_from("<H", self.data, 18)
         shoff, = struct.unpack_from("<Q", self.data, 40)
         size, count, names = struct.unpack_from("<HHH", self.data, 58)
         self.sections = [struct.unpack_from("<IIQQQQIIQQ", self.data, shoff + i * size) for i in range(count)]
@@ -58,14 +64,15 @@ def main():
     for name, kind, section, value, size in elf.symbols():
         if section and section < 0xff00:
             known[name] = (value, size, kind)
-    nop = bytes.fromhex("1f2003d5")
-    meta = {"format": 1, "name": "fix", "arch": "aarch64", "coupled": False, "exceptions": False, "escapes": [], "symbols": []}
+    arch, nops = MACHINES[elf.machine]
+    meta = {"format": 1, "name": "fix", "arch": arch, "coupled": False, "exceptions": False, "escapes": [], "symbols": []}
     meta["objects"] = [{"name": "program", "build_id": elf.build_id(), "functions": []}]
     for name in functions:
         value, size, _ = known[name]
         recorded = value
-        while elf.bytes_at(recorded - 4, 4) == nop and value - recorded < 16:
-            recorded -= 4
+        for nop, room in ((bytes.fromhex(n), r) for n, r in nops.items()):
+            while elf.bytes_at(recorded - len(nop), len(nop)) == nop and value - recorded < room:
+                recorded -= len(nop)
         meta["objects"][0]["functions"].append({
             "name": name, "file": "", "sympos": 0, "address": value, "size": size, "recorded": recorded, "exported": False,
             "ranges": [[value, value + size]], "replacement": name, "digest": hashlib.sha256(elf.bytes_at(value, size)).hexdigest()})

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Interrupted calls, and what finds a thread control block: arch/prepared/registers.c. */
+#include "klp/arch/prepared/call.h"
+
+#include <elf.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/uio.h>
+
+/* Places in user.x, where x1 is first. */
+enum { KLP_TP = 3, KLP_S1 = 8 };
+
+bool klp_registers_get(pid_t tid, const struct klp_task_syscall *before, struct klp_registers *r)
+{
+	struct iovec user = {&r->user, sizeof(r->user)};
+
+	memset(r, 0, sizeof(*r));
+	if (ptrace(PTRACE_GETREGSET, tid, (void *)NT_PRSTATUS, &user) || user.iov_len != sizeof(r->user))
+		return false;
+	r->thread_pointer = r->user.x[KLP_TP];
+	klp_prepared_find_call(tid, before, r);
+	return true;
+}
+
+bool klp_registers_set(pid_t tid, const struct klp_registers *r)
+{
+	struct klp_registers copy = *r;
+	struct iovec user = {&copy.user, sizeof(copy.user)};
+
+	return !ptrace(PTRACE_SETREGSET, tid, (void *)NT_PRSTATUS, &user);
+}
+
+void klp_registers_make_call(struct klp_registers *r, long nr, const uint64_t arg[6], uint64_t gadget,
+			     uint64_t restorer, uint64_t sp)
+{
+	klp_prepared_make_call(r, nr, arg, gadget, restorer, sp);
+}
+
+void klp_registers_enter(struct klp_registers *r, uint64_t pc, uint64_t record, uint64_t sp)
+{
+	r->user.pc = pc;
+	r->user.x[KLP_S1] = record;
+	if (sp)
+		KLP_REG_SP(r) = sp;
+	klp_prepared_forget_call(r);
+}
+
+/* DWARF numbers: 0 to 31 x0 to x31. */
+void klp_registers_for_unwind(const struct klp_registers *r, struct klp_unw_regs *out)
+{
+	out->r[0] = 0;
+	memcpy(out->r + 1, r->user.x, sizeof(r->user.x));
+	out->pc = r->user.pc;
+	out->known = 0xffffffffu;
+}
+
+/* trampoline.S: the frame begins where the caller's stack pointer is. */
+void klp_registers_at_entry(const struct klp_rt_regs *r, uint64_t at, struct klp_unw_regs *out)
+{
+	memset(out, 0, sizeof(*out));
+	out->r[8] = r->fp;
+	out->r[2] = at + sizeof(*r);
+	out->pc = r->ret;
+	out->known = 1ull << 8 | 1ull << 2;
+	out->called = true;
+}
