@@ -104,9 +104,8 @@ static bool passes(const struct od_sec *s, uint64_t at, uint32_t taint)
 	const struct od_sym *y = r ? &s->obj->sym[r->sym] : NULL;
 	unsigned n = y && y->outside ? od_argument_count(y->name) : OD_ALL_ARGUMENTS;
 
-	if (n >= ARGUMENTS)
-		n = ARGUMENTS + 1; /* x8 as well: where a result goes */
-	return taint & ((1u << n) - 1);
+	/* x8 says where a result goes, which nobody keeps. */
+	return taint & ((1u << (n < ARGUMENTS ? n : ARGUMENTS)) - 1);
 }
 
 static void step_branch(const struct od_sec *s, uint64_t at, uint32_t w, struct step *t)
@@ -131,7 +130,7 @@ static void step_branch(const struct od_sec *s, uint64_t at, uint32_t w, struct 
 		t->escapes = in(t->taint, rn) || passes(s, at, t->taint);
 		t->taint &= KEPT;
 	} else if ((w & 0xfffffc1fu) == 0xd65f0000u || (w & 0xfffffbffu) == 0xd65f0bffu) { /* ret, retaa, retab */
-		t->escapes = t->taint & (KEPT | ((1u << (ARGUMENTS + 1)) - 1));
+		t->escapes = t->taint & (KEPT | ((1u << ARGUMENTS) - 1));
 		t->ends = true;
 	} else if ((w & 0xff000000u) == 0xd4000000u) { /* svc, brk, ... */
 		t->escapes = (w & 0xffe0001fu) != 0xd4200000u && t->taint;
@@ -298,6 +297,32 @@ static bool is_other_half(const struct od_sec *s, uint64_t at, const struct od_r
 	return h.half == OD_HALF_HIGH && i.half == OD_HALF_LOW && i.class == h.class;
 }
 
+#define SWITCH_LENGTH 8u /* instructions from the load of a table's entry to the jump, at most */
+
+/*
+ * A switch: `ldrb w1, [table, n]; add x2, x3, w1, sxtb #2; br x2`. Its table is the compiler's, nothing else can know
+ * its address, and who jumps by it does not keep it.
+ */
+static bool is_switch(const struct od_sec *s, uint64_t br, const uint32_t *taint, const struct od_rel *made)
+{
+	uint32_t to = s->obj->sym[made->sym].shndx, sought, w;
+
+	if (!to || to >= s->obj->sec_count || s->obj->sec[to].kind != OD_ANON || !word_at(s, br * INSN, &w) ||
+	    (w & 0xfffffc1fu) != 0xd61f0000u)
+		return false;
+	sought = 1u << (w >> 5 & 31);
+	for (uint64_t at = br; at-- > 0 && br - at <= SWITCH_LENGTH;) {
+		if (!word_at(s, at * INSN, &w))
+			return false;
+		if ((w & 0x1f000000u) == 0x0b000000u && in(sought, w & 31)) /* add, of either kind */
+			sought |= 1u << (w >> 5 & 31) | 1u << (w >> 16 & 31);
+		else if ((w & 0x3b200c00u) == 0x38200800u && w >> 22 & 3 && in(sought, w & 31) &&
+			 in(taint[at], w >> 5 & 31))
+			return true;
+	}
+	return false;
+}
+
 /* Follows the address from behind `from`, where it is in register `reg`. */
 static bool walk(const struct od_sec *s, uint64_t from, unsigned reg, const struct od_rel *made)
 {
@@ -331,6 +356,8 @@ static bool walk(const struct od_sec *s, uint64_t from, unsigned reg, const stru
 			t = (struct step){.taint = taint[at]};
 			assign(&t, w & 31, false);
 		}
+		if (t.escapes && is_switch(s, at, taint, made))
+			continue;
 		good = !t.escapes;
 		if (!t.taint)
 			continue;
