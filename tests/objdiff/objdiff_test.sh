@@ -6,11 +6,11 @@ set -u
 tool=$1 cc=$2
 case $($cc -dumpmachine) in
 x86_64-*)
-	prefix='' entry=19,16 entry_clang=16,14 entry_bytes=16 clang=clang version=GLIBC_2.2.5
+	string_align=1 prefix='' entry=19,16 entry_clang=16,14 entry_bytes=16 clang=clang version=GLIBC_2.2.5
 	direct_cc='' direct_ld='' indirect_cc=-mno-direct-extern-access indirect_ld=''
 	;;
 aarch64-*)
-	prefix=aarch64-linux-gnu- entry=6,4 entry_clang=6,4 entry_bytes=16 version=GLIBC_2.17
+	string_align=8 prefix=aarch64-linux-gnu- entry=6,4 entry_clang=6,4 entry_bytes=16 version=GLIBC_2.17
 	clang="clang --target=aarch64-linux-gnu -mno-global-merge"
 	# a position-independent program reaches other objects' data through slots
 	direct_cc=-fno-pie direct_ld=-no-pie indirect_cc=-fPIE indirect_ld=-no-pie
@@ -430,6 +430,7 @@ if command -v clang >/dev/null; then
 	cp "$top/B09_tables/a/m.c" a/
 	change m.c 's/return 97/return 98/' 's/rand() \* 3/rand() * 5/' 's/atoi("3")/atoi("4444")/'
 	build && run 0 && changed '["jumps","table"]'
+	expect '[.metadata.escapes[] | select(startswith(".rodata.str") | not)] == []' # no table of a switch
 	cc=$cc_before flags=$flags_before
 fi
 
@@ -529,6 +530,30 @@ begin non_pie "-fno-pie" "-no-pie"
 cp "$top/B09_tables/a/m.c" a/
 change m.c 's/return 97/return 98/' 's/rand() \* 3/rand() * 5/' 's/atoi("3")/atoi("4444")/'
 build && run 0 && changed '["jumps","table"]'
+
+# Instructions load from a string as from eight aligned bytes: an equal string at another place will not do.
+begin string_alignment
+cat >a/m.c <<'E'
+#include <string.h>
+const char odd[] __attribute__((aligned(8))) = "A12345678";
+void __attribute__((noipa)) fill(char *p) { memcpy(p, "abcdefgh", 8); }
+int main(int argc, char **argv) { fill(argv[0]); return odd[argc]; }
+E
+change m.c 's/"abcdefgh"/"12345678"/'
+build && run 0 && changed '["fill"]'
+expect "[.metadata.symbols[] | select(.name == \".rodata.str\") | .address % $string_align] | all(. == 0)"
+
+begin two_machines
+echo 'int f(void) { return 1; }' >a/m.c
+objects
+for other in gcc aarch64-linux-gnu-gcc; do
+	command -v $other >/dev/null && [ "$($other -dumpmachine)" != "$($cc -dumpmachine)" ] || continue
+	$other -O2 -c a/m.c -o other.o
+	"$tool" compare a/m.c.o other.o >out.json 2>err
+	rc=$?
+	checks=$((checks + 1))
+	[ $rc = 1 ] && grep -q 'is for .*, other objects are for' err || fail "objects of two machines: exit $rc"
+done
 
 begin B51_other_architecture
 cat >a/m.c <<'E'
