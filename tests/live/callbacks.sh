@@ -75,7 +75,7 @@ callbacks_program() { # [LINK-FLAGS]: its source into $work/tree/prog.c, built
 		__asm__ volatile("fmov d17, %4\n\tsvc #0\n\tfmov x9, d17\n\tcmp x9, %4\n\tb.eq 1f\n\tmov x0, #-1000\n1:"
 				 : "+r"(n)
 				 : "r"(nr), "r"(to), "r"(length), "r"(0x1122334455667788l)
-				 : "x9", "v17", "cc", "memory");
+				 : "x9", "v17", "x30", "cc", "memory"); /* x30: it is saved, else nobody knows the caller */
 	#else
 		long n;
 

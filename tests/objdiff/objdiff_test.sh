@@ -535,11 +535,11 @@ build && run 0 && changed '["jumps","table"]'
 begin string_alignment
 cat >a/m.c <<'E'
 #include <string.h>
-const char odd[] __attribute__((aligned(8))) = "A12345678";
-void __attribute__((noipa)) fill(char *p) { memcpy(p, "abcdefgh", 8); }
+const char odd[] __attribute__((aligned(8))) = "A0123456789abcdef0123456789abcdef";
+void __attribute__((noipa)) fill(char *p) { memcpy(p, "abcdefghijklmnopqrstuvwxyzabcdef", 32); }
 int main(int argc, char **argv) { fill(argv[0]); return odd[argc]; }
 E
-change m.c 's/"abcdefgh"/"12345678"/'
+change m.c 's/"abc.*ef"/"0123456789abcdef0123456789abcdef"/'
 build && run 0 && changed '["fill"]'
 expect "[.metadata.symbols[] | select(.name == \".rodata.str\") | .address % $string_align] | all(. == 0)"
 
