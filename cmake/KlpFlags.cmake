@@ -6,7 +6,8 @@
 #   x86_64   gcc 19,16   one NOP that stays, two one-byte NOPs that become a short jump, a 16-byte prefix
 #            clang 16,14 it merges NOPs, so the site is its one 2-byte NOP
 #   aarch64  6,4         one NOP that stays, one that becomes B, a 16-byte prefix
-#   riscv64  8,6         one NOP that stays, one that becomes JAL, a 24-byte prefix
+#   riscv64  34,32       one NOP that stays, one that becomes C.J, a 64-byte prefix, which C.J must cross (docs/riscv64.md). For programs
+#                        without compressed instructions 8,6 does
 set(KLP_COMMON_FLAGS -ffunction-sections -fdata-sections -fno-lto)
 set(KLP_GCC_ONLY_FLAGS -fno-section-anchors -fno-ipa-stack-alignment)
 
@@ -18,8 +19,8 @@ function(klp_flags_for_arch arch gcc_out clang_out)
     set(gcc_entry 6,4)
     set(clang_entry 6,4)
   elseif(arch STREQUAL "riscv64")
-    set(gcc_entry 8,6)
-    set(clang_entry 8,6)
+    set(gcc_entry 34,32)
+    set(clang_entry 34,32)
     # gcc leaves unwind tables out of C on riscv64; without them no stack is reliable.
     set(extra -fasynchronous-unwind-tables)
   else()

@@ -43,9 +43,6 @@ static const struct klp_seccomp_call calls[] = {
 #ifdef SYS_arch_prctl /* the thread pointer of x86_64; others read a register */
     {"arch_prctl", SYS_arch_prctl, {0x1003, 0}},
 #endif
-#ifdef SYS_riscv_flush_icache /* where membarrier does not know SYNC_CORE */
-    {"riscv_flush_icache", SYS_riscv_flush_icache, {0, 0, 0}},
-#endif
     {"membarrier (register)", SYS_membarrier, {64, 0}},
     {"membarrier", SYS_membarrier, {32, 0}},
     {"exit", SYS_exit, {0}},

@@ -31,8 +31,6 @@ static int64_t sync_core(struct klp_rt_cb *cb)
 {
 	int64_t rc = klp_syscall2(KLP_NR_membarrier, SYNC_CORE, 0);
 
-	if (rc == -EINVAL_)
-		return klp_sync_core_otherwise();
 	if (rc != -EPERM_)
 		return rc;
 	rc = klp_syscall2(KLP_NR_membarrier, SYNC_CORE_REGISTER, 0);

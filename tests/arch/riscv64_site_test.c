@@ -38,7 +38,9 @@ static uint64_t pair_address(const struct disassembly *d, uint64_t at, const cha
 	snprintf(want, sizeof(want), "auipc %s,0x%%x", reg);
 	ck_assert_msg(sscanf(disassembly_at(d, at), want, &high) == 1, "%s", disassembly_at(d, at));
 	snprintf(first, sizeof(first), "%s %s,%%d(%s)", insn, reg, reg);
-	snprintf(second, sizeof(second), "add %s,%s,%%d", reg, reg); /* addi: that is what objdump calls it */
+	/* addi: older versions of objdump call it add. */
+	snprintf(second, sizeof(second), "add%s %s,%s,%%d", !strncmp(disassembly_at(d, at + 4), "addi", 4) ? "i" : "",
+		 reg, reg);
 	snprintf(want, sizeof(want), "mv %s,%s", reg, reg);
 	if (!strcmp(disassembly_at(d, at + 4), want))
 		low = 0;

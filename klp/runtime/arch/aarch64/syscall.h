@@ -76,10 +76,4 @@ static inline int64_t klp_syscall0(int64_t nr)
 	return (int64_t)x0;
 }
 
-/* What the kernel has instead where membarrier(2) does not know SYNC_CORE here: nothing. */
-static inline int64_t klp_sync_core_otherwise(void)
-{
-	return -22; /* EINVAL */
-}
-
 #endif

@@ -11,8 +11,6 @@
 
 #include "klp/runtime/generic_calls.h"
 
-#define KLP_NR_riscv_flush_icache 259
-
 static inline int64_t klp_syscall6(int64_t nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f)
 {
 	register uint64_t a0 __asm__("a0") = a;
@@ -56,15 +54,6 @@ static inline int64_t klp_syscall1(int64_t nr, uint64_t a)
 static inline int64_t klp_syscall0(int64_t nr)
 {
 	return klp_syscall3(nr, 0, 0, 0);
-}
-
-/*
- * What the kernel has instead where membarrier(2) does not know SYNC_CORE: before Linux 6.10. Every hart that runs this
- * process executes FENCE.I, every other one will before it does.
- */
-static inline int64_t klp_sync_core_otherwise(void)
-{
-	return klp_syscall3(KLP_NR_riscv_flush_icache, 0, 0, 0);
 }
 
 #endif
