@@ -6,11 +6,12 @@
 #ifndef KLP_TEST_HARNESS_H
 #define KLP_TEST_HARNESS_H
 
+#include "klp/machine.h"
 #include "klp/runtime/rt.h"
 #include "patchsite/patchsite.h"
 #include "plt/plt.h"
 
-#define ARCH 62u /* EM_X86_64 */
+#define ARCH KLP_HOST_MACHINE
 
 struct world {
 	uint8_t *image;
@@ -39,8 +40,6 @@ void world_arm(struct world *w, const struct klp_rt_site *r);
 void world_disarm(struct world *w, const struct klp_rt_site *r);
 void world_sync(void);
 void text_write(const void *addr, const void *bytes, size_t len);
-/* Offset of the tid in the thread control block, found by looking for it. */
-int32_t tid_offset(void);
 struct klp_rt_thread *thread_entry(const struct world *w, uint32_t tid);
 
 #endif

@@ -2,7 +2,7 @@
 /*
  * Three threads hammer a function while another one arms and disarms its site with the real sequences of single stores,
  * each followed by a membarrier. Every result must be the old or the new function's; both must be seen. The program is
- * built once for each layout; argument: the layout's name that the decoder must find.
+ * built once for each layout; arguments: the layout's name that the decoder must find, M in bytes, how many flips.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -11,7 +11,7 @@
 #include "harness.h"
 #include "victims.h"
 
-#define FLIPS 20000
+#define FLIPS_FULL 100000 /* with KLP_FULL=1 */
 #define THREADS 3
 
 static uint64_t (*volatile hammer)(uint64_t) = victim_hammer;
@@ -44,7 +44,11 @@ int main(int argc, char **argv)
 	const char *layout;
 	size_t done;
 
-	need(argc == 3);
+	const char *full = getenv("KLP_FULL");
+	int flips;
+
+	need(argc == 4);
+	flips = full && *full == '1' ? FLIPS_FULL : atoi(argv[3]);
 	world_make(&w, 1);
 	r = world_add(&w, victim_hammer, (unsigned)atoi(argv[2]));
 	r->slot = (uint64_t)victim_hammer_new;
@@ -53,7 +57,7 @@ int main(int argc, char **argv)
 	need(!strcmp(layout, argv[1]));
 	for (uint64_t i = 0; i < THREADS; i++)
 		need(!pthread_create(&t[i], NULL, hammering, (void *)(i << 40)));
-	for (int i = 0; i < FLIPS; i++) {
+	for (int i = 0; i < flips; i++) {
 		if (i & 1)
 			world_disarm(&w, r);
 		else
@@ -65,7 +69,7 @@ int main(int argc, char **argv)
 	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
 	for (int i = 0; i < THREADS; i++)
 		pthread_join(t[i], NULL);
-	printf("%d flips, old %llu, new %llu\n", FLIPS, (unsigned long long)seen[0], (unsigned long long)seen[1]);
+	printf("%d flips, old %llu, new %llu\n", flips, (unsigned long long)seen[0], (unsigned long long)seen[1]);
 	need(seen[0] && seen[1]);
 	return 0;
 }
