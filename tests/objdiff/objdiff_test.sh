@@ -385,6 +385,16 @@ run 4 other && expect '[.refused[].advice] | any(test("--debug"))'
 # x and y differ in nothing but their place, and the program is laid out alike: only the debug file tells them apart
 run 0 other other.debug
 expect "[.metadata.objects[0].functions[0] | .address] == [$((16#$(nm other.debug | awk '$3 == "work" {a[++n] = $1} END {print a[2]}')))]"
+if [ $string_align = 8 ]; then
+	# only the page's bits are the link's: another register in the same instruction is another program
+	at=$(jq '.metadata.objects[0].functions[0].address' out.json)
+	for ((i = at; i < at + 64; i += 4)); do
+		[ $(($(od -An -tu1 -j $((i + 3)) -N 1 other) & 0x9f)) = $((0x90)) ] && break
+	done
+	cp other other.adrp
+	printf "\\x$(printf %02x $(($(od -An -tu1 -j $i -N 1 other) ^ 1)))" | dd of=other.adrp bs=1 seek=$i conv=notrunc status=none
+	run 4 other.adrp other.debug && expect '[.refused[].reason] | any(test("differs .* in work at offset"))'
+fi
 objcopy --only-keep-debug a/prog wrong.debug
 run 4 other wrong.debug && expect '[.refused[].reason] | any(test("build-id"))'
 
