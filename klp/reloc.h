@@ -36,6 +36,9 @@ struct klp_reloc_info {
 	uint8_t form; /* the architecture's own: how the value goes into an instruction */
 };
 
+/* The architecture's. */
+extern const struct klp_reloc_info klp_reloc_list[];
+extern const size_t klp_reloc_list_len;
 /* NULL: not even the name is known. */
 const struct klp_reloc_info *klp_reloc_find(uint32_t type);
 

@@ -14,9 +14,10 @@
 struct klp_site_arch {
 	unsigned machine; /* EM_* */
 	const char *name;
-	/* As klp_site_decode, with recorded != 0 and code known to cover both recorded and the first byte of entry. */
-	int (*decode)(uint64_t entry, uint64_t recorded, const uint8_t *code, uint64_t code_addr, size_t code_len,
-		      struct klp_site *out, struct klp_error *e);
+	unsigned alignment; /* of instructions */
+	/* As klp_site_decode, for a function with a prefix of NOPs: s has entry, prefix and prefix_len; code is that at
+	 * the entry, len > 0 bytes of it. */
+	int (*decode)(const uint8_t *code, size_t len, struct klp_site *s, struct klp_error *e);
 	/* The stores from dormant to armed, in order. Disarming is the same backwards. */
 	size_t (*arm_stores)(const struct klp_site *s, struct klp_site_store out[KLP_SITE_MAX_STORES]);
 	enum klp_site_state (*state)(const struct klp_site *s, const uint8_t *bytes, size_t len, size_t *done);

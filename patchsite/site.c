@@ -19,6 +19,8 @@ int klp_site_decode(unsigned arch, uint64_t entry, uint64_t recorded, const uint
 		    size_t code_len, struct klp_site *out, struct klp_error *e)
 {
 	const struct klp_site_arch *a = klp_site_arch_find(arch);
+	struct klp_site s = {.entry = entry, .prefix = recorded, .prefix_len = (uint32_t)(entry - recorded)};
+	int rc;
 
 	if (!a)
 		return klp_fail(e, ENOTSUP, KLP_WRONG_ARCH, "patch sites of ELF machine %u are not known", arch);
@@ -41,7 +43,19 @@ int klp_site_decode(unsigned arch, uint64_t entry, uint64_t recorded, const uint
 	if (recorded < code_addr || entry - code_addr >= code_len)
 		return klp_fail(e, EINVAL, KLP_SITE_UNKNOWN,
 				"the function's entry is outside of the code that was read");
-	return a->decode(entry, recorded, code, code_addr, code_len, out, e);
+	if (entry % a->alignment || recorded % a->alignment)
+		return klp_fail(e, EINVAL, KLP_SITE_MISALIGNED, "the function is not aligned to an instruction");
+	if (recorded == entry)
+		return klp_fail(e, EINVAL, KLP_PREFIX_TOO_SMALL,
+				"the function has no prefix: its patchable NOPs are all behind the symbol");
+	if (!a->all_nops(code + (recorded - code_addr), (size_t)(entry - recorded)))
+		return klp_fail(e, EINVAL, KLP_PREFIX_TOO_SMALL,
+				"the %u bytes before the function are not all NOPs of its own",
+				(unsigned)(entry - recorded));
+	rc = a->decode(code + (entry - code_addr), code_len - (size_t)(entry - code_addr), &s, e);
+	if (!rc)
+		*out = s;
+	return rc;
 }
 
 bool klp_site_hide_probe(unsigned arch, uint8_t *code, size_t len, size_t entry)

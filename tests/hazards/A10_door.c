@@ -13,9 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "klp/include/klp/klp.h"
 #include "klp/proof.h"
-#include "tests/remote/common.h"
+#include "on_target.h"
 
 #define LEAVES_MS 5000u /* on a loaded machine */
 
@@ -103,31 +102,17 @@ int main(int argc, char **argv)
 {
 	struct klp_options opt = {.timeout_ms = 2000};
 	struct klp_error e = KLP_ERROR_INIT;
-	struct klp_module *m = NULL;
 	json_t *result = NULL;
-	int in[2], rc;
-	pid_t pid;
+	struct on_target t = {0};
+	int rc;
 
-	if (argc != 3 || access(argv[1], X_OK) || access(argv[2], R_OK)) {
-		fprintf(stderr, "usage: %s TARGET MODULE\n", argv[0]);
-		return 2;
-	}
-	if (pipe(in))
-		return 1;
-	pid = fork_bound();
-	if (!pid) {
-		dup2(in[0], 0);
-		close(in[1]);
-		execl(argv[1], argv[1], (char *)NULL);
-		_exit(127);
-	}
-	check(write(in[1], "pairs 2\n", 8) == 8, "the target does not listen");
+	rc = on_target_begin(argc, argv, &t);
+	if (rc)
+		return rc;
+	check(write(t.in, "pairs 2\n", 8) == 8, "the target does not listen");
 	sleep_ms(200);
-	check(!klp_module_open(argv[2], &m, &e), "module: %s", e.text);
-	if (!m)
-		return check_end();
 	hold = true;
-	rc = klp_load(pid, m, &opt, &result, &e);
+	rc = klp_load(t.pid, t.module, &opt, &result, &e);
 	json_decref(result);
 	check(rc == -EAGAIN && e.reason == KLP_PENDING, "load: %d %s, expected it to be pending", rc, e.text);
 	check(left > 0, "nobody was at the door");
@@ -137,12 +122,10 @@ int main(int argc, char **argv)
 	left_tid = 0;
 	opt.timeout_ms = 60000;
 	result = NULL;
-	rc = klp_load(pid, m, &opt, &result, &e);
+	rc = klp_load(t.pid, t.module, &opt, &result, &e);
 	json_decref(result);
 	check(!rc, "load: %s", e.text);
 	check(in_time > 0, "nobody moved at the door");
 	printf("%u verdicts at the door\n", in_time);
-	klp_module_close(m);
-	finish(pid);
-	return check_end();
+	return on_target_end(&t);
 }

@@ -12,8 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "klp/include/klp/klp.h"
-#include "tests/remote/common.h"
+#include "on_target.h"
 
 #define EVENTS_MAX 4096u
 
@@ -134,43 +133,26 @@ static unsigned ordered(const char *what, uint64_t low, uint64_t high)
 int main(int argc, char **argv)
 {
 	struct klp_error e = KLP_ERROR_INIT;
-	struct klp_module *m = NULL;
 	json_t *result = NULL;
 	uint64_t low, high;
-	int in[2], rc;
-	pid_t pid;
+	struct on_target t = {0};
+	int rc;
 
-	if (argc != 3 || access(argv[1], X_OK) || access(argv[2], R_OK)) {
-		fprintf(stderr, "usage: %s TARGET MODULE\n", argv[0]);
-		return 2;
-	}
-	if (pipe(in))
-		return 1;
-	pid = fork_bound();
-	if (!pid) {
-		dup2(in[0], 0);
-		close(in[1]);
-		execl(argv[1], argv[1], (char *)NULL);
-		_exit(127);
-	}
-	sleep_ms(100);
-	program_text(pid, &low, &high);
-	check(!klp_module_open(argv[2], &m, &e), "module: %s", e.text);
-	if (!m)
-		return check_end();
-	rc = klp_load(pid, m, NULL, &result, &e);
+	rc = on_target_begin(argc, argv, &t);
+	if (rc)
+		return rc;
+	program_text(t.pid, &low, &high);
+	rc = klp_load(t.pid, t.module, NULL, &result, &e);
 	check(!rc, "load: %s", e.text);
 	json_decref(result);
 	check(ordered("load", low, high) == 2, "load: not two stores of one byte");
 	check(slot != 0, "load: no site record was written");
 	events = 0;
 	result = NULL;
-	rc = klp_unload(pid, "fix", NULL, &result, &e);
+	rc = klp_unload(t.pid, "fix", NULL, &result, &e);
 	check(!rc, "unload: %s", e.text);
 	json_decref(result);
 	check(ordered("unload", low, high) == 2, "unload: not two stores of one byte");
 	check(!slot_stores, "a slot in use was stored %u times from outside", slot_stores);
-	klp_module_close(m);
-	finish(pid);
-	return check_end();
+	return on_target_end(&t);
 }

@@ -34,7 +34,7 @@ enum {
 	}
 #define KLP_RELOC_REFUSED(t) KLP_RELOC(t, REFUSED, DATA, 0, false, false)
 
-static const struct klp_reloc_info klp_relocs[] = {
+const struct klp_reloc_info klp_reloc_list[] = {
     KLP_RELOC(NONE, NONE, DATA, 0, false, false),
     KLP_RELOC(ABS64, VALUE, DATA, 8, false, false),
     KLP_RELOC(ABS32, VALUE, DATA, 4, false, false),
@@ -92,13 +92,7 @@ static const struct klp_reloc_info klp_relocs[] = {
     KLP_RELOC_REFUSED(TLSDESC),
 };
 
-const struct klp_reloc_info *klp_reloc_find(uint32_t type)
-{
-	for (size_t i = 0; i < sizeof(klp_relocs) / sizeof(klp_relocs[0]); i++)
-		if (klp_relocs[i].type == type)
-			return &klp_relocs[i];
-	return NULL;
-}
+const size_t klp_reloc_list_len = sizeof(klp_reloc_list) / sizeof(klp_reloc_list[0]);
 
 static uint32_t insn_get(const uint8_t *p)
 {

@@ -57,7 +57,7 @@ enum {
 #define KLP_RELOC_REFUSED(t) KLP_RELOC(t, REFUSED, DATA, 0, false, false)
 #define KLP_RELOC_NEW_REFUSED(t) KLP_RELOC_NEW(t, REFUSED, DATA, 0, false, false)
 
-static const struct klp_reloc_info klp_relocs[] = {
+const struct klp_reloc_info klp_reloc_list[] = {
     KLP_RELOC(NONE, NONE, DATA, 0, false, false),
     KLP_RELOC(RELAX, NONE, DATA, 0, false, false),
     KLP_RELOC(TPREL_ADD, NONE, DATA, 0, false, false), /* marks the addition of tp */
@@ -122,13 +122,7 @@ static const struct klp_reloc_info klp_relocs[] = {
     KLP_RELOC_NEW_REFUSED(TLSDESC_CALL),
 };
 
-const struct klp_reloc_info *klp_reloc_find(uint32_t type)
-{
-	for (size_t i = 0; i < sizeof(klp_relocs) / sizeof(klp_relocs[0]); i++)
-		if (klp_relocs[i].type == type)
-			return &klp_relocs[i];
-	return NULL;
-}
+const size_t klp_reloc_list_len = sizeof(klp_reloc_list) / sizeof(klp_reloc_list[0]);
 
 bool klp_reloc_is_high(const struct klp_reloc_info *i)
 {

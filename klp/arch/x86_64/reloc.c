@@ -18,7 +18,7 @@
 	}
 #define KLP_RELOC_REFUSED(t) KLP_RELOC(t, REFUSED, 0, false, false)
 
-static const struct klp_reloc_info klp_relocs[] = {
+const struct klp_reloc_info klp_reloc_list[] = {
     KLP_RELOC(NONE, NONE, 0, false, false),
     KLP_RELOC(64, VALUE, 8, false, false),
     KLP_RELOC(PC64, VALUE, 8, true, true),
@@ -61,13 +61,7 @@ static const struct klp_reloc_info klp_relocs[] = {
     KLP_RELOC_REFUSED(TLSDESC),
 };
 
-const struct klp_reloc_info *klp_reloc_find(uint32_t type)
-{
-	for (size_t i = 0; i < sizeof(klp_relocs) / sizeof(klp_relocs[0]); i++)
-		if (klp_relocs[i].type == type)
-			return &klp_relocs[i];
-	return NULL;
-}
+const size_t klp_reloc_list_len = sizeof(klp_reloc_list) / sizeof(klp_reloc_list[0]);
 
 /*
  * e8 call, e9 jmp, 0f 80..8f jcc, each with the 4-byte field last, so the displacement counts from offset + 4. The byte

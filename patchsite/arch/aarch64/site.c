@@ -70,22 +70,10 @@ static bool hide_probe(uint8_t *p, size_t len)
 	return true;
 }
 
-static int decode(uint64_t entry, uint64_t recorded, const uint8_t *code, uint64_t code_addr, size_t code_len,
-		  struct klp_site *out, struct klp_error *e)
+static int decode(const uint8_t *p, size_t left, struct klp_site *s, struct klp_error *e)
 {
-	const uint8_t *prefix = code + (recorded - code_addr), *p = code + (entry - code_addr);
-	uint32_t prefix_len = (uint32_t)(entry - recorded), first, second;
-	size_t left = code_len - (size_t)(entry - code_addr);
-	struct klp_site s = {.entry = entry, .prefix = recorded, .prefix_len = prefix_len};
+	uint32_t first, second;
 
-	if (entry % INSN || recorded % INSN)
-		return klp_fail(e, EINVAL, KLP_SITE_MISALIGNED, "the function is not aligned to an instruction");
-	if (!prefix_len)
-		return klp_fail(e, EINVAL, KLP_PREFIX_TOO_SMALL,
-				"the function has no prefix: its patchable NOPs are all behind the symbol");
-	if (!all_nops(prefix, prefix_len))
-		return klp_fail(e, EINVAL, KLP_PREFIX_TOO_SMALL,
-				"the %u bytes before the function are not all NOPs of its own", prefix_len);
 	if (left < 2 * INSN)
 		return klp_fail(e, EINVAL, KLP_SITE_UNKNOWN, "the function's code ends behind its symbol");
 	first = insn_at(p);
@@ -96,16 +84,15 @@ static int decode(uint64_t entry, uint64_t recorded, const uint8_t *code, uint64
 		    "the function does not begin with two NOPs, or a landing pad and a NOP (found %08x %08x): "
 		    "compile with -fpatchable-function-entry=6,4",
 		    first, second);
-	if (prefix_len < PREFIX_LEN)
+	if (s->prefix_len < PREFIX_LEN)
 		return klp_fail(e, EINVAL, KLP_PREFIX_TOO_SMALL,
 				"the function's prefix has %u bytes, its PLT entry needs %u: compile with "
 				"-fpatchable-function-entry=6,4",
-				prefix_len, PREFIX_LEN);
-	s.layout = first == NOP ? KLP_SITE_A64_NOP : KLP_SITE_A64_BTI;
-	s.site = entry + INSN;
-	s.body = s.site + INSN;
-	s.jump_target = entry - PREFIX_LEN;
-	*out = s;
+				s->prefix_len, PREFIX_LEN);
+	s->layout = first == NOP ? KLP_SITE_A64_NOP : KLP_SITE_A64_BTI;
+	s->site = s->entry + INSN;
+	s->body = s->site + INSN;
+	s->jump_target = s->entry - PREFIX_LEN;
 	return 0;
 }
 
@@ -155,6 +142,7 @@ static unsigned site_len(enum klp_site_layout layout)
 const struct klp_site_arch klp_site_arch_aarch64 = {
     .machine = EM_AARCH64,
     .name = "aarch64",
+    .alignment = INSN,
     .decode = decode,
     .arm_stores = arm_stores,
     .state = state,

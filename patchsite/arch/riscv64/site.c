@@ -95,32 +95,20 @@ static unsigned site_len(enum klp_site_layout layout)
 	return layout == KLP_SITE_RV_CNOP ? SHORT : LONG;
 }
 
-static int decode(uint64_t entry, uint64_t recorded, const uint8_t *code, uint64_t code_addr, size_t code_len,
-		  struct klp_site *out, struct klp_error *e)
+static int decode(const uint8_t *p, size_t left, struct klp_site *s, struct klp_error *e)
 {
-	const uint8_t *prefix = code + (recorded - code_addr), *p = code + (entry - code_addr);
-	uint32_t prefix_len = (uint32_t)(entry - recorded), need;
-	size_t left = code_len - (size_t)(entry - code_addr);
-	struct klp_site s = {.entry = entry, .prefix = recorded, .prefix_len = prefix_len};
+	uint32_t need;
 
-	if (entry % SHORT || recorded % SHORT)
-		return klp_fail(e, EINVAL, KLP_SITE_MISALIGNED, "the function is not aligned to an instruction");
-	if (!prefix_len)
-		return klp_fail(e, EINVAL, KLP_PREFIX_TOO_SMALL,
-				"the function has no prefix: its patchable NOPs are all behind the symbol");
-	if (!all_nops(prefix, prefix_len))
-		return klp_fail(e, EINVAL, KLP_PREFIX_TOO_SMALL,
-				"the %u bytes before the function are not all NOPs of its own", prefix_len);
 	if (left < 2 * SHORT)
 		return klp_fail(e, EINVAL, KLP_SITE_UNKNOWN, "the function's code ends behind its symbol");
 	if (landing_pad(p, left))
 		return klp_fail(e, EINVAL, KLP_SITE_UNKNOWN,
 				"the function begins with a landing pad (lpad), which klp's own code has none of");
 	if (is_long(p, left) && is_long(p + LONG, left - LONG)) {
-		s.layout = KLP_SITE_RV_NOP;
+		s->layout = KLP_SITE_RV_NOP;
 		need = PREFIX_LEN;
 	} else if (is_short(p, left) && is_short(p + SHORT, left - SHORT)) {
-		s.layout = KLP_SITE_RV_CNOP;
+		s->layout = KLP_SITE_RV_CNOP;
 		need = SHORT_PREFIX;
 	} else {
 		return klp_fail(e, EINVAL, KLP_SITE_UNKNOWN,
@@ -128,21 +116,20 @@ static int decode(uint64_t entry, uint64_t recorded, const uint8_t *code, uint64
 				"-fpatchable-function-entry=8,6",
 				klp_insn_get16(p), klp_insn_get16(p + SHORT));
 	}
-	if (prefix_len < need && s.layout == KLP_SITE_RV_CNOP)
+	if (s->prefix_len < need && s->layout == KLP_SITE_RV_CNOP)
 		return klp_fail(e, EINVAL, KLP_PREFIX_TOO_SMALL,
 				"the function's NOPs are compressed and its prefix has %u bytes: c.j can be stored "
 				"byte by byte only from %u bytes away: compile with -fpatchable-function-entry=34,32, "
 				"or 8,6 and without compressed instructions (-march=rv64g)",
-				prefix_len, SHORT_PREFIX);
-	if (prefix_len < need)
+				s->prefix_len, SHORT_PREFIX);
+	if (s->prefix_len < need)
 		return klp_fail(e, EINVAL, KLP_PREFIX_TOO_SMALL,
 				"the function's prefix has %u bytes, its PLT entry needs %u: compile with "
 				"-fpatchable-function-entry=8,6",
-				prefix_len, PREFIX_LEN);
-	s.site = entry + site_len(s.layout);
-	s.body = s.site + site_len(s.layout);
-	s.jump_target = entry - need;
-	*out = s;
+				s->prefix_len, PREFIX_LEN);
+	s->site = s->entry + site_len(s->layout);
+	s->body = s->site + site_len(s->layout);
+	s->jump_target = s->entry - need;
 	return 0;
 }
 
@@ -207,6 +194,7 @@ static enum klp_site_state state(const struct klp_site *s, const uint8_t *bytes,
 const struct klp_site_arch klp_site_arch_riscv64 = {
     .machine = EM_RISCV,
     .name = "riscv64",
+    .alignment = SHORT,
     .decode = decode,
     .arm_stores = arm_stores,
     .state = state,

@@ -122,49 +122,37 @@ static int too_small(uint32_t have, uint32_t want, struct klp_error *e)
 			have, want);
 }
 
-static int decode(uint64_t entry, uint64_t recorded, const uint8_t *code, uint64_t code_addr, size_t code_len,
-		  struct klp_site *out, struct klp_error *e)
+static int decode(const uint8_t *p, size_t left, struct klp_site *s, struct klp_error *e)
 {
-	const uint8_t *prefix = code + (recorded - code_addr), *p = code + (entry - code_addr);
-	uint32_t prefix_len = (uint32_t)(entry - recorded), reach;
-	size_t left = code_len - (size_t)(entry - code_addr), pad;
-	struct klp_site s = {.entry = entry, .prefix = recorded, .prefix_len = prefix_len};
+	size_t pad = landing_pad(p, left);
+	uint32_t reach;
 	uint8_t b[4] = {0}; /* what stands behind the landing pad; zero where the code ends */
 	bool two = false;
 
-	pad = landing_pad(p, left);
 	memcpy(b, p + pad, left - pad < sizeof(b) ? left - pad : sizeof(b));
 
-	if (!prefix_len)
-		return klp_fail(e, EINVAL, KLP_PREFIX_TOO_SMALL,
-				"the function has no prefix: its patchable NOPs are all behind "
-				"the symbol");
-	if (!all_nops(prefix, prefix_len))
-		return klp_fail(e, EINVAL, KLP_PREFIX_TOO_SMALL,
-				"the %u bytes before the function are not all NOPs of its own", prefix_len);
 	if (pad) {
 		if (!is_pair(b, &two))
 			goto unknown;
-		s.layout = two ? KLP_SITE_X86_ENDBR_2BYTE : KLP_SITE_X86_ENDBR;
-		s.site = entry + ENDBR_LEN;
+		s->layout = two ? KLP_SITE_X86_ENDBR_2BYTE : KLP_SITE_X86_ENDBR;
+		s->site = s->entry + ENDBR_LEN;
 		reach = ENDBR_REACH;
-	} else if (b[0] == NOP && prefix_len >= ENTRY1_REACH && is_pair(b + 1, &two)) {
-		s.layout = two ? KLP_SITE_X86_ENTRY1_2BYTE : KLP_SITE_X86_ENTRY1;
-		s.site = entry + 1;
+	} else if (b[0] == NOP && s->prefix_len >= ENTRY1_REACH && is_pair(b + 1, &two)) {
+		s->layout = two ? KLP_SITE_X86_ENTRY1_2BYTE : KLP_SITE_X86_ENTRY1;
+		s->site = s->entry + 1;
 		reach = ENTRY1_REACH;
 	} else if (is_pair(b, &two)) {
-		s.layout = two ? KLP_SITE_X86_ENTRY0_2BYTE : KLP_SITE_X86_ENTRY0;
-		s.weak_to_uprobe = true;
-		s.site = entry;
+		s->layout = two ? KLP_SITE_X86_ENTRY0_2BYTE : KLP_SITE_X86_ENTRY0;
+		s->weak_to_uprobe = true;
+		s->site = s->entry;
 		reach = ENTRY0_REACH;
 	} else {
 		goto unknown;
 	}
-	if (prefix_len < reach)
-		return too_small(prefix_len, reach, e);
-	s.body = s.site + 2;
-	s.jump_target = entry - reach;
-	*out = s;
+	if (s->prefix_len < reach)
+		return too_small(s->prefix_len, reach, e);
+	s->body = s->site + 2;
+	s->jump_target = s->entry - reach;
 	return 0;
 unknown:
 	if (nop_len(b, sizeof(b)) > 2 || (b[0] == 0x0f && b[1] == 0x1f))
@@ -247,6 +235,7 @@ static unsigned site_len(enum klp_site_layout layout)
 const struct klp_site_arch klp_site_arch_x86_64 = {
     .machine = EM_X86_64,
     .name = "x86_64",
+    .alignment = 1,
     .decode = decode,
     .arm_stores = arm_stores,
     .state = state,

@@ -97,34 +97,15 @@
 	.cfi_endproc
 	.endm
 
-	.section .klp.trampoline, "ax", %progbits
-
-	.balign	64
-	.globl	klp_rt_trampoline
-	.hidden	klp_rt_trampoline
-	.type	klp_rt_trampoline, %function
-klp_rt_trampoline:
-	SAVE
-	DISPATCH_AND_LEAVE
-	.size	klp_rt_trampoline, . - klp_rt_trampoline
-
-/*
- * The same for ops that ask for all registers: those that C code keeps are recorded below the structure,
+/* Recorded below the structure:
  *	((uint64_t *)regs)[-1] x20, [-2] x19, [-3] x22, [-4] x21, ... [-9] x28, [-10] x27
- * They are for reading: what an ops stores there does not reach the registers.
  */
-	.balign	64
-	.globl	klp_rt_trampoline_full
-	.hidden	klp_rt_trampoline_full
-	.type	klp_rt_trampoline_full, %function
-klp_rt_trampoline_full:
-	SAVE
+	.macro	SAVE_THE_REST
 	stp	x19, x20, [sp, #-16]!
 	stp	x21, x22, [sp, #-16]!
 	stp	x23, x24, [sp, #-16]!
 	stp	x25, x26, [sp, #-16]!
 	stp	x27, x28, [sp, #-16]!
-	DISPATCH_AND_LEAVE
-	.size	klp_rt_trampoline_full, . - klp_rt_trampoline_full
+	.endm
 
-	.section .note.GNU-stack, "", %progbits
+#include "klp/runtime/trampolines.h"

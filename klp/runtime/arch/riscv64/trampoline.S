@@ -98,33 +98,14 @@
 	.cfi_endproc
 	.endm
 
-	.section .klp.trampoline, "ax", %progbits
-
-	.balign	64
-	.globl	klp_rt_trampoline
-	.hidden	klp_rt_trampoline
-	.type	klp_rt_trampoline, %function
-klp_rt_trampoline:
-	SAVE
-	DISPATCH_AND_LEAVE
-	.size	klp_rt_trampoline, . - klp_rt_trampoline
-
-/*
- * The same for ops that ask for all registers: those that C code keeps are recorded below the structure,
+/* Recorded below the structure:
  *	((uint64_t *)regs)[-1] s11, [-2] s10, ... [-11] s1
- * They are for reading: what an ops stores there does not reach the registers.
  */
-	.balign	64
-	.globl	klp_rt_trampoline_full
-	.hidden	klp_rt_trampoline_full
-	.type	klp_rt_trampoline_full, %function
-klp_rt_trampoline_full:
-	SAVE
+	.macro	SAVE_THE_REST
 	addi	sp, sp, -96
 	.irp	n, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
 	sd	s\n, \n*8(sp)
 	.endr
-	DISPATCH_AND_LEAVE
-	.size	klp_rt_trampoline_full, . - klp_rt_trampoline_full
+	.endm
 
-	.section .note.GNU-stack, "", %progbits
+#include "klp/runtime/trampolines.h"

@@ -73,34 +73,15 @@
 	.cfi_endproc
 	.endm
 
-	.section .klp.trampoline, "ax", @progbits
-
-	.balign	64
-	.globl	klp_rt_trampoline
-	.hidden	klp_rt_trampoline
-	.type	klp_rt_trampoline, @function
-klp_rt_trampoline:
-	SAVE
-	DISPATCH_AND_LEAVE
-	.size	klp_rt_trampoline, . - klp_rt_trampoline
-
-/*
- * The same for ops that ask for all registers: the five that C code keeps are recorded below the structure,
+/* Recorded below the structure:
  *	((uint64_t *)regs)[-1] rbx, [-2] r12, [-3] r13, [-4] r14, [-5] r15
- * They are for reading: what an ops stores there does not reach the registers.
  */
-	.balign	64
-	.globl	klp_rt_trampoline_full
-	.hidden	klp_rt_trampoline_full
-	.type	klp_rt_trampoline_full, @function
-klp_rt_trampoline_full:
-	SAVE
+	.macro	SAVE_THE_REST
 	pushq	%rbx
 	pushq	%r12
 	pushq	%r13
 	pushq	%r14
 	pushq	%r15
-	DISPATCH_AND_LEAVE
-	.size	klp_rt_trampoline_full, . - klp_rt_trampoline_full
+	.endm
 
-	.section .note.GNU-stack, "", @progbits
+#include "klp/runtime/trampolines.h"
