@@ -553,6 +553,21 @@ change m.c 's/"abc.*ef"/"0123456789abcdef0123456789abcdef"/'
 build && run 0 && changed '["fill"]'
 expect "[.metadata.symbols[] | select(.name == \".rodata.str\") | .address % $string_align] | all(. == 0)"
 
+# lld rewrites addresses that are near (adrp and add to nop and adr).
+if command -v ld.lld >/dev/null; then
+	mkdir "$top/linkers" && ln -s "$(command -v ld.lld)" "$top/linkers/ld.lld"
+	begin lld -O0 "-B$top/linkers -fuse-ld=lld"
+	cat >a/m.c <<'E'
+static int tab[64];
+void __attribute__((noinline)) use(int *p) { *p += 1; }
+int __attribute__((noinline)) f(int n) { use(tab); return n + 1; }
+int main(int argc, char **argv) { (void)argv; return f(argc); }
+E
+	change m.c 's/n + 1/n + 2/'
+	build && run 0 && changed '["f"]'
+	expect ".metadata.symbols[] | select(.name == \"tab\") | .address == $((16#$(nm a/prog | awk '$3 == "tab" {print $1}')))"
+fi
+
 begin two_machines
 echo 'int f(void) { return 1; }' >a/m.c
 objects
