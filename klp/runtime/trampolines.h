@@ -4,6 +4,7 @@
  * SAVE_THE_REST, which pushes the registers that C code keeps below what SAVE has stored: the second trampoline is for
  * ops that ask for all registers. They are for reading: what an ops stores there does not reach the registers.
  */
+/* clang-format off */
 	.section .klp.trampoline, "ax", %progbits
 
 	.balign	64
