@@ -172,13 +172,13 @@ static bool klp_stop_read(struct klp_stop *st, const struct klp_task_syscall *be
  */
 static int klp_stop_past_signal(struct klp_stop *st, int signal)
 {
-	uint64_t began = st->began_ns;
+	uint64_t stood = klp_stop_now() - st->began_ns;
 	int status;
 
 	if (ptrace(PTRACE_INTERRUPT, st->tid, NULL, NULL) || ptrace(PTRACE_CONT, st->tid, NULL, (void *)(long)signal))
 		return -1;
 	status = klp_stop_wait_long(st);
-	st->began_ns = began; /* one stop, to the program */
+	st->began_ns -= stood; /* both are one stop; between them it runs, or waits for a processor */
 	return status;
 }
 
@@ -256,7 +256,7 @@ gone:
 
 int klp_stop_take_signal(struct klp_stop *st)
 {
-	uint64_t began = st->began_ns;
+	uint64_t stood = klp_stop_now() - st->began_ns;
 	int status;
 
 	if (ptrace(PTRACE_CONT, st->tid, NULL, NULL))
@@ -266,7 +266,7 @@ int klp_stop_take_signal(struct klp_stop *st)
 		status = klp_stop_past_signal(st, WSTOPSIG(status));
 	if (status <= 0)
 		goto gone;
-	st->began_ns = began;
+	st->began_ns -= stood;
 	if (klp_stop_is_ours(status) && klp_stop_read(st, NULL))
 		return 1;
 	ptrace(PTRACE_DETACH, st->tid, NULL, NULL);
