@@ -9,8 +9,10 @@ set(live_aarch64_always
     P02_recursion
     P20_static)
 set(live_aarch64_full
+    B08_owed_callbacks
     C07_stacked_patches
     K03_atomic_replace
+    K06_callbacks_in_a_child
     K16_callbacks_and_replace
     K17_taken_site
     K23_a_state
@@ -19,6 +21,7 @@ set(live_aarch64_full
     K31_stack_order
     K34_busy_during_a_transition
     K40_one_function_two_patches
+    P11_kill_the_tool
     P20_static_pie
     P22_no_pie
     P39_heap_growth
