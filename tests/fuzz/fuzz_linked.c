@@ -45,7 +45,7 @@ static void ask_linked(const char *path, bool debug)
 			lk_dynamic(&l, y->name);
 		}
 	}
-	lk_find_string(&l, "answer", sizeof("answer"));
+	lk_find_string(&l, "answer", sizeof("answer"), 8);
 	od_pool_free(&pool);
 }
 
