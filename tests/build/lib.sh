@@ -20,10 +20,6 @@ fail() {
 
 # A scratch directory that goes however the test ends. TMPDIR is inside, so that leftovers of klp-build are seen.
 begin() {
-	if [ "${KLP_ONLY_FULL:-0}" = 1 ] && [ "${KLP_FULL:-0}" != 1 ]; then
-		echo "SKIPPED: runs with KLP_FULL=1"
-		exit 77
-	fi
 	scratch=$(mktemp -d "${TMPDIR:-/tmp}/klp-build-test.XXXXXX")
 	trap 'rm -rf "$scratch"' EXIT
 	trap 'exit 130' INT

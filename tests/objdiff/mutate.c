@@ -256,6 +256,27 @@ static uint32_t other_type(const struct object *o, uint32_t type)
 	return type == R_X86_64_32S ? R_X86_64_32 : R_X86_64_32S;
 }
 
+/*
+ * Whether the relocation, with another addend, leads to the same string: what fills up the section between strings that
+ * are aligned is empty strings, too. Only on aarch64, whose addends begin where the string does.
+ */
+static bool same_string(const struct object *o, const Elf64_Rela *r, int64_t addend)
+{
+	const Elf64_Shdr *strings;
+	const char *text;
+	Elf64_Sym y;
+
+	memcpy(&y, o->bytes + o->symtab->sh_offset + ELF64_R_SYM(r->r_info) * sizeof(y), sizeof(y));
+	if (o->eh->e_machine != EM_AARCH64 || y.st_shndx == SHN_UNDEF || y.st_shndx >= o->eh->e_shnum)
+		return false;
+	strings = &o->sh[y.st_shndx];
+	if ((strings->sh_flags & (SHF_MERGE | SHF_STRINGS)) != (SHF_MERGE | SHF_STRINGS) || strings->sh_entsize != 1 ||
+	    y.st_value + (uint64_t)r->r_addend >= strings->sh_size || y.st_value + (uint64_t)addend >= strings->sh_size)
+		return false;
+	text = (const char *)o->bytes + strings->sh_offset + y.st_value;
+	return !strcmp(text + r->r_addend, text + addend);
+}
+
 /* Changes the place in `bytes`; false if there is no other value for it. */
 static bool mutate(const struct object *o, const struct place *p, uint8_t *bytes)
 {
@@ -274,7 +295,11 @@ static bool mutate(const struct object *o, const struct place *p, uint8_t *bytes
 	case REL_OFFSET:
 		memcpy(&r, bytes + p->off, sizeof(r));
 		if (p->what == REL_ADDEND) {
-			r.r_addend += rnd(2) ? 1 : -8;
+			int64_t addend = r.r_addend + (rnd(2) ? 1 : -8);
+
+			if (same_string(o, &r, addend))
+				return false;
+			r.r_addend = addend;
 		} else if (p->what == REL_TYPE) {
 			/* another one of the same width */
 			r.r_info = ELF64_R_INFO(ELF64_R_SYM(r.r_info), other_type(o, ELF64_R_TYPE(r.r_info)));
