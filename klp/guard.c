@@ -17,7 +17,6 @@
 
 #define KLP_SETTLE_NS 20000000ull /* a borrowed thread is at home by then, and a signal taken */
 #define KLP_SETTLE_POLL_NS 20000
-#define KLP_BLOCKED_ALL (~0ull & ~(1ull << (SIGKILL - 1)) & ~(1ull << (SIGSTOP - 1)))
 
 struct klp_guarded {
 	pid_t tid;
@@ -122,7 +121,7 @@ static void klp_guard_settle(struct klp_guard *g)
 		bool gone = klp_task_status(g->p, g->tid, &info, &ignored) != 0;
 
 		klp_guard_serve(g);
-		if (gone || (info.sig_blocked != KLP_BLOCKED_ALL && !(info.shd_pending & ~g->pending)))
+		if (gone || (info.sig_blocked != KLP_ALL_BLOCKED && !(info.shd_pending & ~g->pending)))
 			return;
 		nanosleep(&pause, NULL);
 	}
@@ -143,22 +142,17 @@ static int klp_guard_thread(void *arg)
 int klp_guard_run(const struct klp_process *p, pid_t tid, int (*fn)(void *arg), void *arg, struct klp_error *e)
 {
 	struct klp_guard g = {.p = p, .tid = tid, .fn = fn, .arg = arg, .e = e};
+	struct klp_error ignored = KLP_ERROR_INIT;
 	struct klp_task_info info;
 	int rc = 0;
 
-	if (klp_guard_signals_come_to(p, tid)) {
+	if (klp_guard_signals_come_to(p, tid))
 		rc = klp_guard_list(&g);
-		if (!rc && g.count)
-			rc = klp_task_status(p, tid, &info, e);
-		if (rc) {
-			free(g.list);
-			return rc;
-		}
-	}
-	if (g.count) {
-		g.pending = info.shd_pending;
+	if (!rc && g.count) {
+		/* If it has ended, fn finds nobody to stop. */
+		g.pending = klp_task_status(p, tid, &info, &ignored) ? 0 : info.shd_pending;
 		rc = klp_tracer_run(klp_guard_thread, &g, e);
-	} else {
+	} else if (!rc) {
 		rc = klp_tracer_run(fn, arg, e);
 	}
 	free(g.list);

@@ -5,10 +5,17 @@
  * SIGCHLD the thread that made the child. While that one cannot take the signal, being stopped or borrowed with every
  * signal blocked, the kernel wakes any other thread for it (complete_signal()), whose epoll_wait then fails with EINTR.
  * So klp stops another thread if it can choose (klp/borrow.c), and else the threads beside it are traced as long: they
- * stop at the signal, and their calls are put right like that of the stopped thread (invariant P2). Not so if another
- * thread takes the signal before the one that was woken for it has come so far: its EINTR remains.
+ * stop at the signal, and their calls are put right like that of the stopped thread (invariant P2).
  *
- * A thread that is born meanwhile is not seen.
+ * What is left:
+ * - If another thread takes the signal before the one that was woken for it has come so far, its EINTR remains.
+ * - The guarded thread's call is begun anew by the kernel. A signal with a handler that comes in the microseconds
+ *   before that runs its handler, and the call then waits on instead of ending with EINTR (hazard A2); klp/restart.h
+ *   watches for that only in the thread that is stopped.
+ * - A thread that is born meanwhile is not seen.
+ *
+ * Where the kernel does not tell who has children (no CONFIG_PROC_CHILDREN) signals may be meant for every thread: each
+ * borrowing then reads the call of all threads, and traces those in such a call.
  */
 #ifndef KLP_GUARD_H
 #define KLP_GUARD_H

@@ -167,13 +167,6 @@ static int klp_remote_settle(struct klp_remote *r, struct klp_error *e)
 	}
 }
 
-/* What a borrowed thread may be at on its way. */
-static bool klp_is_chain_call(const struct klp_task_syscall *s)
-{
-	return s->running || s->nr < 0 || s->nr == SYS_mmap || s->nr == SYS_munmap || s->nr == SYS_membarrier ||
-	       s->nr == SYS_clone || s->nr == SYS_rt_sigreturn;
-}
-
 /*
  * A thread that a killed tool sent to map or unmap a core may not have come that far yet: waits for it, so that nothing
  * is built on what it is about to change. It has every signal blocked; a thread of the program that has too and never
@@ -203,7 +196,7 @@ static int klp_chains_settle(struct klp_process *p, struct klp_error *e)
 			busy = !klp_task_status(p, tid[i], &info, &ignored) && info.sig_blocked == KLP_ALL_BLOCKED &&
 			       !klp_task_info(p, tid[i], &info, &ignored) && info.state != 'Z' && info.state != 'X' &&
 			       !klp_task_is_kernel_made(&info) && strcmp(info.comm, "klp-helper") &&
-			       !klp_task_syscall(p, tid[i], &s, &ignored) && klp_is_chain_call(&s);
+			       !klp_task_syscall(p, tid[i], &s, &ignored) && klp_underway_may_be(&s);
 		}
 		free(tid);
 		if (busy) {

@@ -30,13 +30,18 @@ static bool klp_underway_ran(const struct klp_process *p, pid_t tid, uint64_t *n
 	return true;
 }
 
+bool klp_underway_may_be(const struct klp_task_syscall *s)
+{
+	return s->running || s->nr < 0 || s->nr == SYS_mmap || s->nr == SYS_munmap || s->nr == SYS_membarrier ||
+	       s->nr == SYS_clone || s->nr == SYS_rt_sigreturn;
+}
+
 static bool klp_underway_waits(const struct klp_process *p, pid_t tid)
 {
 	struct klp_error ignored = KLP_ERROR_INIT;
 	struct klp_task_syscall s;
 
-	return !klp_task_syscall(p, tid, &s, &ignored) && !s.running && s.nr >= 0 && s.nr != SYS_mmap &&
-	       s.nr != SYS_munmap && s.nr != SYS_membarrier && s.nr != SYS_clone && s.nr != SYS_rt_sigreturn;
+	return !klp_task_syscall(p, tid, &s, &ignored) && !klp_underway_may_be(&s);
 }
 
 int klp_underway_begin(const struct klp_process *p, struct klp_underway *u, struct klp_error *e)

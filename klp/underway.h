@@ -19,6 +19,10 @@ struct klp_underway {
 	size_t count;
 };
 
+/* A thread that klp sent somewhere may be in this state: it runs, or is in one of the calls that klp sends threads to.
+ */
+bool klp_underway_may_be(const struct klp_task_syscall *s);
+
 /* The first look at every thread. 0 or -errno; nothing to release then. */
 int klp_underway_begin(const struct klp_process *p, struct klp_underway *u, struct klp_error *e);
 /* Another look. The tid of a thread that is not settled, 0 if all are. */

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "common.h"
+#include "klp/guard.h"
 
 #define FIRST_MS 1500u /* the children are born */
 #define SPAN_MS 3000u  /* and die in */
@@ -128,6 +129,38 @@ static void run(enum how how, int sem, struct tool_result *r)
 	finish(pid);
 }
 
+static int told(void *arg)
+{
+	return *(int *)arg;
+}
+
+/* A thread that has ended since it was chosen is nobody to stop, and that is no failure. */
+static void thread_that_has_ended(int sem)
+{
+	struct klp_error e = KLP_ERROR_INIT;
+	struct klp_process p;
+	pid_t gone = fork_bound(), pid;
+	int answer = 7, rc;
+
+	if (!gone)
+		_exit(0);
+	finish(gone); /* a number that no thread has */
+	memset(count, 0, sizeof(*count));
+	timeouts = false;
+	pid = target(sem, 0);
+	while (atomic_load(&count->ready) < 2)
+		sleep_ms(1);
+	sleep_ms(20);
+	rc = klp_process_open(pid, &p, &e);
+	check(!rc, "%s", e.text);
+	if (!rc) {
+		rc = klp_guard_run(&p, gone, told, &answer, &e);
+		check(rc == answer, "rc %d: %s", rc, e.text);
+		klp_process_close(&p);
+	}
+	finish(pid);
+}
+
 int main(void)
 {
 	struct tool_result *r = shared(sizeof(*r));
@@ -136,6 +169,7 @@ int main(void)
 	if (sem < 0)
 		return TEST_SKIPPED;
 	count = shared(sizeof(*count));
+	thread_that_has_ended(sem);
 	for (enum how how = CONTROL; how <= WITH_TIMEOUTS; how++)
 		run(how, sem, r);
 	semctl(sem, 0, IPC_RMID);
