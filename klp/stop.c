@@ -269,7 +269,7 @@ int klp_stop_take_signal(struct klp_stop *st)
 	st->began_ns -= stood;
 	if (klp_stop_is_ours(status) && klp_stop_read(st, NULL))
 		return 1;
-	ptrace(PTRACE_DETACH, st->tid, NULL, NULL);
+	ptrace(PTRACE_DETACH, st->tid, NULL, (void *)(long)(status >> 16 ? 0 : WSTOPSIG(status)));
 gone:
 	klp_stop_hurry(st, false);
 	return 0;
