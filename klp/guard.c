@@ -81,6 +81,7 @@ static int klp_guard_list(struct klp_guard *g)
 static void klp_guard_pass(const struct klp_guard *g, pid_t tid, int status)
 {
 	const struct klp_task_syscall *before = NULL;
+	int signal = status >> 16 ? 0 : WSTOPSIG(status);
 	struct klp_registers regs;
 
 	if (status >> 16 && WSTOPSIG(status) != SIGTRAP) {
@@ -91,8 +92,8 @@ static void klp_guard_pass(const struct klp_guard *g, pid_t tid, int status)
 		if (g->list[i].tid == tid)
 			before = &g->list[i].before;
 	if (klp_registers_get(tid, before, &regs))
-		klp_stop_mend(tid, &regs);
-	ptrace(PTRACE_CONT, tid, NULL, (void *)(long)(status >> 16 ? 0 : WSTOPSIG(status)));
+		klp_stop_mend(g->p, tid, signal, &regs);
+	ptrace(PTRACE_CONT, tid, NULL, (void *)(long)signal);
 }
 
 static void klp_guard_serve(void *ctx)

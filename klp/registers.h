@@ -36,6 +36,9 @@ bool klp_registers_can_restart(const struct klp_registers *r);
 bool klp_registers_restarts(const struct klp_registers *r);
 /* ... but ends it with EINTR if a handler comes first, whatever its flags. */
 bool klp_registers_end_with_handler(const struct klp_registers *r);
+/* Does the kernel look behind the stop whether a call that klp_registers_restart has prepared is ended by a handler?
+ * false: it has looked before, and whoever hands it a signal at the instruction of the call decides. */
+bool klp_registers_kernel_decides(void);
 /* ... and knows how much of its timeout is left, in a record that rt_sigreturn takes away. */
 bool klp_registers_have_timeout(const struct klp_registers *r);
 /* Addresses of the instruction that makes the call, and behind it. */

@@ -114,10 +114,21 @@ static int klp_stop_wait_long(struct klp_stop *st)
 	return status;
 }
 
-/* The kernel then restarts the call by itself, or makes it EINTR again if a handler runs. */
-static void klp_stop_repair(struct klp_stop *st)
+/* It stands at the delivery of a signal that has a handler, and what the kernel does about its call is decided. */
+static bool klp_stop_we_decide(const struct klp_process *p, pid_t tid, int signal)
 {
-	if (!st->eintr)
+	struct klp_error ignored = KLP_ERROR_INIT;
+	struct klp_task_info info;
+
+	return signal && !klp_registers_kernel_decides() && !klp_task_status(p, tid, &info, &ignored) &&
+	       info.sig_caught >> (signal - 1) & 1;
+}
+
+/* It has stopped at this signal, or at none. The kernel then restarts the call by itself, or it is EINTR again if a
+ * handler runs. */
+static void klp_stop_repair(struct klp_stop *st, int signal)
+{
+	if (!st->eintr || klp_stop_we_decide(st->r->p, st->tid, signal))
 		return;
 	klp_registers_restart(&st->regs);
 	klp_registers_set(st->tid, &st->regs);
@@ -151,17 +162,24 @@ static int klp_stop_refused(const struct klp_process *p, pid_t tid, int err, str
 			"thread %d cannot be seized: %s", tid, strerror(err));
 }
 
-/* What the registers of a stopped thread may not show any more. */
-static const struct klp_task_syscall *klp_stop_look(struct klp_stop *st)
+/*
+ * What the registers of a stopped thread may not show any more. The first look is before it is seized, for a signal
+ * that it ignores can wake it from then on; a later one that finds it in a call is better.
+ */
+static void klp_stop_look(struct klp_stop *st, bool first)
 {
 	struct klp_error ignored = KLP_ERROR_INIT;
+	struct klp_task_syscall s;
 
-	return klp_task_syscall(st->r->p, st->tid, &st->before, &ignored) ? NULL : &st->before;
+	if (klp_task_syscall(st->r->p, st->tid, &s, &ignored))
+		s = (struct klp_task_syscall){.running = true};
+	if (first || (!s.running && s.nr >= 0))
+		st->before = s;
 }
 
-static bool klp_stop_read(struct klp_stop *st, const struct klp_task_syscall *before)
+static bool klp_stop_read(struct klp_stop *st)
 {
-	return klp_registers_get(st->tid, before, &st->regs) &&
+	return klp_registers_get(st->tid, &st->before, &st->regs) &&
 	       !ptrace(PTRACE_GETSIGMASK, st->tid, (void *)sizeof(st->mask), &st->mask);
 }
 
@@ -189,7 +207,6 @@ static bool klp_stop_is_ours(int status)
 
 int klp_stop_begin(struct klp_remote *r, pid_t tid, struct klp_stop *st, struct klp_error *e)
 {
-	const struct klp_task_syscall *before;
 	uint64_t arg[6];
 	int status;
 	long nr;
@@ -197,12 +214,13 @@ int klp_stop_begin(struct klp_remote *r, pid_t tid, struct klp_stop *st, struct 
 	memset(st, 0, sizeof(*st));
 	st->r = r;
 	st->tid = tid;
+	klp_stop_look(st, true);
 	if (ptrace(PTRACE_SEIZE, tid, NULL, NULL)) {
 		if (errno == ESRCH)
 			return 0;
 		return klp_stop_refused(r->p, tid, errno, e);
 	}
-	before = klp_stop_look(st);
+	klp_stop_look(st, false);
 	st->signals_come = klp_guard_signals_come_to(r->p, tid) > 0;
 	klp_stop_hurry(st, true);
 	st->began_ns = klp_stop_now();
@@ -211,7 +229,7 @@ int klp_stop_begin(struct klp_remote *r, pid_t tid, struct klp_stop *st, struct 
 	status = klp_stop_wait_long(st);
 	if (status <= 0)
 		goto gone;
-	if (!klp_stop_read(st, before))
+	if (!klp_stop_read(st))
 		goto unread;
 	nr = klp_registers_call(&st->regs, arg);
 	if (nr < 0 && !(status >> 16)) {
@@ -219,7 +237,7 @@ int klp_stop_begin(struct klp_remote *r, pid_t tid, struct klp_stop *st, struct 
 		status = klp_stop_past_signal(st, WSTOPSIG(status));
 		if (status <= 0)
 			goto gone;
-		if (!klp_stop_read(st, before))
+		if (!klp_stop_read(st))
 			goto unread;
 		nr = klp_registers_call(&st->regs, arg);
 	}
@@ -238,7 +256,7 @@ int klp_stop_begin(struct klp_remote *r, pid_t tid, struct klp_stop *st, struct 
 		 * A signal on its way goes on; a group stop is armed again by the detach. A signal that would be
 		 * ignored wakes a traced thread too, and so may have ended its call: that is repaired like any other.
 		 */
-		klp_stop_repair(st);
+		klp_stop_repair(st, status >> 16 ? 0 : WSTOPSIG(status));
 		klp_stop_detach(st, status >> 16 ? 0 : WSTOPSIG(status));
 		klp_stop_hurry(st, false);
 		if (st->watch)
@@ -267,7 +285,8 @@ int klp_stop_take_signal(struct klp_stop *st)
 	if (status <= 0)
 		goto gone;
 	st->began_ns -= stood;
-	if (klp_stop_is_ours(status) && klp_stop_read(st, NULL))
+	st->before.running = true; /* that call, if any, is over */
+	if (klp_stop_is_ours(status) && klp_stop_read(st))
 		return 1;
 	ptrace(PTRACE_DETACH, st->tid, NULL, (void *)(long)(status >> 16 ? 0 : WSTOPSIG(status)));
 gone:
@@ -309,16 +328,29 @@ static bool klp_stop_leaves_by_stop(const struct klp_stop *st)
 	return st->eintr && st->signals_come;
 }
 
-void klp_stop_mend(pid_t tid, struct klp_registers *regs)
+void klp_stop_mend(const struct klp_process *p, pid_t tid, int signal, struct klp_registers *regs)
 {
 	uint64_t arg[6];
 	long nr = klp_registers_call(regs, arg);
 
 	if (nr >= 0 && !klp_registers_restarts(regs) && klp_registers_result(regs) == -EINTR &&
-	    klp_call_eintr_restarts(nr, arg) && klp_registers_can_restart(regs)) {
+	    klp_call_eintr_restarts(nr, arg) && klp_registers_can_restart(regs) &&
+	    !klp_stop_we_decide(p, tid, signal)) {
 		klp_registers_restart(regs);
 		klp_registers_set(tid, regs);
 	}
+}
+
+/* About to issue its call again, by these registers: true if it is to go on without the signal that it has stopped for,
+ * which it gets in its call. */
+static bool klp_stop_holds(struct klp_stop *st, int signal, struct klp_registers *now)
+{
+	if (!klp_stop_we_decide(st->r->p, st->tid, signal))
+		return false;
+	if (!klp_stop_ended_by_handlers(st))
+		return klp_held_take(&st->held, st->tid);
+	klp_registers_end_call(now, -EINTR); /* whatever the handler's flags */
+	return false;
 }
 
 /* It has stopped, at a signal or because it was asked to. true: it was let go; false: it is still on its way. */
@@ -326,10 +358,13 @@ static bool klp_stop_at_home(struct klp_stop *st, int status, const struct klp_r
 			     const struct klp_stop_chain *chain)
 {
 	bool event = status >> 16 != 0, again = false;
+	int signal = event ? 0 : WSTOPSIG(status);
 	struct klp_registers now;
 
-	if (!klp_registers_get(st->tid, &st->before, &now))
+	if (!klp_registers_get(st->tid, &st->before, &now)) {
+		klp_held_end(&st->held, st->r->p);
 		return true;
+	}
 	if (event && klp_stop_in_chain(chain, klp_registers_sp(&now), klp_registers_pc(&now))) {
 		ptrace(PTRACE_CONT, st->tid, NULL, NULL);
 		return false;
@@ -340,18 +375,24 @@ static bool klp_stop_at_home(struct klp_stop *st, int status, const struct klp_r
 		 * of its timeout. */
 		if (st->eintr || (chain && klp_registers_have_timeout(&now)))
 			klp_registers_restart(&now);
+		if (klp_stop_holds(st, signal, &now))
+			signal = 0;
 		klp_registers_set(st->tid, &now);
 		again = true;
 	} else {
-		klp_stop_mend(st->tid, &now);
+		klp_stop_mend(st->r->p, st->tid, signal, &now);
+		if (event)
+			klp_held_send(&st->held, st->r->p, st->tid);
 	}
-	/* No signal, and its call is to begin anew: it is not let go in that moment. */
-	if (event && (again || klp_registers_restarts(&now)) && !klp_stop_leaves_by_stop(st)) {
-		ptrace(PTRACE_CONT, st->tid, NULL, NULL);
+	if (signal)
+		klp_held_deliver(&st->held, st->tid);
+	/* Its call is to begin anew, or signals are yet to come: it is not let go in that moment. */
+	if (st->held.count || (event && (again || klp_registers_restarts(&now)) && !klp_stop_leaves_by_stop(st))) {
+		ptrace(PTRACE_CONT, st->tid, NULL, (void *)(long)signal);
 		return false;
 	}
 	/* The signal is delivered before anything else, so no restart comes before it. */
-	klp_stop_detach(st, event ? 0 : WSTOPSIG(status));
+	klp_stop_detach(st, signal);
 	return true;
 }
 
@@ -397,7 +438,7 @@ static bool klp_stop_works(struct klp_stop *st, const struct klp_stop_chain *cha
 static void klp_stop_stay(struct klp_stop *st, const struct klp_registers *resume, const struct klp_stop_chain *chain)
 {
 	uint64_t until, look;
-	bool home = false;
+	bool home = false, waits;
 	int status;
 
 	ptrace(PTRACE_CONT, st->tid, NULL, NULL);
@@ -413,12 +454,16 @@ static void klp_stop_stay(struct klp_stop *st, const struct klp_registers *resum
 			home = klp_stop_at_home(st, status, resume, chain);
 			continue;
 		}
-		if (got == st->tid || (got < 0 && errno != EINTR))
+		if (got == st->tid || (got < 0 && errno != EINTR)) {
+			klp_held_end(&st->held, st->r->p);
 			return; /* it is gone */
-		if (klp_stop_waits_again(st, chain)) {
-			if (!klp_stop_leaves_by_stop(st))
-				return;
-		} else if (klp_stop_now() < look) {
+		}
+		waits = klp_stop_waits_again(st, chain);
+		if (waits && !st->held.count && !klp_stop_leaves_by_stop(st))
+			return;
+		if (waits)
+			klp_held_send(&st->held, st->r->p, st->tid);
+		if ((!waits || st->held.count) && klp_stop_now() < look) {
 			struct timespec t = {0, 5000};
 
 			nanosleep(&t, NULL);
@@ -436,6 +481,7 @@ static void klp_stop_stay(struct klp_stop *st, const struct klp_registers *resum
 			if (!home && klp_stop_now() > until) { /* it does not arrive: it goes on alone */
 				ptrace(PTRACE_INTERRUPT, st->tid, NULL, NULL);
 				klp_stop_wait_long(st);
+				klp_held_send(&st->held, st->r->p, st->tid);
 				ptrace(PTRACE_DETACH, st->tid, NULL, NULL);
 				home = true;
 			}
@@ -451,7 +497,7 @@ static void klp_stop_stay(struct klp_stop *st, const struct klp_registers *resum
 
 void klp_stop_end(struct klp_stop *st)
 {
-	klp_stop_repair(st);
+	klp_stop_repair(st, 0);
 	if (st->in_call && !klp_stop_leaves_by_stop(st)) {
 		klp_stop_stay(st, &st->regs, NULL);
 		return;

@@ -7,6 +7,7 @@
 #ifndef KLP_STOP_H
 #define KLP_STOP_H
 
+#include "klp/handover.h"
 #include "klp/realtime.h"
 #include "klp/registers.h"
 #include "klp/remote.h"
@@ -23,6 +24,7 @@ struct klp_stop {
 	bool watch;        /* klp_restart_watch when it has been let go */
 	uint64_t mask;     /* signal mask */
 	uint64_t old_signals;
+	struct klp_held held;         /* signals that it gets when it is in its call again */
 	struct klp_realtime realtime; /* of the tool itself */
 };
 
@@ -35,9 +37,9 @@ int klp_stop_begin(struct klp_remote *r, pid_t tid, struct klp_stop *st, struct 
  * it is not stopped any more, or has not stopped for us, and was let go.
  */
 int klp_stop_take_signal(struct klp_stop *st);
-/* Of a stopped thread: if its call has failed with EINTR and may be issued again, the kernel restarts it, or makes it
- * EINTR again if a handler runs. */
-void klp_stop_mend(pid_t tid, struct klp_registers *regs);
+/* Of a thread that has stopped, at this signal (0: at none): if its call has failed with EINTR and may be issued again,
+ * the kernel restarts it, or it is EINTR all the same if a handler runs. */
+void klp_stop_mend(const struct klp_process *p, pid_t tid, int signal, struct klp_registers *regs);
 /* Lets it go on as it was. If the stop interrupted a call, this returns when it waits in that call again or has left
  * it. */
 void klp_stop_end(struct klp_stop *st);

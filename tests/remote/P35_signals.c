@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * P35: signals at random moments of borrow cycles. A flag loop around epoll_wait(-1) always sees its EINTR, also with
- * one thread only; a handler with SA_RESTART and an ignored signal never cause one.
+ * P35: signals at random moments of borrow cycles. A flag loop around epoll_wait(-1) or read() always sees its EINTR,
+ * also with one thread only; a handler with SA_RESTART and an ignored signal never cause one.
  */
 #include <errno.h>
 #include <signal.h>
@@ -44,22 +44,24 @@ static void on_timer(int sig)
 	atomic_fetch_add(&talk->handled, 1);
 }
 
-/* while (!quit) epoll_wait(-1): the quit flag is set by a handler without SA_RESTART; it sleeps on for ever if its
- * EINTR is lost. */
-static void flag_loop(void)
+static int quiet_fd;
+
+/* while (!quit) wait for ever: the quit flag is set by a handler without SA_RESTART; it sleeps on for ever if its EINTR
+ * is lost. */
+static void flag_loop(int epoll)
 {
 	struct sigaction sa = {.sa_handler = on_signal};
 	struct epoll_event ev;
-	int fd = epoll_create1(0);
+	char c;
 
 	sigaction(SIGTERM, &sa, NULL);
 	atomic_store(&talk->ready, 1);
 	for (;;) {
 		while (!quit) {
-			int rc = epoll_wait(fd, &ev, 1, -1);
+			ssize_t rc = epoll >= 0 ? epoll_wait(epoll, &ev, 1, -1) : read(quiet_fd, &c, 1);
 
 			if (rc != -1 || errno != EINTR || !quit) {
-				atomic_store(&talk->result, rc * 1000 + errno);
+				atomic_store(&talk->result, (int)rc * 1000 + errno);
 				atomic_fetch_add(&talk->wrong, 1);
 			}
 		}
@@ -68,8 +70,19 @@ static void flag_loop(void)
 	}
 }
 
+static void flag_loop_in_epoll(void)
+{
+	flag_loop(epoll_create1(0));
+}
+
+/* This call fails with EINTR only because of the handler's flags. */
+static void flag_loop_in_read(void)
+{
+	flag_loop(-1);
+}
+
 /* read() with SA_RESTART handlers and ignored children: it never returns. */
-static void restart_loop(int fd)
+static void restart_loop(void)
 {
 	struct sigaction sa = {.sa_handler = on_timer, .sa_flags = SA_RESTART};
 	char c;
@@ -80,7 +93,7 @@ static void restart_loop(int fd)
 	sigaction(SIGWINCH, &sa, NULL);
 	atomic_store(&talk->ready, 1);
 	for (;;) {
-		ssize_t rc = read(fd, &c, 1);
+		ssize_t rc = read(quiet_fd, &c, 1);
 
 		atomic_store(&talk->result, (int)rc * 1000 + errno);
 		atomic_fetch_add(&talk->wrong, 1);
@@ -214,12 +227,6 @@ static void flags(const char *name, void (*loop)(void), unsigned count, struct t
 	finish(pid);
 }
 
-static int quiet_fd;
-static void restart_loop_(void)
-{
-	restart_loop(quiet_fd);
-}
-
 static void quiet(const char *name, void (*loop)(void), const int *signals, bool handled, unsigned count,
 		  struct tool_result *r, atomic_int *stop)
 {
@@ -262,10 +269,11 @@ int main(void)
 	if (pipe(fds))
 		return 1;
 	quiet_fd = fds[0];
-	flags("flag loop", flag_loop, count, r, stop);
+	flags("flag loop in epoll_wait", flag_loop_in_epoll, count, r, stop);
+	flags("flag loop in read", flag_loop_in_read, count, r, stop);
 	flags("sigsuspend", suspend_loop, count, r, stop);
-	quiet("SA_RESTART", restart_loop_, restarting, true, count, r, stop);
-	quiet("SIGURG, SIGWINCH", restart_loop_, urgent, true, count, r, stop);
+	quiet("SA_RESTART", restart_loop, restarting, true, count, r, stop);
+	quiet("SIGURG, SIGWINCH", restart_loop, urgent, true, count, r, stop);
 	quiet("ignored", ignored_loop, ignored, false, count, r, stop);
 	return check_end();
 }

@@ -113,6 +113,11 @@ bool klp_registers_end_with_handler(const struct klp_registers *r)
 	       (r->call.nr == SYS_ppoll || r->call.nr == SYS_pselect6 || r->call.nr == SYS_rt_sigsuspend);
 }
 
+bool klp_registers_kernel_decides(void)
+{
+	return false;
+}
+
 /* The kernel keeps the record to itself and uses it if the thread goes on where it is. */
 bool klp_registers_have_timeout(const struct klp_registers *r)
 {

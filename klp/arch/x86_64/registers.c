@@ -67,6 +67,12 @@ bool klp_registers_end_with_handler(const struct klp_registers *r)
 	return (long)r->user.rax == -KLP_ERESTARTNOHAND;
 }
 
+/* do_signal() in arch/x86/kernel/signal.c reads orig_ax and ax behind get_signal(). */
+bool klp_registers_kernel_decides(void)
+{
+	return true;
+}
+
 bool klp_registers_have_timeout(const struct klp_registers *r)
 {
 	return (long)r->user.rax == -KLP_ERESTART_RESTARTBLOCK;
