@@ -15,7 +15,8 @@
 #include "tests/torture/target/shared.h"
 
 #define MODULES 8
-#define TOOL_HANG_S 90 /* no klpctl of ours may take this long */
+#define TOOL_HANG_S 90  /* no klpctl of ours may take this long */
+#define EXIT_HANG_S 600 /* nor one that the kernel is ending: see tool_ends() */
 #define TARGET_HANG_S 30
 
 enum action { ACT_TOGGLE, ACT_REPLACE, ACT_KILL, ACT_SHORT, ACT_HOLD, ACT_TWO, ACT_LOOK, ACTIONS };

@@ -99,6 +99,30 @@ static void tool_figures(const struct tool *t)
 	torture.stopped_threads += (uint64_t)json_integer_value(json_object_get(p, "threads_stopped"));
 }
 
+/*
+ * It has called exit, and the kernel is at it: exit_mmap() waits for locks of the C library's file that every fork and
+ * exec of the storm takes as well. On a loaded machine it was seen to wait for more than a minute.
+ */
+static bool tool_ends(const struct tool *t)
+{
+	const unsigned long exiting = 4; /* PF_EXITING of the kernel's include/linux/sched.h */
+	unsigned long flags = 0;
+	char path[64], text[512], *at;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", t->pid);
+	f = fopen(path, "re");
+	if (!f)
+		return false;
+	at = fgets(text, sizeof(text), f) ? strrchr(text, ')') : NULL;
+	fclose(f);
+	if (!at || sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %lu", &flags) != 1 || !(flags & exiting))
+		return false;
+	say("klpctl %s (process %d) has come to its end, which takes the kernel more than %u s\n", t->command, t->pid,
+	    TOOL_HANG_S);
+	return true;
+}
+
 static void tool_end(struct tool *t, int timeout_ms)
 {
 	struct pollfd f = {.fd = t->fd, .events = POLLIN};
@@ -106,7 +130,7 @@ static void tool_end(struct tool *t, int timeout_ms)
 
 	if (t->ended)
 		return;
-	if (poll(&f, 1, timeout_ms) != 1)
+	if (poll(&f, 1, timeout_ms) != 1 && (!tool_ends(t) || poll(&f, 1, EXIT_HANG_S * 1000) != 1))
 		fail("klpctl %s (process %d) does not end", t->command, t->pid);
 	if (waitpid(t->pid, &t->status, 0) != t->pid)
 		fail("waitpid: %s", strerror(errno));
