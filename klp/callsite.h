@@ -19,4 +19,7 @@ bool klp_call_is_of(const struct klp_process *p, uint64_t ret, uint64_t entry);
 void klp_jumps_reach(const struct klp_process *p, const uint8_t *code, size_t len, uint64_t addr, const uint64_t *entry,
 		     bool *reached, size_t count);
 
+/* klp/callsite.c, for all of them: is this address in the slot now? */
+bool klp_slot_leads_to(const struct klp_process *p, uint64_t slot, uint64_t entry);
+
 #endif

@@ -25,16 +25,4 @@ for object in "$@"; do
 		;;
 	esac
 done
-if [ "$total" -lt 500 ]; then
-	echo "only $total instructions: not the runtime"
-	exit 1
-fi
-if "${tools}nm" -u "$elf" | grep .; then
-	echo "the image has undefined symbols"
-	fail=1
-fi
-if ! "${tools}readelf" -rW "$elf" | grep -q 'There are no relocations'; then
-	echo "the image has relocations"
-	fail=1
-fi
-exit $fail
+. "$(dirname "$0")/image.sh"

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "disassembly.h"
+#include "link_register.h"
 #include "tables.h"
 #include "unwind/internal.h"
 
@@ -178,27 +179,7 @@ static unsigned push(unsigned above, uint64_t pc)
 
 START_TEST(test_link_register)
 {
-	struct klp_unw_space *s = space_make();
-	unsigned w = push(TOP, BASE + 0x50);
-
-	ck_assert_int_eq(walk(s, 0x180, w, 0), KLP_OK);
-	ck_assert_uint_eq(trace.count, 2);
-	ck_assert_uint_eq(trace.frame[1].cfa, STACK + sizeof(stack));
-	/* A leaf returns to its link register, and is not reliable where that is not known. */
-	ck_assert_int_eq(walk(s, 0x210, w, BASE + 0x150), KLP_OK);
-	ck_assert_uint_eq(trace.count, 3);
-	ck_assert_uint_eq(trace.frame[1].pc, BASE + 0x150);
-	ck_assert_int_eq(walk(s, 0x210, w, 0), KLP_UNW_REG_UNKNOWN);
-	/* Before the frame exists the middle one is a leaf too. */
-	ck_assert_int_eq(walk(s, 0x100, TOP, BASE + 0x50), KLP_OK);
-	ck_assert_uint_eq(trace.count, 2);
-	/* Who has called has saved what it returns to: a leaf in the middle of a stack is none. */
-	ck_assert_int_eq(walk(s, 0x180, push(w, BASE + 0x220), BASE + 0x50), KLP_UNW_NOT_MONOTONIC);
-	ck_assert_uint_eq(trace.frame_no, 1);
-	ck_assert_int_eq(walk(s, 0x180, push(w, BASE + 0x620), BASE + 0x50), KLP_UNW_REG_UNKNOWN);
-	ck_assert_uint_eq(trace.frame_no, 1);
-	ck_assert_int_eq(walk(s, 0x620, w, BASE + 0x50), KLP_OK);
-	klp_unw_space_free(s);
+	check_link_register(&(struct link_machine){space_make, walk, push, &trace});
 }
 END_TEST
 

@@ -24,14 +24,6 @@ static uint64_t klp_offset(uint32_t v, unsigned at, unsigned bits)
 	return ((field ^ sign) - sign) * 4;
 }
 
-static bool klp_slot_leads_to(const struct klp_process *p, uint64_t slot, uint64_t entry)
-{
-	struct klp_error ignored = KLP_ERROR_INIT;
-	uint64_t value;
-
-	return !klp_process_read(p, slot, &value, sizeof(value), &ignored) && value == entry;
-}
-
 /* [bti c] adrp x16, page; ldr x17, [x16, #low]; add x16, x16, #low; br x17. The slot may be writable: the dynamic
  * linker stores there once, what it stands for. */
 static bool klp_plt_leads_to(const struct klp_process *p, uint64_t at, uint64_t entry)

@@ -14,21 +14,15 @@
  *in a system call has no SVE state beyond the vector registers (the call drops it). One that has SME state in use is
  *not borrowed.
  */
-#include "klp/frame.h"
+#include "klp/arch/prepared/frame.h"
 
 #include <elf.h>
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/ptrace.h>
 #include <sys/uio.h>
 
-#define FRAME_STACK_FLAGS 152u
-#define FRAME_MASK 168u
-#define FRAME_REGS 312u /* x0 */
 #define FRAME_RECORDS 592u
-#define FRAME_SIZE 4736u /* 4688, to a multiple of 64 */
-#define BAD_STACK_FLAGS 0x40000000u
 
 #define FPSIMD_MAGIC 0x46508001u
 #define FPSIMD_SIZE 528u
@@ -47,7 +41,7 @@ struct sve_head {
 	uint16_t vl, max_vl, flags, reserved;
 };
 
-struct extended {
+struct klp_extended {
 	struct {
 		uint8_t v[32][16];
 		uint32_t fpsr, fpcr, pad[2];
@@ -56,6 +50,8 @@ struct extended {
 	uint8_t sve_regs[SVE_MAX];
 	size_t sve_len; /* 0: none */
 };
+
+const size_t klp_extended_size = sizeof(struct klp_extended);
 
 static bool regset(pid_t tid, unsigned set, void *buf, size_t *len)
 {
@@ -73,7 +69,7 @@ static size_t sve_bytes(unsigned vl)
 	return 32u * vl + 16u * (vl / 8u) + vl / 8u;
 }
 
-static int extended_get(pid_t tid, struct extended *x)
+int klp_extended_get(pid_t tid, struct klp_extended *x)
 {
 	size_t len = sizeof(x->fpsimd);
 	struct sve_head head;
@@ -115,124 +111,61 @@ static size_t round_up(size_t n, size_t to)
 	return (n + to - 1) / to * to;
 }
 
-static size_t sve_record(const struct extended *x)
+static size_t sve_record(const struct klp_extended *x)
 {
 	return x->sve_len ? 16 + round_up(x->sve_len, 16) : 0;
 }
 
 /* Behind fpsimd_context, with the record that ends the list. */
-static bool sve_fits(const struct extended *x)
+static bool sve_fits(const struct klp_extended *x)
 {
 	return FPSIMD_SIZE + sve_record(x) + RECORD_HEAD <= 4096;
 }
 
-static size_t size_of(const struct extended *x)
+size_t klp_extended_frame_size(const struct klp_extended *x)
 {
 	if (sve_fits(x))
-		return FRAME_SIZE;
-	return round_up(FRAME_RECORDS + FPSIMD_SIZE + EXTRA_SIZE + 16 + sve_record(x) + 16, 64) > FRAME_SIZE
+		return KLP_FRAME_SIZE;
+	return round_up(FRAME_RECORDS + FPSIMD_SIZE + EXTRA_SIZE + 16 + sve_record(x) + 16, 64) > KLP_FRAME_SIZE
 		   ? round_up(FRAME_RECORDS + FPSIMD_SIZE + EXTRA_SIZE + 16 + sve_record(x) + 16, 64)
-		   : FRAME_SIZE;
+		   : KLP_FRAME_SIZE;
 }
 
-size_t klp_frame_size(pid_t tid)
+static uint8_t *put_fpsimd(uint8_t *at, const struct klp_extended *x)
 {
-	struct extended *x = malloc(sizeof(*x));
-	size_t n = x && !extended_get(tid, x) ? size_of(x) : 0;
-
-	free(x);
-	return n;
-}
-
-size_t klp_frame_bare_size(void)
-{
-	return FRAME_SIZE;
-}
-
-size_t klp_frame_argument(unsigned arg)
-{
-	return arg < 8 ? FRAME_REGS + 8 * arg : 0;
-}
-
-static void put32(uint8_t *at, uint32_t v)
-{
-	memcpy(at, &v, 4);
-}
-
-static void put64(uint8_t *at, uint64_t v)
-{
-	memcpy(at, &v, 8);
-}
-
-static uint8_t *put_fpsimd(uint8_t *at, const struct extended *x)
-{
-	put32(at, FPSIMD_MAGIC);
-	put32(at + 4, FPSIMD_SIZE);
-	put32(at + 8, x->fpsimd.fpsr);
-	put32(at + 12, x->fpsimd.fpcr);
+	klp_frame_put32(at, FPSIMD_MAGIC);
+	klp_frame_put32(at + 4, FPSIMD_SIZE);
+	klp_frame_put32(at + 8, x->fpsimd.fpsr);
+	klp_frame_put32(at + 12, x->fpsimd.fpcr);
 	memcpy(at + 16, x->fpsimd.v, sizeof(x->fpsimd.v));
 	return at + FPSIMD_SIZE;
 }
 
-static uint8_t *put_sve(uint8_t *at, const struct extended *x)
+static uint8_t *put_sve(uint8_t *at, const struct klp_extended *x)
 {
-	put32(at, SVE_MAGIC);
-	put32(at + 4, (uint32_t)sve_record(x));
+	klp_frame_put32(at, SVE_MAGIC);
+	klp_frame_put32(at + 4, (uint32_t)sve_record(x));
 	memcpy(at + 8, &x->sve.vl, sizeof(x->sve.vl));
 	memcpy(at + 16, x->sve_regs, x->sve_len);
 	return at + sve_record(x);
 }
 
-int klp_frame_build_bare(const struct klp_registers *regs, uint64_t mask, uint64_t restorer, uint64_t at, uint8_t *out,
-			 size_t len)
+void klp_extended_put(const struct klp_extended *x, uint64_t at, uint8_t *out)
 {
-	static const struct extended none;
+	static const struct klp_extended none;
+	uint8_t *p = put_fpsimd(out + FRAME_RECORDS, x ? x : &none);
 
-	(void)restorer; /* in x30 */
-	if (len < FRAME_SIZE || (at & 15))
-		return -ENOSPC;
-	memset(out, 0, FRAME_SIZE);
-	put32(out + FRAME_STACK_FLAGS, BAD_STACK_FLAGS);
-	put64(out + FRAME_MASK, mask);
-	memcpy(out + FRAME_REGS, &regs->user, sizeof(regs->user));
-	put_fpsimd(out + FRAME_RECORDS, &none);
-	return 0;
-}
-
-static int build(const struct extended *x, const struct klp_registers *regs, uint64_t mask, uint64_t at, uint8_t *out,
-		 size_t len)
-{
-	uint8_t *p;
-	int rc = len < size_of(x) ? -ENOSPC : klp_frame_build_bare(regs, mask, 0, at, out, len);
-
-	if (rc)
-		return rc;
-	p = put_fpsimd(out + FRAME_RECORDS, x);
-	if (!x->sve_len)
-		return 0;
+	if (!x || !x->sve_len)
+		return;
 	if (!sve_fits(x)) {
-		put32(p, EXTRA_MAGIC);
-		put32(p + 4, EXTRA_SIZE);
+		klp_frame_put32(p, EXTRA_MAGIC);
+		klp_frame_put32(p + 4, EXTRA_SIZE);
 		p += EXTRA_SIZE + 16; /* the data begins behind the record that ends the list */
-		put64(p - EXTRA_SIZE - 8, at + (uint64_t)(p - out));
-		put32(p - EXTRA_SIZE, (uint32_t)(sve_record(x) + 16));
+		klp_frame_put64(p - EXTRA_SIZE - 8, at + (uint64_t)(p - out));
+		klp_frame_put32(p - EXTRA_SIZE, (uint32_t)(sve_record(x) + 16));
 		memset(p, 0, sve_record(x) + 16);
 	}
 	put_sve(p, x);
-	return 0;
-}
-
-int klp_frame_build(pid_t tid, const struct klp_registers *regs, uint64_t mask, uint64_t restorer, uint64_t at,
-		    uint8_t *out, size_t len)
-{
-	struct extended *x = malloc(sizeof(*x));
-	int rc = x ? extended_get(tid, x) : -ENOMEM;
-
-	(void)restorer;
-	if (!rc)
-		rc = build(x, regs, mask, at, out, len);
-	free(x);
-	return rc;
 }
 
 int klp_frame_gadgets(const struct klp_process *p, uint64_t *gadget, uint64_t *restorer, struct klp_error *e)

@@ -33,6 +33,11 @@
 #define KLP_REG_CALL(r) ((r)->user.x[8])
 #define KLP_REG_ARGS(r) ((r)->user.x)
 
+/* For prepared/frame.c. */
+#define KLP_FRAME_SIZE 4736u /* 4688, to a multiple of 64 */
+#define KLP_FRAME_REGS 312u  /* x0 */
+#define KLP_FRAME_ARGS KLP_FRAME_REGS
+
 struct klp_registers {
 	struct {
 		uint64_t x[31], sp, pc, pstate;

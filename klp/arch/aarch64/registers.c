@@ -12,22 +12,13 @@
 
 bool klp_registers_get(pid_t tid, const struct klp_task_syscall *before, struct klp_registers *r)
 {
-	struct iovec user = {&r->user, sizeof(r->user)}, tls = {&r->thread_pointer, sizeof(r->thread_pointer)};
+	struct iovec tls = {&r->thread_pointer, sizeof(r->thread_pointer)};
 
-	memset(r, 0, sizeof(*r));
-	if (ptrace(PTRACE_GETREGSET, tid, (void *)NT_PRSTATUS, &user) || user.iov_len != sizeof(r->user) ||
-	    ptrace(PTRACE_GETREGSET, tid, (void *)NT_ARM_TLS, &tls) || tls.iov_len < sizeof(r->thread_pointer))
+	if (!klp_prepared_get(tid, r) || ptrace(PTRACE_GETREGSET, tid, (void *)NT_ARM_TLS, &tls) ||
+	    tls.iov_len < sizeof(r->thread_pointer))
 		return false;
 	klp_prepared_find_call(tid, before, r);
 	return true;
-}
-
-bool klp_registers_set(pid_t tid, const struct klp_registers *r)
-{
-	struct klp_registers copy = *r;
-	struct iovec user = {&copy.user, sizeof(copy.user)};
-
-	return !ptrace(PTRACE_SETREGSET, tid, (void *)NT_PRSTATUS, &user);
 }
 
 /* The gadget is svc #0; ret, which returns to x30. */

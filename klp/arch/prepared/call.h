@@ -5,6 +5,8 @@
 
 #include "klp/registers.h"
 
+/* The general registers: r->user. */
+bool klp_prepared_get(pid_t tid, struct klp_registers *r);
 /* Finds the interrupted call of a stopped thread whose registers r has. */
 void klp_prepared_find_call(pid_t tid, const struct klp_task_syscall *before, struct klp_registers *r);
 void klp_prepared_make_call(struct klp_registers *r, long nr, const uint64_t arg[6], uint64_t gadget, uint64_t restorer,

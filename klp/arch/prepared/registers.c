@@ -9,15 +9,33 @@
  */
 #include "klp/arch/prepared/call.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 
 #define KLP_INSN 4u /* of the instruction that makes the call */
 #define KLP_DTV_LOOK 7u
 #define KLP_DTV_MAX 65536u
 #define KLP_DTV_REACH (1u << 20) /* static TLS and its alignment */
+
+bool klp_prepared_get(pid_t tid, struct klp_registers *r)
+{
+	struct iovec user = {&r->user, sizeof(r->user)};
+
+	memset(r, 0, sizeof(*r));
+	return !ptrace(PTRACE_GETREGSET, tid, (void *)NT_PRSTATUS, &user) && user.iov_len == sizeof(r->user);
+}
+
+bool klp_registers_set(pid_t tid, const struct klp_registers *r)
+{
+	struct klp_registers copy = *r;
+	struct iovec user = {&copy.user, sizeof(copy.user)};
+
+	return !ptrace(PTRACE_SETREGSET, tid, (void *)NT_PRSTATUS, &user);
+}
 
 /* The instruction at addr, 0 if it cannot be read. */
 static uint32_t klp_insn_at(pid_t tid, uint64_t addr)

@@ -14,14 +14,6 @@ static uint64_t klp_pair_target(uint64_t at, uint32_t auipc, uint32_t second)
 	return at + (uint64_t)(int64_t)(int32_t)(auipc & 0xfffff000u) + klp_rv_sign(second >> 20, 12);
 }
 
-static bool klp_slot_leads_to(const struct klp_process *p, uint64_t slot, uint64_t entry)
-{
-	struct klp_error ignored = KLP_ERROR_INIT;
-	uint64_t value;
-
-	return !klp_process_read(p, slot, &value, sizeof(value), &ignored) && value == entry;
-}
-
 /* The slot may be writable: the dynamic linker stores there once, what it stands for. */
 static bool klp_plt_leads_to(const struct klp_process *p, uint64_t at, uint64_t entry)
 {

@@ -9,26 +9,17 @@
  *	1080	records {magic, size, ...}, ended by {0, 0}: the vector registers, if the thread has them in use:
  *		{magic, size, vstart, vl, vtype, vcsr, vlenb, pointer to their bytes}, and these bytes
  *
- * uc_stack.ss_flags is invalid on purpose: the kernel then leaves the alternate stack alone. It accepts the record of
- * vector registers from a thread only that has them in use.
+ * The kernel accepts the record of vector registers from a thread only that has them in use.
  */
-#include "klp/frame.h"
+#include "klp/arch/prepared/frame.h"
 
 #include <elf.h>
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/ptrace.h>
 #include <sys/uio.h>
 
-#define FRAME_STACK_FLAGS 152u
-#define FRAME_MASK 168u
-#define FRAME_REGS 304u /* pc */
-#define FRAME_A0 (FRAME_REGS + 10 * 8)
 #define FRAME_FP 560u
 #define FRAME_RECORDS 1080u
-#define FRAME_SIZE 1088u
-#define BAD_STACK_FLAGS 0x40000000u
 
 #define KLP_NT_RISCV_VECTOR 0x900
 #define V_MAGIC 0x53465457u
@@ -37,7 +28,7 @@
 #define V_WORDS 40u /* the five words, as the register set begins */
 #define V_MAX 8192u /* of 32 registers of 256 bytes */
 
-struct extended {
+struct klp_extended {
 	uint64_t f[33]; /* fcsr is the last */
 	struct {
 		uint64_t vstart, vl, vtype, vcsr, vlenb;
@@ -46,9 +37,12 @@ struct extended {
 	size_t v_len; /* bytes of regs in use; 0: no vector registers are */
 };
 
-_Static_assert(offsetof(struct extended, v.regs) - offsetof(struct extended, v) == V_WORDS, "the register set's head");
+const size_t klp_extended_size = sizeof(struct klp_extended);
 
-static int extended_get(pid_t tid, struct extended *x)
+_Static_assert(offsetof(struct klp_extended, v.regs) - offsetof(struct klp_extended, v) == V_WORDS,
+	       "the register set's head");
+
+int klp_extended_get(pid_t tid, struct klp_extended *x)
 {
 	struct iovec f = {x->f, sizeof(x->f)}, v = {&x->v, sizeof(x->v)};
 
@@ -65,91 +59,33 @@ static int extended_get(pid_t tid, struct extended *x)
 	return 0;
 }
 
-static size_t v_record(const struct extended *x)
+static size_t v_record(const struct klp_extended *x)
 {
 	return x->v_len ? V_HEAD + V_STATE + x->v_len : 0;
 }
 
-static size_t size_of(const struct extended *x)
+size_t klp_extended_frame_size(const struct klp_extended *x)
 {
 	return (FRAME_RECORDS + v_record(x) + V_HEAD + 63) & ~(size_t)63;
 }
 
-size_t klp_frame_size(pid_t tid)
-{
-	struct extended *x = malloc(sizeof(*x));
-	size_t n = x && !extended_get(tid, x) ? size_of(x) : 0;
-
-	free(x);
-	return n;
-}
-
-size_t klp_frame_bare_size(void)
-{
-	return FRAME_SIZE;
-}
-
-size_t klp_frame_argument(unsigned arg)
-{
-	return arg < 8 ? FRAME_A0 + 8 * arg : 0;
-}
-
-static void put32(uint8_t *at, uint32_t v)
-{
-	memcpy(at, &v, 4);
-}
-
-static void put64(uint8_t *at, uint64_t v)
-{
-	memcpy(at, &v, 8);
-}
-
-int klp_frame_build_bare(const struct klp_registers *regs, uint64_t mask, uint64_t restorer, uint64_t at, uint8_t *out,
-			 size_t len)
-{
-	(void)restorer; /* in ra */
-	if (len < FRAME_SIZE || (at & 15))
-		return -ENOSPC;
-	memset(out, 0, FRAME_SIZE);
-	put32(out + FRAME_STACK_FLAGS, BAD_STACK_FLAGS);
-	put64(out + FRAME_MASK, mask);
-	memcpy(out + FRAME_REGS, &regs->user, sizeof(regs->user));
-	return 0;
-}
-
-static int build(const struct extended *x, const struct klp_registers *regs, uint64_t mask, uint64_t at, uint8_t *out,
-		 size_t len)
+void klp_extended_put(const struct klp_extended *x, uint64_t at, uint8_t *out)
 {
 	uint8_t *p = out + FRAME_RECORDS;
-	int rc = len < size_of(x) ? -ENOSPC : klp_frame_build_bare(regs, mask, 0, at, out, len);
 
-	if (rc)
-		return rc;
+	if (!x)
+		return; /* zeros end the list */
 	memcpy(out + FRAME_FP, x->f, sizeof(x->f));
-	put32(out + FRAME_FP + 32 * 8 + 4, 0); /* behind fcsr, which has 32 bits */
+	klp_frame_put32(out + FRAME_FP + 32 * 8 + 4, 0); /* behind fcsr, which has 32 bits */
 	if (x->v_len) {
-		put32(p, V_MAGIC);
-		put32(p + 4, (uint32_t)v_record(x));
+		klp_frame_put32(p, V_MAGIC);
+		klp_frame_put32(p + 4, (uint32_t)v_record(x));
 		memcpy(p + V_HEAD, &x->v, V_WORDS);
-		put64(p + V_HEAD + V_WORDS, at + FRAME_RECORDS + V_HEAD + V_STATE);
+		klp_frame_put64(p + V_HEAD + V_WORDS, at + FRAME_RECORDS + V_HEAD + V_STATE);
 		memcpy(p + V_HEAD + V_STATE, x->v.regs, x->v_len);
 		p += v_record(x);
 	}
 	memset(p, 0, V_HEAD);
-	return 0;
-}
-
-int klp_frame_build(pid_t tid, const struct klp_registers *regs, uint64_t mask, uint64_t restorer, uint64_t at,
-		    uint8_t *out, size_t len)
-{
-	struct extended *x = malloc(sizeof(*x));
-	int rc = x ? extended_get(tid, x) : -ENOMEM;
-
-	(void)restorer;
-	if (!rc)
-		rc = build(x, regs, mask, at, out, len);
-	free(x);
-	return rc;
 }
 
 int klp_frame_gadgets(const struct klp_process *p, uint64_t *gadget, uint64_t *restorer, struct klp_error *e)

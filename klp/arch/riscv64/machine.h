@@ -32,6 +32,11 @@
 #define KLP_REG_CALL(r) ((r)->user.x[16])
 #define KLP_REG_ARGS(r) ((r)->user.x + 9)
 
+/* For prepared/frame.c. */
+#define KLP_FRAME_SIZE 1088u
+#define KLP_FRAME_REGS 304u /* pc */
+#define KLP_FRAME_ARGS (KLP_FRAME_REGS + 10 * 8)
+
 struct klp_registers {
 	struct {
 		uint64_t pc, x[31]; /* x1 first */

@@ -2,32 +2,18 @@
 /* Interrupted calls, and what finds a thread control block: arch/prepared/registers.c. */
 #include "klp/arch/prepared/call.h"
 
-#include <elf.h>
 #include <string.h>
-#include <sys/ptrace.h>
-#include <sys/uio.h>
 
 /* Places in user.x, where x1 is first. */
 enum { KLP_TP = 3, KLP_S1 = 8 };
 
 bool klp_registers_get(pid_t tid, const struct klp_task_syscall *before, struct klp_registers *r)
 {
-	struct iovec user = {&r->user, sizeof(r->user)};
-
-	memset(r, 0, sizeof(*r));
-	if (ptrace(PTRACE_GETREGSET, tid, (void *)NT_PRSTATUS, &user) || user.iov_len != sizeof(r->user))
+	if (!klp_prepared_get(tid, r))
 		return false;
 	r->thread_pointer = r->user.x[KLP_TP];
 	klp_prepared_find_call(tid, before, r);
 	return true;
-}
-
-bool klp_registers_set(pid_t tid, const struct klp_registers *r)
-{
-	struct klp_registers copy = *r;
-	struct iovec user = {&copy.user, sizeof(copy.user)};
-
-	return !ptrace(PTRACE_SETREGSET, tid, (void *)NT_PRSTATUS, &user);
 }
 
 void klp_registers_make_call(struct klp_registers *r, long nr, const uint64_t arg[6], uint64_t gadget,

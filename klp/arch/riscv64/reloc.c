@@ -151,16 +151,6 @@ bool klp_reloc_is_branch(const struct klp_reloc_info *i, const uint8_t *code, ui
 	}
 }
 
-/* The slot's value is loaded into a register; what is done with it does not stand there. */
-bool klp_reloc_is_slot_call(const struct klp_reloc_info *i, const uint8_t *code, uint64_t code_len, uint64_t offset)
-{
-	(void)i;
-	(void)code;
-	(void)code_len;
-	(void)offset;
-	return false;
-}
-
 static void put_low_i(uint8_t *field, uint64_t v)
 {
 	klp_insn_put32(field, (klp_insn_get32(field) & 0xfffffu) | (uint32_t)(v & 0xfff) << 20);

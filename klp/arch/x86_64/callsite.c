@@ -17,14 +17,6 @@ static uint64_t klp_relative(uint64_t next, const uint8_t *disp)
 	return next + (uint64_t)(int64_t)d;
 }
 
-static bool klp_slot_leads_to(const struct klp_process *p, uint64_t slot, uint64_t entry)
-{
-	struct klp_error ignored = KLP_ERROR_INIT;
-	uint64_t value;
-
-	return !klp_process_read(p, slot, &value, sizeof(value), &ignored) && value == entry;
-}
-
 /* [endbr64] [bnd] jmp *slot(%rip). The slot may be writable: the dynamic linker stores there once, what it stands for.
  */
 static bool klp_plt_leads_to(const struct klp_process *p, uint64_t at, uint64_t entry)

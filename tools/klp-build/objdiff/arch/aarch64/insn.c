@@ -21,11 +21,17 @@ static bool word_at(const struct od_sec *s, uint64_t off, uint32_t *w)
 	return true;
 }
 
+/* The instruction that the relocation is in. */
+static bool insn_of(const struct od_sec *s, const struct od_rel *r, uint32_t *w)
+{
+	return s->kind == OD_CODE && word_at(s, r->off, w);
+}
+
 enum od_use od_aarch64_use(const struct od_sec *s, const struct od_rel *r)
 {
 	uint32_t w;
 
-	if (s->kind != OD_CODE || !word_at(s, r->off, &w))
+	if (!insn_of(s, r, &w))
 		return OD_USE_ADDRESS;
 	switch (r->type) {
 	case R_AARCH64_CALL26:
@@ -385,7 +391,7 @@ bool od_aarch64_only_loads(const struct od_sec *s, const struct od_rel *r)
 {
 	uint32_t w;
 
-	if (s->kind != OD_CODE || !word_at(s, r->off, &w))
+	if (!insn_of(s, r, &w))
 		return false;
 	switch (r->type) {
 	case R_AARCH64_LD_PREL_LO19:
