@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "klp/callclass.h"
+#include "klp/clock.h"
 #include "klp/frame.h"
 #include "klp/guard.h"
 #include "klp/seccomp.h"
@@ -49,14 +50,6 @@ struct klp_picker {
 	enum klp_reason why;         /* why the last one could not be taken */
 	const char *what;
 };
-
-static uint64_t klp_pick_now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
-}
 
 /* A3: the stack pointer lies on the thread's own stack, with room below. */
 static bool klp_stack_has_room(const struct klp_process *p, uint64_t sp, uint64_t tp, size_t need)
@@ -284,7 +277,7 @@ static int klp_borrow_thread(void *arg)
 	}
 	rc = 0;
 	k->what = NULL;
-	late = c->since_ns ? (klp_pick_now() - c->since_ns) / 1000000 : 0;
+	late = c->since_ns ? (klp_clock_now() - c->since_ns) / 1000000 : 0;
 	s.nr = klp_registers_call(&st.regs, s.arg);
 	if (s.nr >= 0)
 		now = klp_call_classify(k->r->p, &s);
@@ -428,7 +421,7 @@ static int klp_pick_pass(struct klp_picker *k, unsigned pass, struct klp_borrowe
 			continue;
 		} else if (s.running) {
 			fit = klp_watch_running(k, tid[i], info.switches_voluntary + info.switches_involuntary,
-						klp_pick_now());
+						klp_clock_now());
 		} else {
 			if (s.nr < 0)
 				continue;
@@ -440,7 +433,7 @@ static int klp_pick_pass(struct klp_picker *k, unsigned pass, struct klp_borrowe
 			      (pass >= KLP_ADDRESSED_AFTER || alone || klp_guard_signals_come_to(p, tid[i]) <= 0);
 			if (call.cls == KLP_CALL_TIMED_REG && pass >= KLP_TIMED_AFTER) {
 				since = klp_watch(k, tid[i], info.switches_voluntary + info.switches_involuntary,
-						  klp_pick_now());
+						  klp_clock_now());
 				fit = since != 0;
 			}
 		}
@@ -459,7 +452,7 @@ static int klp_pick_pass(struct klp_picker *k, unsigned pass, struct klp_borrowe
 
 static int klp_pick(struct klp_picker *k, unsigned wait_ms, struct klp_borrowed *who, struct klp_error *e)
 {
-	uint64_t deadline = klp_pick_now() + (uint64_t)wait_ms * 1000000ull, pause = KLP_PICK_PAUSE_NS;
+	uint64_t deadline = klp_clock_now() + (uint64_t)wait_ms * 1000000ull, pause = KLP_PICK_PAUSE_NS;
 	int rc = 0;
 
 	if (k->r->cb) {
@@ -479,7 +472,7 @@ static int klp_pick(struct klp_picker *k, unsigned wait_ms, struct klp_borrowed 
 		unsigned stopped = k->r->threads_stopped;
 
 		rc = klp_pick_pass(k, pass, who, e);
-		if (rc == 0 && klp_pick_now() > deadline)
+		if (rc == 0 && klp_clock_now() > deadline)
 			rc =
 			    klp_fail(e, EAGAIN, KLP_NO_BORROW, "no thread of process %d could be borrowed in %u ms: %s",
 				     k->r->p->pid, wait_ms, k->what);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "klp/borrow.h"
+#include "klp/clock.h"
 #include "klp/frame.h"
 #include "klp/proof.h"
 #include "patchsite/patchsite.h"
@@ -194,7 +195,7 @@ static bool klp_visit_fit(void *ctx, const struct klp_stop *st, pid_t ns_tid, ui
 	v->rec.result = 0;
 	v->rec.timeout = timeout;
 	v->rec.state = KLP_RT_CALLBACK_ASKED;
-	v->began = v->pinged = klp_now_ns();
+	v->began = v->pinged = klp_clock_now();
 	return !klp_callback_store(v->s, &v->rec, &ignored);
 }
 
@@ -207,7 +208,7 @@ static int klp_visit_works(void *ctx)
 	if (klp_process_read(&v->s->p, v->s->r.cb + offsetof(struct klp_rt_cb, callback.state), &state, sizeof(state),
 			     &ignored))
 		return -1;
-	v->ended = klp_now_ns();
+	v->ended = klp_clock_now();
 	if (state == KLP_RT_CALLBACK_DONE)
 		return 0;
 	if (v->ended > v->deadline)
@@ -317,7 +318,7 @@ static int klp_callback_finish(struct klp_session *s, struct klp_rt_callback *re
 /* Waits until nobody runs the callback or is on the way home from it. rec: as it is then. */
 static int klp_callback_wait(struct klp_session *s, uint64_t deadline, struct klp_rt_callback *rec, struct klp_error *e)
 {
-	uint64_t began = klp_now_ns(), now, home = 0;
+	uint64_t began = klp_clock_now(), now, home = 0;
 
 	for (;;) {
 		int visits,
@@ -332,7 +333,7 @@ static int klp_callback_wait(struct klp_session *s, uint64_t deadline, struct kl
 			return klp_fail(e, EINVAL, KLP_TARGET_MEMORY,
 					"the callback in the control block of process %d makes no sense", s->p.pid);
 		visits = klp_remote_visits(&s->r, rec->tid, s->cb->callback_borrow.old_mask);
-		now = klp_now_ns();
+		now = klp_clock_now();
 		if (visits < 0)
 			return 0;
 		if (rec->state == KLP_RT_CALLBACK_ASKED && !visits && now - began > KLP_CALLBACK_START_NS)
@@ -348,13 +349,13 @@ static int klp_callback_wait(struct klp_session *s, uint64_t deadline, struct kl
 		} else if (now > deadline) {
 			return klp_callback_pending(s, rec, e);
 		}
-		klp_sleep_ns(KLP_CALLBACK_LOOK_NS);
+		klp_clock_sleep(KLP_CALLBACK_LOOK_NS);
 	}
 }
 
 int klp_callbacks_settle(struct klp_session *s, struct klp_error *e)
 {
-	uint64_t deadline = klp_now_ns() + (uint64_t)s->opt.timeout_ms * 1000000ull;
+	uint64_t deadline = klp_clock_now() + (uint64_t)s->opt.timeout_ms * 1000000ull;
 	struct klp_rt_callback rec;
 	int rc;
 
@@ -402,7 +403,7 @@ static int klp_callback_run(struct klp_session *s, unsigned index, enum klp_call
 	char exe[64], why[320];
 	int rc;
 
-	v.deadline = klp_now_ns() + (uint64_t)s->opt.timeout_ms * 1000000ull;
+	v.deadline = klp_clock_now() + (uint64_t)s->opt.timeout_ms * 1000000ull;
 	v.proof = calloc(1, sizeof(*v.proof));
 	if (!v.proof)
 		return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for a stack trace");

@@ -8,6 +8,7 @@
 #include <sys/prctl.h>
 
 #include "klp/callsite.h"
+#include "klp/clock.h"
 #include "klp/frame.h"
 #include "klp/machine.h"
 #include "klp/proof.h"
@@ -53,11 +54,11 @@ static uint32_t klp_door_patience(void)
 	uint64_t best = UINT64_MAX, loops;
 
 	for (unsigned sample = 0; sample < KLP_DOOR_SAMPLES; sample++) {
-		uint64_t began = klp_now_ns(), took;
+		uint64_t began = klp_clock_now(), took;
 
 		for (unsigned i = 0; i < KLP_DOOR_SAMPLE_LOOPS; i++)
 			klp_relax();
-		took = klp_now_ns() - began;
+		took = klp_clock_now() - began;
 		best = took < best ? took : best;
 	}
 	loops = (uint64_t)KLP_DOOR_PATIENCE_NS * KLP_DOOR_SAMPLE_LOOPS / (best ? best : 1);
@@ -95,7 +96,7 @@ static int klp_door_invite(struct klp_visit *v, unsigned k, struct klp_guest *g,
 static int klp_door_invitations(struct klp_visit *v, struct klp_guest *const *guest, size_t count, size_t turn,
 				size_t *left, struct klp_error *e)
 {
-	uint64_t now = klp_now_ns();
+	uint64_t now = klp_clock_now();
 	int rc = 0;
 
 	*left = 0;
@@ -242,7 +243,7 @@ static int klp_door_answer(struct klp_visit *v, uint64_t seat, struct klp_error 
 		g->refused = 0;
 	} else {
 		again = KLP_DOOR_AGAIN_NS << (g->refused < 6 ? g->refused : 6);
-		g->not_before = klp_now_ns() + (again < KLP_DOOR_AGAIN_MAX_NS ? again : KLP_DOOR_AGAIN_MAX_NS);
+		g->not_before = klp_clock_now() + (again < KLP_DOOR_AGAIN_MAX_NS ? again : KLP_DOOR_AGAIN_MAX_NS);
 		g->refused++;
 	}
 	return klp_door_invite(v, k, NULL, e);
@@ -302,7 +303,7 @@ int klp_door_wait(struct klp_session *s, const struct klp_plan *plan, const bool
 {
 	unsigned leaving = KLP_TR_TARGET(s->cb->transition) ? 0 : 1;
 	static _Thread_local struct klp_visit v;
-	uint64_t until = klp_now_ns() + ns, seat = 0;
+	uint64_t until = klp_clock_now() + ns, seat = 0;
 	struct klp_realtime rt;
 	size_t left = count;
 	int rc = 0, slack = prctl(PR_GET_TIMERSLACK);
@@ -321,14 +322,14 @@ int klp_door_wait(struct klp_session *s, const struct klp_plan *plan, const bool
 	rc = klp_door_open(&v, e);
 	if (!rc)
 		rc = klp_door_seat(&v, &seat, e);
-	while (!rc && left && klp_now_ns() < until) {
+	while (!rc && left && klp_clock_now() < until) {
 		rc = klp_door_invitations(&v, guest, count, turn, &left, e);
 		if (rc || !left)
 			break;
 		if (!v.round)
 			rc = klp_door_next(&v, seat, e);
 		if (!rc) {
-			klp_sleep_ns(KLP_DOOR_LOOK_NS);
+			klp_clock_sleep(KLP_DOOR_LOOK_NS);
 			rc = klp_door_seat(&v, &seat, e);
 		}
 		if (!rc && (uint8_t)seat == v.round)

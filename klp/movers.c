@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "klp/clock.h"
+
 uint64_t klp_thread_addr(const struct klp_session *s, uint32_t index)
 {
 	return klp_cb_addr(s, offsetof(struct klp_rt_cb, threads) + (size_t)index * sizeof(struct klp_rt_thread));
@@ -132,7 +134,7 @@ int klp_movers_list(struct klp_run *run, bool *added, struct klp_error *e)
 		m = &run->list.m[run->list.count];
 		memset(m, 0, sizeof(*m));
 		m->tid = tid[i];
-		m->since = klp_now_ns();
+		m->since = klp_clock_now();
 		m->reason = KLP_RUNNING;
 		m->index = UINT32_MAX;
 		if (klp_mover_ns_tid(run, m))

@@ -126,6 +126,9 @@ struct klp_task_info {
 int klp_task_info(const struct klp_process *p, pid_t tid, struct klp_task_info *i, struct klp_error *e);
 /* The same from the status file alone, without `flags`: half the price, for looking at every thread. */
 int klp_task_status(const struct klp_process *p, pid_t tid, struct klp_task_info *i, struct klp_error *e);
+/* A live thread by its number in the target's own namespace: its tid in the caller's, and what klp_task_info says; 0:
+ * there is none. */
+pid_t klp_task_by_ns_tid(const struct klp_process *p, uint64_t ns_tid, struct klp_task_info *info);
 /* Kernel-made tasks in the group (io_uring workers): always clean, never borrowed. */
 bool klp_task_is_kernel_made(const struct klp_task_info *i);
 

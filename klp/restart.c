@@ -6,19 +6,13 @@
 #include <sys/ptrace.h>
 #include <time.h>
 
+#include "klp/clock.h"
+
 #define KLP_RESTART_WINDOW (20u << 10)    /* a signal frame with the largest extended state (AMX, 11 KiB) fits */
 #define KLP_RESTART_CHUNK 1024u           /* read at once; pages below may not exist */
 #define KLP_RESTART_NS 20000000ull        /* a thread that runs and is not in its call by then has left it */
 #define KLP_RESTART_LONG_NS 1000000000ull /* a handler runs, or the thread waits for a processor, so long at most */
 #define KLP_RESTART_TRIES 8u              /* other signals may be on their way to it */
-
-static uint64_t klp_restart_now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
-}
 
 /*
  * Neighbours in a frame's registers (struct sigcontext of asm/sigcontext.h, the same two on each architecture): the
@@ -82,12 +76,12 @@ static void klp_restart_mend(struct klp_stop *st)
 
 void klp_restart_watch(struct klp_stop *st)
 {
-	uint64_t began = klp_restart_now(), from = began, span = KLP_RESTART_NS;
+	uint64_t began = klp_clock_now(), from = began, span = KLP_RESTART_NS;
 	const struct timespec pause = {0, 5000};
 	struct klp_task_runs runs;
 	bool counts = !klp_task_runs_open(st->r->p, st->tid, false, &runs);
 
-	while (klp_restart_now() - from < span && klp_restart_now() - began < KLP_RESTART_LONG_NS) {
+	while (klp_clock_now() - from < span && klp_clock_now() - began < KLP_RESTART_LONG_NS) {
 		/* In this order: a frame is written before the call begins anew. */
 		bool waits = klp_restart_waits(st);
 
@@ -101,7 +95,7 @@ void klp_restart_watch(struct klp_stop *st)
 			break;
 		}
 		if (counts && klp_task_runs_same(&runs) == 1)
-			from = klp_restart_now(); /* it waits for a processor */
+			from = klp_clock_now(); /* it waits for a processor */
 		nanosleep(&pause, NULL);
 	}
 	if (counts)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "klp/clock.h"
 #include "klp/sample.h"
 
 #define KLP_RUNNING_ANSWERS 16u            /* P2: an interrupt only after so many "running" answers ... */
@@ -20,7 +21,7 @@
 
 void klp_running_round(struct klp_session *s, size_t threads)
 {
-	s->sampling.until = klp_now_ns() + KLP_PICTURE_ROUND_NS;
+	s->sampling.until = klp_clock_now() + KLP_PICTURE_ROUND_NS;
 	s->sampling.gap_max = KLP_PICTURE_GAP_MAX_NS + threads * KLP_PICTURE_GAP_THREAD_NS;
 }
 
@@ -28,7 +29,7 @@ void klp_running_round(struct klp_session *s, size_t threads)
 static bool klp_running_picture(struct klp_session *s, pid_t tid, struct klp_running *r, uint64_t wait_ns,
 				const struct klp_range *range, size_t count, struct klp_proof *proof)
 {
-	uint64_t now = klp_now_ns();
+	uint64_t now = klp_clock_now();
 	int rc;
 
 	if (s->opt.no_samples || s->sampling.denied || now >= s->sampling.until ||
@@ -43,7 +44,7 @@ static bool klp_running_picture(struct klp_session *s, pid_t tid, struct klp_run
 		s->sampling.tried_at = now;
 	s->sampling.seen |= rc == 1;
 	s->sampling.denied = rc == -EPERM || (!s->sampling.seen && now - s->sampling.tried_at > KLP_PICTURE_GIVE_UP_NS);
-	r->pictured_at = klp_now_ns();
+	r->pictured_at = klp_clock_now();
 	r->picture_gap = r->picture_gap ? r->picture_gap * 2 : KLP_PICTURE_GAP_NS;
 	if (r->picture_gap > s->sampling.gap_max)
 		r->picture_gap = s->sampling.gap_max;
@@ -56,7 +57,7 @@ static bool klp_running_picture(struct klp_session *s, pid_t tid, struct klp_run
 enum klp_running_way klp_running_look(struct klp_session *s, pid_t tid, struct klp_running *r,
 				      const struct klp_range *range, size_t count, struct klp_proof *proof)
 {
-	uint64_t now = klp_now_ns();
+	uint64_t now = klp_clock_now();
 
 	if (!r->answers++)
 		r->since = now;

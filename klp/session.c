@@ -6,28 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "klp/callbacks.h"
+#include "klp/clock.h"
 
 #define KLP_LOCK_WAIT_MS 2000u   /* two klpctl at once: the second one waits this long before it says EBUSY */
 #define KLP_BORROW_WAIT_MS 5000u /* search for a thread that can be borrowed without harm */
-
-uint64_t klp_now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
-}
-
-void klp_sleep_ns(uint64_t ns)
-{
-	struct timespec t = {.tv_sec = (time_t)(ns / 1000000000ull), .tv_nsec = (long)(ns % 1000000000ull)};
-
-	while (clock_nanosleep(CLOCK_MONOTONIC, 0, &t, &t) == EINTR)
-		;
-}
 
 void klp_log(const struct klp_session *s, int level, const char *fmt, ...)
 {
@@ -77,7 +61,7 @@ int klp_session_open(struct klp_session *s, pid_t pid, int how, const struct klp
 		s->opt = *o;
 	if (!s->opt.timeout_ms)
 		s->opt.timeout_ms = 10000;
-	s->began_ns = klp_now_ns();
+	s->began_ns = klp_clock_now();
 	s->pending = json_array();
 	s->callbacks = json_array();
 	if (!s->pending || !s->callbacks)
@@ -188,7 +172,7 @@ json_t *klp_session_result(const struct klp_session *s, pid_t pid, const char *p
 			   const struct klp_error *e)
 {
 	json_t *o = json_object();
-	uint64_t began = s->began_ns ? s->began_ns : klp_now_ns();
+	uint64_t began = s->began_ns ? s->began_ns : klp_clock_now();
 
 	json_object_set_new(o, "pid", json_integer(pid));
 	json_object_set_new(o, "result", json_string(klp_result_word(rc, e)));
@@ -199,7 +183,7 @@ json_t *klp_session_result(const struct klp_session *s, pid_t pid, const char *p
 	json_object_set_new(o, "functions", json_integer((json_int_t)functions));
 	json_object_set_new(o, "threads", json_integer((json_int_t)s->threads));
 	json_object_set_new(o, "threads_stopped", json_integer((json_int_t)s->r.threads_stopped));
-	json_object_set_new(o, "elapsed_us", json_integer((json_int_t)((klp_now_ns() - began) / 1000)));
+	json_object_set_new(o, "elapsed_us", json_integer((json_int_t)((klp_clock_now() - began) / 1000)));
 	json_object_set_new(o, "longest_stop_us", json_integer((json_int_t)((s->r.longest_stop_ns + 999) / 1000)));
 	json_object_set_new(o, "early_returns", json_integer((json_int_t)s->r.early_returns));
 	if (s->callbacks)

@@ -54,8 +54,6 @@ int klp_session_read_cb(struct klp_session *s, struct klp_error *e);
 int klp_session_write_cb(struct klp_session *s, size_t offset, const void *buf, size_t len, struct klp_error *e);
 
 void klp_log(const struct klp_session *s, int level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-uint64_t klp_now_ns(void);
-void klp_sleep_ns(uint64_t ns);
 
 /* The result object of one process: rc as returned by the operation. */
 json_t *klp_session_result(const struct klp_session *s, pid_t pid, const char *patch, size_t functions, int rc,

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "klp/callclass.h"
+#include "klp/clock.h"
 #include "klp/guard.h"
 #include "klp/restart.h"
 
@@ -21,14 +22,6 @@
 #define KLP_HOME_LOOK_NS 2000000ull    /* between two looks at a thread that does not wait in its call again */
 #define KLP_WORK_FIRST_NS 20000        /* between two looks at a thread that runs a callback; doubles */
 #define KLP_WORK_MAX_NS 1000000
-
-static uint64_t klp_stop_now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
-}
 
 static void klp_stop_signals(struct klp_stop *st, bool block)
 {
@@ -69,7 +62,7 @@ static int klp_stop_wait(struct klp_stop *st, uint64_t until)
 	int status = 0;
 
 	for (uint64_t asked = st->began_ns;;) {
-		uint64_t now = klp_stop_now();
+		uint64_t now = klp_clock_now();
 		pid_t got = waitpid(st->tid, &status, __WALL | WNOHANG);
 
 		if (got == st->tid) {
@@ -79,9 +72,9 @@ static int klp_stop_wait(struct klp_stop *st, uint64_t until)
 		asked = now;
 		if (got < 0 && errno != EINTR)
 			return -1;
-		if (klp_stop_now() > until)
+		if (klp_clock_now() > until)
 			return 0;
-		if (until - klp_stop_now() < KLP_STOP_WAIT_NS - 50000) {
+		if (until - klp_clock_now() < KLP_STOP_WAIT_NS - 50000) {
 			struct timespec t = {0, 2000};
 
 			nanosleep(&t, NULL);
@@ -98,15 +91,15 @@ static int klp_stop_wait(struct klp_stop *st, uint64_t until)
  */
 static int klp_stop_wait_long(struct klp_stop *st)
 {
-	int status = klp_stop_wait(st, klp_stop_now() + KLP_STOP_WAIT_NS);
-	uint64_t until = klp_stop_now() + KLP_STOP_LONG_NS;
+	int status = klp_stop_wait(st, klp_clock_now() + KLP_STOP_WAIT_NS);
+	uint64_t until = klp_clock_now() + KLP_STOP_LONG_NS;
 	const struct timespec pause = {0, 20000};
 
 	if (status)
 		return status;
 	klp_stop_signals(st, false);
-	while (!status && klp_stop_now() < until) {
-		st->began_ns = klp_stop_now();
+	while (!status && klp_clock_now() < until) {
+		st->began_ns = klp_clock_now();
 		nanosleep(&pause, NULL);
 		status = klp_stop_wait(st, 0);
 	}
@@ -190,7 +183,7 @@ static bool klp_stop_read(struct klp_stop *st)
  */
 static int klp_stop_past_signal(struct klp_stop *st, int signal)
 {
-	uint64_t stood = klp_stop_now() - st->began_ns;
+	uint64_t stood = klp_clock_now() - st->began_ns;
 	int status;
 
 	if (ptrace(PTRACE_INTERRUPT, st->tid, NULL, NULL) || ptrace(PTRACE_CONT, st->tid, NULL, (void *)(long)signal))
@@ -223,7 +216,7 @@ int klp_stop_begin(struct klp_remote *r, pid_t tid, struct klp_stop *st, struct 
 	klp_stop_look(st, false);
 	st->signals_come = klp_guard_signals_come_to(r->p, tid) > 0;
 	klp_stop_hurry(st, true);
-	st->began_ns = klp_stop_now();
+	st->began_ns = klp_clock_now();
 	if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL))
 		goto gone;
 	status = klp_stop_wait_long(st);
@@ -274,7 +267,7 @@ gone:
 
 int klp_stop_take_signal(struct klp_stop *st)
 {
-	uint64_t stood = klp_stop_now() - st->began_ns;
+	uint64_t stood = klp_clock_now() - st->began_ns;
 	int status;
 
 	if (ptrace(PTRACE_CONT, st->tid, NULL, NULL))
@@ -296,7 +289,7 @@ gone:
 
 static void klp_stop_ended(struct klp_stop *st)
 {
-	uint64_t took = klp_stop_now() - st->began_ns;
+	uint64_t took = klp_clock_now() - st->began_ns;
 
 	klp_stop_hurry(st, false);
 	if (took > st->r->longest_stop_ns)
@@ -445,8 +438,8 @@ static void klp_stop_stay(struct klp_stop *st, const struct klp_registers *resum
 	klp_stop_ended(st);
 	if (chain && chain->works && !klp_stop_works(st, chain))
 		return;
-	until = klp_stop_now() + KLP_HOME_NS;
-	look = klp_stop_now() + KLP_HOME_LOOK_NS;
+	until = klp_clock_now() + KLP_HOME_NS;
+	look = klp_clock_now() + KLP_HOME_LOOK_NS;
 	while (!home) {
 		int got = waitpid(st->tid, &status, __WALL | WNOHANG);
 
@@ -463,7 +456,7 @@ static void klp_stop_stay(struct klp_stop *st, const struct klp_registers *resum
 			return;
 		if (waits)
 			klp_held_send(&st->held, st->r->p, st->tid);
-		if ((!waits || st->held.count) && klp_stop_now() < look) {
+		if ((!waits || st->held.count) && klp_clock_now() < look) {
 			struct timespec t = {0, 5000};
 
 			nanosleep(&t, NULL);
@@ -471,14 +464,14 @@ static void klp_stop_stay(struct klp_stop *st, const struct klp_registers *resum
 		}
 		/* Its call has ended, or it is somewhere on its way: see where. */
 		klp_stop_hurry(st, true);
-		st->began_ns = klp_stop_now();
+		st->began_ns = klp_clock_now();
 		if (!ptrace(PTRACE_INTERRUPT, st->tid, NULL, NULL)) {
 			status = klp_stop_wait_long(st);
 			if (status > 0)
 				home = klp_stop_at_home(st, status, resume, chain);
 			else
 				home = true;
-			if (!home && klp_stop_now() > until) { /* it does not arrive: it goes on alone */
+			if (!home && klp_clock_now() > until) { /* it does not arrive: it goes on alone */
 				ptrace(PTRACE_INTERRUPT, st->tid, NULL, NULL);
 				klp_stop_wait_long(st);
 				klp_held_send(&st->held, st->r->p, st->tid);
@@ -489,7 +482,7 @@ static void klp_stop_stay(struct klp_stop *st, const struct klp_registers *resum
 			home = true;
 		}
 		klp_stop_ended(st);
-		look = klp_stop_now() + KLP_HOME_LOOK_NS;
+		look = klp_clock_now() + KLP_HOME_LOOK_NS;
 	}
 	if (st->watch)
 		klp_restart_watch(st);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "klp/clock.h"
 #include "klp/transition.h"
 
 #define KLP_SWEEP_BATCH 64u /* entries read at once: few enough that counts are young at the proof */
@@ -145,7 +146,7 @@ void klp_sweep_pending(struct klp_run *run)
 					? klp_json_text(klp_function_name(run->s, m->function, name, sizeof(name)))
 					: json_null());
 		json_object_set_new(o, "reason", json_string(klp_reason_name(m->reason)));
-		json_object_set_new(o, "since_ms", json_integer((json_int_t)((klp_now_ns() - m->since) / 1000000)));
+		json_object_set_new(o, "since_ms", json_integer((json_int_t)((klp_clock_now() - m->since) / 1000000)));
 		json_array_append_new(run->s->pending, o);
 	}
 }

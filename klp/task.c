@@ -319,3 +319,25 @@ int klp_process_tids(const struct klp_process *p, pid_t **tids, size_t *count, s
 	}
 	return rc;
 }
+
+pid_t klp_task_by_ns_tid(const struct klp_process *p, uint64_t ns_tid, struct klp_task_info *info)
+{
+	struct klp_error ignored = KLP_ERROR_INIT;
+	pid_t *tid = NULL, found = 0;
+	size_t n = 0;
+
+	if (!ns_tid || ns_tid > INT32_MAX)
+		return 0;
+	if (p->same_ns) /* the number is ours too */
+		return !klp_task_info(p, (pid_t)ns_tid, info, &ignored) && info->state != 'Z' && info->state != 'X'
+			   ? (pid_t)ns_tid
+			   : 0;
+	if (klp_process_tids(p, &tid, &n, &ignored))
+		return 0;
+	while (n-- > 0 && !found) /* it was born last */
+		if (!klp_task_info(p, tid[n], info, &ignored) && (uint64_t)info->ns_tid == ns_tid &&
+		    info->state != 'Z' && info->state != 'X')
+			found = tid[n];
+	free(tid);
+	return found;
+}

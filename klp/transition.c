@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "klp/clock.h"
 #include "klp/door.h"
 #include "klp/places.h"
 #include "klp/sweep.h"
@@ -204,7 +205,7 @@ static int klp_transition_seal(struct klp_run *run, uint64_t deadline, struct kl
 	run->armed_ticks = klp_ticks(&now);
 	for (unsigned pass = 0; added && !rc; pass++) {
 		rc = klp_movers_list(run, &added, e);
-		if (!rc && added && pass > KLP_SEAL_PASSES && klp_now_ns() >= deadline)
+		if (!rc && added && pass > KLP_SEAL_PASSES && klp_clock_now() >= deadline)
 			rc = klp_fail(e, EAGAIN, KLP_PENDING, "%zu threads, and not all of them are listed yet",
 				      run->list.count);
 	}
@@ -296,7 +297,7 @@ static int klp_run_open(struct klp_run *run, struct klp_session *s, struct klp_e
 
 	memset(run, 0, sizeof(*run));
 	run->s = s;
-	run->began_ns = klp_now_ns();
+	run->began_ns = klp_clock_now();
 	if (!p || p->rec.state == KLP_PATCH_LOADING)
 		return klp_fail(e, EINVAL, KLP_TARGET_MEMORY, "the transition in flight names no patch");
 	run->proof = malloc(sizeof(*run->proof));
@@ -320,16 +321,16 @@ static void klp_run_close(struct klp_run *run)
 static int klp_transition_pause(struct klp_run *run, uint64_t ns, struct klp_error *e)
 {
 	struct klp_session *s = run->s;
-	uint64_t part = klp_now_ns() - run->began_ns < KLP_DOOR_WHOLE_NS ? ns : ns / KLP_DOOR_PART;
+	uint64_t part = klp_clock_now() - run->began_ns < KLP_DOOR_WHOLE_NS ? ns : ns / KLP_DOOR_PART;
 	struct klp_guest **guest;
 	size_t count = 0;
 	int rc;
 
-	guest = klp_now_ns() - run->began_ns < KLP_DOOR_AFTER_NS
+	guest = klp_clock_now() - run->began_ns < KLP_DOOR_AFTER_NS
 		    ? NULL
 		    : malloc((run->list.count + 1) * sizeof(struct klp_guest *));
 	if (!guest) {
-		klp_sleep_ns(ns);
+		klp_clock_sleep(ns);
 		return 0;
 	}
 	for (size_t i = 0; i < run->list.count; i++) {
@@ -351,13 +352,13 @@ static int klp_transition_pause(struct klp_run *run, uint64_t ns, struct klp_err
 	for (size_t i = 0; i < run->list.count; i++)
 		run->list.m[i].moved |= run->list.m[i].guest.moved;
 	if (!rc && part < ns)
-		klp_sleep_ns(ns - part);
+		klp_clock_sleep(ns - part);
 	return rc;
 }
 
 int klp_transition_run(struct klp_session *s, struct klp_error *e)
 {
-	uint64_t deadline = klp_now_ns() + (uint64_t)s->opt.timeout_ms * 1000000ull, pause = KLP_SWEEP_FIRST_NS;
+	uint64_t deadline = klp_clock_now() + (uint64_t)s->opt.timeout_ms * 1000000ull, pause = KLP_SWEEP_FIRST_NS;
 	struct klp_run run;
 	size_t left = 0;
 	bool running = false;
@@ -386,7 +387,7 @@ int klp_transition_run(struct klp_session *s, struct klp_error *e)
 			if (rc != -EAGAIN)
 				break;
 		}
-		if (klp_now_ns() >= deadline) {
+		if (klp_clock_now() >= deadline) {
 			klp_sweep_pending(&run);
 			if (left)
 				rc = klp_fail(e, EAGAIN, KLP_PENDING, "%zu of %zu threads have not moved yet", left,

@@ -90,3 +90,11 @@ void klp_underway_end(struct klp_underway *u)
 	free(u->thread);
 	*u = (struct klp_underway){0};
 }
+
+int klp_underway_fail(const struct klp_process *p, pid_t tid, struct klp_error *e)
+{
+	return klp_fail(
+	    e, EBUSY, KLP_BUSY,
+	    "thread %d of process %d gets no processor, and may be on its way to unmap what a killed tool left", tid,
+	    p->pid);
+}

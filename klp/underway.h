@@ -28,5 +28,7 @@ int klp_underway_begin(const struct klp_process *p, struct klp_underway *u, stru
 /* Another look. The tid of a thread that is not settled, 0 if all are. */
 pid_t klp_underway_look(struct klp_underway *u);
 void klp_underway_end(struct klp_underway *u);
+/* What is said of a thread that does not settle: -EBUSY. */
+int klp_underway_fail(const struct klp_process *p, pid_t tid, struct klp_error *e);
 
 #endif

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "klp/clock.h"
 #include "klp/running.h"
 
 #define KLP_SWEEP_PAUSE_NS 2000000ull
@@ -58,7 +59,7 @@ int klp_vacate(struct klp_session *s, const struct klp_range *range, size_t rang
 	       size_t *waiting, struct klp_error *e)
 {
 	struct klp_vacate_run run = {.s = s, .range = range, .range_count = range_count};
-	uint64_t deadline = klp_now_ns() + (uint64_t)wait_ms * 1000000ull;
+	uint64_t deadline = klp_clock_now() + (uint64_t)wait_ms * 1000000ull;
 	struct klp_leaver *list;
 	pid_t *tid = NULL;
 	size_t n = 0;
@@ -87,9 +88,9 @@ int klp_vacate(struct klp_session *s, const struct klp_range *range, size_t rang
 			if (!list[i].out)
 				(*waiting)++;
 		}
-		if (rc || !*waiting || klp_now_ns() >= deadline)
+		if (rc || !*waiting || klp_clock_now() >= deadline)
 			break;
-		klp_sleep_ns(KLP_SWEEP_PAUSE_NS);
+		klp_clock_sleep(KLP_SWEEP_PAUSE_NS);
 		rc = klp_remote_ping(&s->r, e);
 	}
 out:

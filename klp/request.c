@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the helper is asked: klp/remote.h. */
+#include "klp/remote.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "klp/clock.h"
+#include "klp/core.h"
+#include "klp/helper.h"
+#include "klp/settle.h"
+
+#define KLP_REQUEST_NS 10000000000ull
+#define KLP_START_MS 5000u /* for another helper, where the first has left */
+#define KLP_POLL_NS 20000ull
+#define KLP_SPIN 200u
+
+static int klp_request_wait(struct klp_remote *r, uint8_t request, struct klp_error *e)
+{
+	uint64_t until = klp_clock_now() + KLP_REQUEST_NS;
+
+	for (unsigned n = 0;; n++) {
+		uint8_t done;
+		int rc = klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, done)), &done, 1, e);
+
+		if (rc)
+			return rc;
+		if (done == request)
+			return 0;
+		if (n > KLP_SPIN) {
+			char path[64];
+
+			klp_clock_pause(KLP_POLL_NS);
+			snprintf(path, sizeof(path), "/proc/%d/task/%d", r->p->pid, r->helper);
+			if (n % 16 == 0 && access(path, F_OK)) {
+				r->helper = 0;
+				return klp_fail(e, ESRCH, KLP_HELPER, "the helper in process %d is gone", r->p->pid);
+			}
+		}
+		if (klp_clock_now() > until)
+			return klp_fail(e, ETIMEDOUT, KLP_HELPER, "the helper in process %d does not answer",
+					r->p->pid);
+	}
+}
+
+/* A killed tool's request is executed to its end first: its ops must not be overwritten under the helper's hands. */
+static int klp_request_settle(struct klp_remote *r, uint8_t *done, struct klp_error *e)
+{
+	uint8_t request;
+	int rc = klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, request)), &request, 1, e);
+
+	if (!rc)
+		rc = klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, done)), done, 1, e);
+	if (rc || *done == request)
+		return rc;
+	if (!r->helper)
+		rc = klp_helper_start(r, KLP_START_MS, e);
+	if (!rc)
+		rc = klp_request_wait(r, request, e);
+	*done = request;
+	return rc;
+}
+
+/* The helper showed no tid behind the request: it had left before, or executed it and left, as it may have been told
+ * to, or is about to. Only a request that is still there then is for a successor. */
+static int klp_request_orphaned(struct klp_remote *r, uint8_t request, struct klp_error *e)
+{
+	uint8_t done;
+	int rc;
+
+	r->helper = 0;
+	rc = klp_settle_core(r, e);
+	if (!rc && !r->helper)
+		rc = klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, done)), &done, 1, e);
+	if (rc || r->helper || done == request)
+		return rc;
+	return klp_helper_start(r, KLP_START_MS, e);
+}
+
+int klp_remote_run(struct klp_remote *r, struct klp_rt_op *ops, size_t count, struct klp_error *e)
+{
+	uint32_t n = (uint32_t)count, helper;
+	uint8_t request;
+	int rc;
+
+	if (!count || count > KLP_MAX_OPS)
+		return count ? klp_fail(e, E2BIG, KLP_LIMIT, "%zu operations in one request", count) : 0;
+	rc = klp_request_settle(r, &request, e);
+	request++;
+	for (size_t i = 0; i < count; i++)
+		ops[i].result = 0;
+	if (!rc)
+		rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, ops)), ops, count * sizeof(*ops),
+				       e);
+	if (!rc)
+		rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, op_count)), &n, sizeof(n), e);
+	if (!rc)
+		rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, request)), &request, 1, e);
+	/* Behind the request: a helper that leaves looks for one after it has taken its tid away (pairs with
+	 * klp/runtime/helper.c). */
+	if (!rc)
+		rc = klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, helper_tid)), &helper,
+				      sizeof(helper), e);
+	if (rc)
+		return rc;
+	if (!helper || !r->helper) {
+		rc = klp_request_orphaned(r, request, e);
+		if (rc)
+			return rc;
+	}
+	rc = klp_request_wait(r, request, e);
+	if (rc)
+		return rc;
+	rc = klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, ops)), ops, count * sizeof(*ops), e);
+	for (size_t i = 0; i < count && !rc; i++)
+		if (ops[i].result < 0 && ops[i].code != KLP_OP_SYSCALL && ops[i].code != KLP_OP_INSERT)
+			rc = klp_fail(e, (int)-ops[i].result, ops[i].code == KLP_OP_MAP ? KLP_NO_ROOM : KLP_HELPER,
+				      "operation %u in process %d: %s", ops[i].code, r->p->pid,
+				      strerror((int)-ops[i].result));
+	return rc;
+}
+
+int klp_remote_ping(struct klp_remote *r, struct klp_error *e)
+{
+	struct klp_rt_op op = {.code = KLP_OP_SYSCALL, .a = {SYS_gettid}};
+
+	return klp_remote_run(r, &op, 1, e);
+}
+
+int klp_remote_sync(struct klp_remote *r, struct klp_error *e)
+{
+	struct klp_rt_op op = {.code = KLP_OP_SYNC};
+
+	return klp_remote_run(r, &op, 1, e);
+}
+
+int klp_remote_map(struct klp_remote *r, uint64_t addr, uint64_t size, uint32_t prot, uint32_t owner,
+		   struct klp_error *e)
+{
+	struct klp_rt_map maps[KLP_MAX_MAPS];
+	struct klp_rt_op op = {.code = KLP_OP_MAP, .a = {addr, size, prot, 0, owner}};
+	unsigned i;
+	int rc = klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, maps)), maps, sizeof(maps), e);
+
+	if (rc)
+		return rc;
+	for (i = 0; i < KLP_MAX_MAPS && maps[i].live; i++)
+		;
+	if (i == KLP_MAX_MAPS)
+		return klp_fail(e, ENOSPC, KLP_LIMIT, "all %u mapping records are in use", KLP_MAX_MAPS);
+	op.a[3] = i;
+	rc = klp_remote_run(r, &op, 1, e);
+	return rc ? rc : (int)i;
+}
+
+int klp_remote_unmap(struct klp_remote *r, unsigned map_index, struct klp_error *e)
+{
+	struct klp_rt_op op = {.code = KLP_OP_UNMAP, .a = {map_index}};
+
+	return klp_remote_run(r, &op, 1, e);
+}
+
+static void klp_helper_release(struct klp_remote *r)
+{
+	int status;
+
+	if (!r->helper_seized)
+		return;
+	r->helper_seized = false;
+	if (!ptrace(PTRACE_INTERRUPT, r->helper, NULL, NULL) && waitpid(r->helper, &status, __WALL) == r->helper &&
+	    WIFSTOPPED(status))
+		ptrace(PTRACE_DETACH, r->helper, NULL, NULL);
+}
+
+int klp_remote_write_text(struct klp_remote *r, uint64_t addr, const void *buf, size_t len, struct klp_error *e)
+{
+	int rc = klp_process_write_text(r->p, addr, buf, len, e), fd;
+	char path[64];
+	ssize_t n;
+
+	if (rc != -EIO && rc != -EPERM && rc != -EACCES)
+		return rc;
+	/* A hardened kernel: be the helper's tracer while writing. */
+	if (!r->helper || ptrace(PTRACE_SEIZE, r->helper, NULL, NULL))
+		return rc;
+	r->helper_seized = true;
+	/* The file of the thread that is seized: the kernel asks whose it is. */
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/mem", r->p->pid, r->helper);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd >= 0) {
+		n = pwrite(fd, buf, len, (off_t)addr);
+		rc = n >= 0 && (size_t)n == len ? 0
+						: klp_fail(e, n < 0 ? errno : EFAULT, KLP_PERMISSION,
+							   "writing %zu bytes of text in process %d: %s", len,
+							   r->p->pid, strerror(n < 0 ? errno : EFAULT));
+		close(fd);
+	}
+	klp_helper_release(r);
+	return rc;
+}
