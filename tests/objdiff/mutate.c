@@ -115,6 +115,8 @@ static uint64_t covered_by(const struct object *o, uint32_t type)
 		return type == R_AARCH64_ABS64 || type == R_AARCH64_PREL64   ? 8
 		       : type == R_AARCH64_ABS32 || type == R_AARCH64_PREL32 ? 4
 									     : 0;
+	if (o->eh->e_machine == EM_RISCV) /* ADD and SUB keep what is there */
+		return type == R_RISCV_64 ? 8 : type == R_RISCV_32 || type == R_RISCV_32_PCREL ? 4 : 0;
 	return type == R_X86_64_64 || type == R_X86_64_PC64 || type == R_X86_64_GOTOFF64 ? 8 : 4;
 }
 
@@ -242,7 +244,7 @@ static void load(struct object *o, const char *path)
 	close(fd);
 	o->eh = (const Elf64_Ehdr *)(const void *)o->bytes;
 	if (o->len < sizeof(*o->eh) || o->eh->e_type != ET_REL ||
-	    (o->eh->e_machine != EM_X86_64 && o->eh->e_machine != EM_AARCH64))
+	    (o->eh->e_machine != EM_X86_64 && o->eh->e_machine != EM_AARCH64 && o->eh->e_machine != EM_RISCV))
 		die(path, "is no object of a machine that is known here");
 	o->sh = (const Elf64_Shdr *)(const void *)(o->bytes + o->eh->e_shoff);
 	o->names = (const char *)o->bytes + o->sh[o->eh->e_shstrndx].sh_offset;
@@ -253,28 +255,37 @@ static uint32_t other_type(const struct object *o, uint32_t type)
 {
 	if (o->eh->e_machine == EM_AARCH64)
 		return type == R_AARCH64_ADD_ABS_LO12_NC ? R_AARCH64_LDST8_ABS_LO12_NC : R_AARCH64_ADD_ABS_LO12_NC;
+	/* to one that klp-build might pass over */
+	if (o->eh->e_machine == EM_RISCV)
+		return type == R_RISCV_RELAX ? R_RISCV_NONE : R_RISCV_RELAX;
 	return type == R_X86_64_32S ? R_X86_64_32 : R_X86_64_32S;
 }
 
 /*
- * Whether the relocation, with another addend, leads to the same string: what fills up the section between strings that
- * are aligned is empty strings, too. Only on aarch64, whose addends begin where the string does.
+ * Whether the same string is at both places: what fills up the section between strings that are aligned is empty
+ * strings, too.
  */
+static bool same_text(const struct object *o, uint32_t section, uint64_t a, uint64_t b)
+{
+	const Elf64_Shdr *strings = &o->sh[section];
+	const char *text;
+
+	if (section == SHN_UNDEF || section >= o->eh->e_shnum ||
+	    (strings->sh_flags & (SHF_MERGE | SHF_STRINGS)) != (SHF_MERGE | SHF_STRINGS) || strings->sh_entsize != 1 ||
+	    a >= strings->sh_size || b >= strings->sh_size)
+		return false;
+	text = (const char *)o->bytes + strings->sh_offset;
+	return !strcmp(text + a, text + b);
+}
+
+/* With another addend, of a relocation. Only on aarch64, whose addends begin where the string does. */
 static bool same_string(const struct object *o, const Elf64_Rela *r, int64_t addend)
 {
-	const Elf64_Shdr *strings;
-	const char *text;
 	Elf64_Sym y;
 
 	memcpy(&y, o->bytes + o->symtab->sh_offset + ELF64_R_SYM(r->r_info) * sizeof(y), sizeof(y));
-	if (o->eh->e_machine != EM_AARCH64 || y.st_shndx == SHN_UNDEF || y.st_shndx >= o->eh->e_shnum)
-		return false;
-	strings = &o->sh[y.st_shndx];
-	if ((strings->sh_flags & (SHF_MERGE | SHF_STRINGS)) != (SHF_MERGE | SHF_STRINGS) || strings->sh_entsize != 1 ||
-	    y.st_value + (uint64_t)r->r_addend >= strings->sh_size || y.st_value + (uint64_t)addend >= strings->sh_size)
-		return false;
-	text = (const char *)o->bytes + strings->sh_offset + y.st_value;
-	return !strcmp(text + r->r_addend, text + addend);
+	return o->eh->e_machine == EM_AARCH64 &&
+	       same_text(o, y.st_shndx, y.st_value + (uint64_t)r->r_addend, y.st_value + (uint64_t)addend);
 }
 
 /* Changes the place in `bytes`; false if there is no other value for it. */
@@ -283,6 +294,7 @@ static bool mutate(const struct object *o, const struct place *p, uint8_t *bytes
 	Elf64_Rela r;
 	Elf64_Sym y;
 	const char *name;
+	uint64_t value;
 	uint32_t symbols = (uint32_t)(o->symtab->sh_size / sizeof(Elf64_Sym)), other;
 
 	switch (p->what) {
@@ -326,7 +338,11 @@ static bool mutate(const struct object *o, const struct place *p, uint8_t *bytes
 	memcpy(&y, bytes + p->off, sizeof(y));
 	switch (p->what) {
 	case SYM_VALUE:
-		y.st_value += 1 + rnd(16);
+		value = y.st_value + 1 + rnd(16);
+		/* riscv64 has a label for every string */
+		if (o->eh->e_machine == EM_RISCV && same_text(o, y.st_shndx, y.st_value, value))
+			return false;
+		y.st_value = value;
 		break;
 	case SYM_SECTION:
 		other = 1 + (uint32_t)rnd(o->eh->e_shnum - 1u);

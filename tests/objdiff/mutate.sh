@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # mutate.sh MUTATE COUNT SEED [ARCH]: compiles some of klp's own sources as users compile theirs, for ARCH, with every compiler here and several
-# levels of optimisation, and mutates the objects (mutate.c).
+# levels of optimisation, and mutates the objects (mutate.c). The last flag of each set is in the names of its objects.
 set -euo pipefail
 mutate=$1 count=$2 seed=$3 arch=${4:-x86_64}
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -37,6 +37,17 @@ aarch64)
 	compile aarch64-linux-gnu-gcc -fno-section-anchors -fPIC -mbranch-protection=standard -fpatchable-function-entry=5,3
 	if command -v clang >/dev/null; then
 		compile clang --target=aarch64-linux-gnu -mno-global-merge -fpatchable-function-entry=6,4
+	else
+		echo "NOTE: clang is not installed"
+	fi
+	;;
+riscv64)
+	compile riscv64-linux-gnu-gcc -fpatchable-function-entry=34,32
+	compile riscv64-linux-gnu-gcc -fPIC -fno-section-anchors -fpatchable-function-entry=34,32 -mno-relax
+	compile riscv64-linux-gnu-gcc -fno-pie -mcmodel=medlow -march=rv64g -fpatchable-function-entry=8,6
+	if command -v clang >/dev/null; then
+		compile clang --target=riscv64-linux-gnu -fpatchable-function-entry=34,32 -mrelax
+		compile clang --target=riscv64-linux-gnu -march=rv64g -fpatchable-function-entry=8,6 -mno-relax
 	else
 		echo "NOTE: clang is not installed"
 	fi

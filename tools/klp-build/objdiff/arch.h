@@ -5,7 +5,10 @@
  * machine. Generic files name no relocation and decode no instruction.
  *
  * A reference can take two instructions with a relocation each (a page and the place in it). Such halves are compared
- * one by one, as everything is; what the link made of them can be read only from both.
+ * one by one, as everything is; what the link made of them can be read only from both. A low half may name the
+ * instruction of the high half instead of what is meant: it means what that one's relocation says.
+ *
+ * What only extraction and resolution need is in struct od_arch_modules. An architecture without it can be compared.
  */
 #ifndef KLP_OBJDIFF_ARCH_H
 #define KLP_OBJDIFF_ARCH_H
@@ -20,7 +23,7 @@ struct lk;
 struct lk_plt;
 
 enum od_rel_class {
-	OD_REL_UNKNOWN = 0, /* compared, but refused in a module */
+	OD_REL_UNKNOWN = 0, /* compared, but refused in what changes */
 	OD_REL_NONE,
 	OD_REL_ADDRESS,
 	OD_REL_GOT, /* of a slot that holds the address */
@@ -36,6 +39,7 @@ struct od_rel_info {
 	uint8_t bias;  /* of operands of code: the addend is that much less than what is meant */
 	bool pc;       /* relative to its own place */
 	bool word;     /* an address in data: the link may leave it to the dynamic linker */
+	bool by_label; /* a low half whose symbol is the place of its high half */
 };
 
 /* What a relocation of a linked file fills in. */
@@ -61,22 +65,17 @@ struct od_operand {
 	uint64_t value; /* the symbol's address, without the addend; of a half: with it */
 };
 
-struct od_arch {
-	const char *name; /* in the module's metadata */
-	uint16_t machine; /* EM_ */
+/* What modules are made with. */
+struct od_arch_modules {
 	/* The same string is always at a multiple of what it was compiled for: the instructions may rely on that. */
 	bool strings_aligned;
 	const char *indirect; /* gcc's option by which code reaches other objects' data through slots */
 	/* The option without which code does not call this function of the compiler's library; NULL: it is none. */
 	const char *(*without)(const char *name);
 
-	struct od_rel_info (*rel)(uint32_t type);
 	enum od_slot (*slot)(uint32_t type);
 
 	enum od_use (*use)(const struct od_sec *s, const struct od_rel *r);
-	/* The address goes into a register that is used only as the base of loads before it is overwritten, or not at
-	 * all. */
-	bool (*only_loads)(const struct od_sec *s, const struct od_rel *r);
 	/* At or behind `at`, code takes the address of its own function without a relocation: *r is what it would have.
 	 */
 	bool (*own_address)(const struct od_sec *s, uint64_t at, struct od_rel *r);
@@ -92,10 +91,22 @@ struct od_arch {
 	size_t (*plt)(const uint8_t *code, uint64_t size, uint64_t addr, uint64_t entsize, struct lk_plt *out);
 };
 
-extern const struct od_arch od_x86_64, od_aarch64;
+struct od_arch {
+	const char *name; /* in the module's metadata */
+	uint16_t machine; /* EM_ */
+	struct od_rel_info (*rel)(uint32_t type);
+	/* The name of a type of OD_REL_UNKNOWN; NULL: it has none here, or no type has. */
+	const char *(*rel_name)(uint32_t type);
+	/* The address goes into a register that is used only as the base of loads before it is overwritten, or not at
+	 * all. */
+	bool (*only_loads)(const struct od_sec *s, const struct od_rel *r);
+	const struct od_arch_modules *modules; /* NULL: klp-build makes no modules for it */
+};
+
+extern const struct od_arch od_x86_64, od_aarch64, od_riscv64;
 
 /* NULL: klp-build does not know the machine. */
 const struct od_arch *od_arch_find(uint16_t machine);
 /* The names of all that it knows, for messages. */
-#define OD_ARCH_NAMES "x86_64 or aarch64"
+#define OD_ARCH_NAMES "x86_64, aarch64 or riscv64"
 #endif

@@ -257,6 +257,23 @@ static bool equal_targets(struct od *d, const struct od_sec *as, const struct od
 	return p->kind == OD_ANON ? equal_sections(d, p, q) : p->peer == q;
 }
 
+/* The place that a low half names, and what the high half there means: another function may have that one. */
+static bool equal_references(struct od *d, const struct od_sec *as, const struct od_rel *ar, const struct od_sec *bs,
+			     const struct od_rel *br)
+{
+	const struct od_rel *x, *y;
+
+	if (ar->type != br->type || !equal_targets(d, as, ar, bs, br))
+		return false;
+	if (!od_rel_info(as, ar).by_label)
+		return true;
+	x = od_rel_meant(&as, ar);
+	y = od_rel_meant(&bs, br);
+	if (!x || !y)
+		return !x && !y;
+	return x->type == y->type && equal_targets(d, as, x, bs, y);
+}
+
 static bool equal_sections(struct od *d, struct od_sec *a, struct od_sec *b)
 {
 	bool equal = true;
@@ -275,7 +292,7 @@ static bool equal_sections(struct od *d, struct od_sec *a, struct od_sec *b)
 	for (size_t i = 0; equal && i < a->rel_count; i++) {
 		const struct od_rel *x = &a->rel[i], *y = &b->rel[i];
 
-		equal = x->off == y->off && x->type == y->type && equal_targets(d, a, x, b, y);
+		equal = x->off == y->off && equal_references(d, a, x, b, y);
 	}
 	if (a->kind == OD_ANON)
 		a->compared_equal = equal;

@@ -282,6 +282,24 @@ void od_decide(struct od *d)
 	check_winners(d);
 }
 
+void od_refuse_unknown(struct od *d)
+{
+	for (size_t i = 0; i < d->count; i++)
+		for (size_t k = 0; k < d->after[i].sec_count; k++) {
+			struct od_sec *s = &d->after[i].sec[k];
+
+			for (size_t n = 0; s->included && n < s->rel_count; n++) {
+				uint32_t type = s->rel[n].type;
+				const char *name = d->arch->rel_name ? d->arch->rel_name(type) : NULL;
+
+				if (od_rel_info(s, &s->rel[n]).class == OD_REL_UNKNOWN)
+					od_refuse_sec(d, s, "build without the option that makes it",
+						      "a relocation that klp-build does not know: %s (type %u)",
+						      name ? name : "it has no name here", type);
+			}
+		}
+}
+
 void od_account(struct od *d)
 {
 	for (size_t i = 0; i < d->count; i++) {

@@ -221,10 +221,17 @@ void od_note(struct od *d, const char *fmt, ...)
 
 struct od_target od_resolve(const struct od_map *globals, const struct od_sec *s, const struct od_rel *r)
 {
+	const struct od_rel *meant = od_rel_meant(&s, r);
 	struct od_obj *o = s->obj;
-	const struct od_sym *y = &o->sym[r->sym];
-	struct od_target t = {NULL, y, (int64_t)(y->value + (uint64_t)r->addend)};
+	const struct od_sym *y;
+	struct od_target t = {NULL, NULL, 0};
 	const struct od_def *def;
+
+	if (meant)
+		r = meant;
+	y = &o->sym[r->sym];
+	t.sym = y;
+	t.off = (int64_t)(y->value + (uint64_t)r->addend);
 
 	if (y->bind != STB_LOCAL && *y->name) {
 		/* also where the unit has a (weak) definition of its own: another one may have won */

@@ -53,6 +53,8 @@ void od_compare_exports(struct od *d);
 bool od_exports_come_and_go(struct od *d);
 /* Chooses what is in the module and refuses the rest. */
 void od_decide(struct od *d);
+/* Refuses included sections that have relocations of OD_REL_UNKNOWN; making a module does that on its own. */
+void od_refuse_unknown(struct od *d);
 /* Takes a section into the module with all that it needs. */
 void od_include(struct od *d, struct od_sec *s, const char *reason);
 

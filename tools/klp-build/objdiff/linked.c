@@ -162,7 +162,8 @@ static void read_plt(struct od_pool *p, struct lk *l)
 
 		if (strncmp(s->name, ".plt", 4) || s->type != SHT_PROGBITS || !in_file(l, s->off, s->size))
 			continue;
-		l->plt_count += l->arch->plt(l->image + s->off, s->size, s->addr, s->entsize, l->plt + l->plt_count);
+		l->plt_count +=
+		    l->arch->modules->plt(l->image + s->off, s->size, s->addr, s->entsize, l->plt + l->plt_count);
 	}
 }
 
@@ -225,6 +226,10 @@ int lk_load(struct od_pool *p, const char *path, bool debug, struct lk *l, struc
 	if ((eh->e_type != ET_EXEC && eh->e_type != ET_DYN) || !l->arch)
 		return klp_fail(e, EINVAL, KLP_WRONG_ARCH, "%s is not a program or shared object for %s", path,
 				OD_ARCH_NAMES);
+	if (!l->arch->modules)
+		return klp_fail(e, EINVAL, KLP_UNSUPPORTED,
+				"%s: klp-build does not make modules for %s yet, nor read linked files for it", path,
+				l->arch->name);
 	l->type = eh->e_type;
 	if (!eh->e_shnum || !eh->e_shoff)
 		return klp_fail(e, EINVAL, KLP_UNSUPPORTED,
@@ -462,8 +467,9 @@ bool lk_recorded(const struct lk *l, uint64_t addr)
 				return true;
 		}
 		for (size_t k = 0; k < l->rel_count; k++)
-			if (l->arch->slot(l->rel[k].type) == OD_SLOT_RELATIVE && (uint64_t)l->rel[k].addend == addr &&
-			    l->rel[k].off >= c->addr && l->rel[k].off < c->addr + c->size)
+			if (l->arch->modules->slot(l->rel[k].type) == OD_SLOT_RELATIVE &&
+			    (uint64_t)l->rel[k].addend == addr && l->rel[k].off >= c->addr &&
+			    l->rel[k].off < c->addr + c->size)
 				return true;
 	}
 	return false;

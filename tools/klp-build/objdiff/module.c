@@ -170,7 +170,7 @@ static void string_rel(struct out *o, size_t sec, uint64_t off, struct od_sec *s
 		return;
 	}
 	/* Both halves find the same copy: the choice depends on nothing but the string and where it was. */
-	while (o->r->d->arch->strings_aligned && align < t->sec->align && at % (2 * align) == 0)
+	while (o->r->d->arch->modules->strings_aligned && align < t->sec->align && at % (2 * align) == 0)
 		align *= 2;
 	text = (const char *)t->sec->data + at;
 	len = strlen(text) + 1;

@@ -140,9 +140,12 @@ static enum od_kind kind_of(const struct od_sec *s)
 		return OD_STRINGS;
 	if (s->flags & SHF_MERGE && s->entsize && !(s->flags & SHF_WRITE) && !s->rel_count)
 		return OD_CONSTS;
-	if (starts(n, ".rodata") || starts(n, ".data.rel.ro") || starts(n, ".lrodata") || starts(n, ".gnu.linkonce.r."))
+	/* .s: small data, of riscv64 */
+	if (starts(n, ".rodata") || starts(n, ".srodata") || starts(n, ".data.rel.ro") || starts(n, ".lrodata") ||
+	    starts(n, ".gnu.linkonce.r."))
 		return OD_RODATA;
-	if (starts(n, ".data") || starts(n, ".bss") || starts(n, ".ldata") || starts(n, ".lbss"))
+	if (starts(n, ".data") || starts(n, ".bss") || starts(n, ".sdata") || starts(n, ".sbss") ||
+	    starts(n, ".ldata") || starts(n, ".lbss"))
 		return OD_DATA;
 	return OD_UNKNOWN;
 }
@@ -151,7 +154,9 @@ static int by_offset(const void *a, const void *b)
 {
 	const struct od_rel *x = a, *y = b;
 
-	return x->off < y->off ? -1 : x->off > y->off;
+	if (x->off != y->off)
+		return x->off < y->off ? -1 : 1;
+	return x->order < y->order ? -1 : x->order > y->order;
 }
 
 static int bad(const char *path, struct klp_error *e, const char *what)
@@ -239,9 +244,9 @@ static void restore_own_address(struct od_pool *p, struct od_sec *s)
 	struct od_rel *more, own;
 	uint64_t at = 0;
 
-	if (s->kind != OD_CODE || !s->sym || s->hot || s->obj->sym[s->sym].bind != STB_LOCAL)
+	if (!s->obj->arch->modules || s->kind != OD_CODE || !s->sym || s->hot || s->obj->sym[s->sym].bind != STB_LOCAL)
 		return;
-	while (s->obj->arch->own_address(s, at, &own)) {
+	while (s->obj->arch->modules->own_address(s, at, &own)) {
 		bool known = false;
 
 		for (size_t i = 0; i < s->rel_count; i++)
@@ -377,6 +382,7 @@ int od_load_object(struct od_pool *p, const char *path, const char *unit, struct
 			r->type = (uint32_t)ELF64_R_TYPE(ra[k].r_info);
 			r->sym = (uint32_t)ELF64_R_SYM(ra[k].r_info);
 			r->addend = ra[k].r_addend;
+			r->order = k;
 			if (r->sym >= o->sym_count || r->off >= t->size)
 				return bad(path, e, "a relocation");
 			if (t->flags & SHF_ALLOC && t->size - r->off < o->arch->rel(r->type).width)
@@ -449,7 +455,42 @@ bool od_rel_is_got(const struct od_sec *s, const struct od_rel *r)
 
 enum od_use od_rel_use(const struct od_sec *s, const struct od_rel *r)
 {
-	return s->obj->arch->use(s, r);
+	return s->obj->arch->modules->use(s, r);
+}
+
+/* Where a named label leads to: the one relocation of a high half at that place. */
+static const struct od_rel *high_half_at(const struct od_sec *s, uint64_t off)
+{
+	size_t low = 0, high = s->rel_count;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (s->rel[mid].off < off)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	for (; low < s->rel_count && s->rel[low].off == off; low++)
+		if (od_rel_info(s, &s->rel[low]).half == OD_HALF_HIGH)
+			return &s->rel[low];
+	return NULL;
+}
+
+const struct od_rel *od_rel_meant(const struct od_sec **s, const struct od_rel *r)
+{
+	const struct od_obj *o = (*s)->obj;
+	const struct od_sym *y = &o->sym[r->sym];
+	const struct od_rel *high;
+
+	if (!od_rel_info(*s, r).by_label)
+		return r;
+	if (!y->shndx || y->shndx >= o->sec_count)
+		return NULL;
+	high = high_half_at(&o->sec[y->shndx], y->value);
+	if (high)
+		*s = &o->sec[y->shndx];
+	return high;
 }
 
 bool od_only_loads(const struct od_sec *s, const struct od_rel *r)

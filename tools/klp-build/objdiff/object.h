@@ -42,6 +42,7 @@ struct od_rel {
 	uint64_t off;
 	uint32_t type, sym;
 	int64_t addend;
+	size_t order; /* in the file: of several at one place it has a meaning */
 };
 
 struct od_sym {
@@ -105,6 +106,9 @@ const char *od_sec_label(const struct od_sec *s);
 unsigned od_argument_count(const char *name);
 
 struct od_rel_info od_rel_info(const struct od_sec *s, const struct od_rel *r);
+/* The relocation that says what is meant: itself, or of a low half that names its high half that one, which is in *s.
+ * NULL: there is none where it should be. */
+const struct od_rel *od_rel_meant(const struct od_sec **s, const struct od_rel *r);
 bool od_rel_is_got(const struct od_sec *s, const struct od_rel *r);
 enum od_use od_rel_use(const struct od_sec *s, const struct od_rel *r);
 bool od_only_loads(const struct od_sec *s, const struct od_rel *r);

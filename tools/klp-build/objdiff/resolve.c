@@ -185,7 +185,7 @@ static struct place slot_place(const struct lk *l, uint64_t slot)
 	} else if (d && d->sym) {
 		p.valid = true;
 		p.addr = d->sym->value;
-	} else if (d && l->arch->slot(d->type) == OD_SLOT_RELATIVE) {
+	} else if (d && l->arch->modules->slot(d->type) == OD_SLOT_RELATIVE) {
 		p.valid = true;
 		p.addr = (uint64_t)d->addend;
 	} else if (!d && b) {
@@ -250,13 +250,13 @@ static struct od_operand joined_operand(struct rs *r, const struct lk *l, const 
 
 	if (!other && !merged)
 		other = od_other_half(s, rel, false, &in);
-	if (!other || !l->arch->join || (in != s && !base_of_part(r, l, in, &base)))
+	if (!other || !l->arch->modules->join || (in != s && !base_of_part(r, l, in, &base)))
 		return none;
-	o = l->arch->operand(l, base + other->off, other);
+	o = l->arch->modules->operand(l, base + other->off, other);
 	if (!o.valid)
 		return none;
-	return od_rel_info(s, rel).half == OD_HALF_HIGH ? l->arch->join(half, rel, &o, other)
-							: l->arch->join(&o, other, half, rel);
+	return od_rel_info(s, rel).half == OD_HALF_HIGH ? l->arch->modules->join(half, rel, &o, other)
+							: l->arch->modules->join(&o, other, half, rel);
 }
 
 /* `base`: the address that the section's first byte got. */
@@ -270,7 +270,7 @@ static struct place read_place(struct rs *r, const struct lk *l, const struct od
 
 	if (od_rel_info(s, rel).word)
 		return word_place(l, base + rel->off, rel);
-	o = l->arch->operand(l, base + rel->off, rel);
+	o = l->arch->modules->operand(l, base + rel->off, rel);
 	if (o.valid && !o.whole)
 		o = joined_operand(r, l, s, base, rel, &o);
 	if (!o.valid)
@@ -351,7 +351,7 @@ static struct rs_result dynamic_symbol(struct rs *r, struct od_sec *s, const str
 	for (size_t k = 0; k < r->running.rel_count; k++) {
 		const struct lk_dynrel *d = &r->running.rel[k];
 
-		enum od_slot kind = r->d->arch->slot(d->type);
+		enum od_slot kind = r->d->arch->modules->slot(d->type);
 
 		if (d->sym && !strcmp(d->sym->name, y->name) && (kind == OD_SLOT_ADDRESS || kind == OD_SLOT_JUMP) &&
 		    (!got || kind == OD_SLOT_ADDRESS))
@@ -365,8 +365,9 @@ static struct rs_result dynamic_symbol(struct rs *r, struct od_sec *s, const str
 	}
 	if (!od_rel_is_got(s, rel) && !od_rel_info(s, rel).word && !(function && od_rel_use(s, rel) == OD_USE_CALL) &&
 	    !plt) {
-		note_again(r, y->name, s->obj->unit, r->d->arch->indirect, "-fno-direct-access-external-data");
-		return refused(r, s, y->name, od_printf(&r->d->pool, "compile this unit with %s", r->d->arch->indirect),
+		note_again(r, y->name, s->obj->unit, r->d->arch->modules->indirect, "-fno-direct-access-external-data");
+		return refused(r, s, y->name,
+			       od_printf(&r->d->pool, "compile this unit with %s", r->d->arch->modules->indirect),
 			       "a direct reference to another object's symbol, for which the running file has no copy");
 	}
 	i = add_symbol(r, json_pack("{s:s,s:s,s:s,s:i,s:s,s:I,s:I}", "name", y->name, "how", "dynamic", "type",
@@ -433,7 +434,7 @@ static struct rs_result tls_symbol(struct rs *r, struct od_sec *s, const struct 
 	}
 	for (size_t k = 0; k < r->running.rel_count; k++) {
 		const struct lk_dynrel *d = &r->running.rel[k];
-		enum od_slot kind = r->d->arch->slot(d->type);
+		enum od_slot kind = r->d->arch->modules->slot(d->type);
 
 		if (kind != OD_SLOT_TPOFF && kind != OD_SLOT_DTPMOD && kind != OD_SLOT_DESC)
 			continue;
@@ -557,7 +558,7 @@ struct rs_result rs_resolve(struct rs *r, struct od_sec *s, const struct od_rel 
 
 		if (dyn && (dyn->shndx == SHN_UNDEF || !t.sec))
 			return dynamic_symbol(r, s, rel, dyn);
-		without = !t.sec && r->d->arch->without ? r->d->arch->without(named->name) : NULL;
+		without = !t.sec && r->d->arch->modules->without ? r->d->arch->modules->without(named->name) : NULL;
 		if (without && !lk_global(&r->original, named->name)) {
 			note_again(r, named->name, s->obj->unit, without, without);
 			return refused(r, s, named->name, od_printf(&r->d->pool, "compile this unit with %s", without),
@@ -583,7 +584,7 @@ static uint8_t link_mask(const struct od_sec *s, uint64_t off)
 	uint8_t mask = 0;
 
 	for (size_t i = 0; i < s->rel_count; i++)
-		mask |= s->obj->arch->link_mask(&s->rel[i], off);
+		mask |= s->obj->arch->modules->link_mask(&s->rel[i], off);
 	return mask;
 }
 

@@ -94,6 +94,7 @@ int klp_objdiff_compare(const char *original_o, const char *patched_o, json_t **
 		od_end(&d);
 		return KLP_OBJDIFF_FAILED;
 	}
+	od_refuse_unknown(&d);
 	exports = od_exports_come_and_go(&d);
 	list_functions(&d);
 	if (json_array_size(d.refused))
@@ -106,7 +107,7 @@ static bool is_copy(const struct lk *l, const struct lk_sym *y)
 {
 	const struct lk_dynrel *rel = y->shndx ? lk_rel_at(l, y->value) : NULL;
 
-	return rel && l->arch->slot(rel->type) == OD_SLOT_COPY;
+	return rel && l->arch->modules->slot(rel->type) == OD_SLOT_COPY;
 }
 
 /* dlsym and other objects would not find it: the patched link must export what the original does. */
@@ -413,6 +414,14 @@ static int build(struct rs *r, const struct klp_objdiff_input *in, struct klp_er
 	return KLP_OBJDIFF_BUILT;
 }
 
+static int check_modules(const struct od *d, struct klp_error *e)
+{
+	if (d->arch && !d->arch->modules)
+		return klp_fail(e, EINVAL, KLP_UNSUPPORTED, "klp-build does not make modules for %s yet",
+				d->arch->name);
+	return 0;
+}
+
 int klp_objdiff_run(const struct klp_objdiff_input *in, json_t **report, struct klp_error *e)
 {
 	struct rs r = {.symbols = NULL};
@@ -420,7 +429,8 @@ int klp_objdiff_run(const struct klp_objdiff_input *in, json_t **report, struct 
 	int rc;
 
 	*report = NULL;
-	if (analyse(&d, in->units, in->unit_count, in->statements, e) || rs_start(&r, &d, in, e)) {
+	if (analyse(&d, in->units, in->unit_count, in->statements, e) || check_modules(&d, e) ||
+	    rs_start(&r, &d, in, e)) {
 		json_decref(r.symbols);
 		od_end(&d);
 		return KLP_OBJDIFF_FAILED;

@@ -61,7 +61,7 @@ bool od_aarch64_own_address(const struct od_sec *s, uint64_t from, struct od_rel
 
 	for (uint64_t at = (from + INSN - 1) & ~(uint64_t)(INSN - 1); word_at(s, at, &w); at += INSN)
 		if (at >= entry && a64_is_adr(w) && at + a64_adr_offset(w) == entry) {
-			*r = (struct od_rel){at, R_AARCH64_ADR_PREL_LO21, s->sym, 0};
+			*r = (struct od_rel){at, R_AARCH64_ADR_PREL_LO21, s->sym, 0, 0};
 			return true;
 		}
 	return false;

@@ -238,19 +238,23 @@ static const char *option_without(const char *name)
 	return NULL;
 }
 
-const struct od_arch od_aarch64 = {
-    .name = "aarch64",
-    .machine = EM_AARCH64,
+static const struct od_arch_modules modules = {
     .strings_aligned = true,
     .indirect = "-fPIE",
-    .rel = find_rel,
     .slot = find_slot,
     .use = od_aarch64_use,
-    .only_loads = od_aarch64_only_loads,
     .own_address = od_aarch64_own_address,
     .link_mask = link_mask,
     .without = option_without,
     .operand = read_operand,
     .join = join,
     .plt = read_plt,
+};
+
+const struct od_arch od_aarch64 = {
+    .name = "aarch64",
+    .machine = EM_AARCH64,
+    .rel = find_rel,
+    .only_loads = od_aarch64_only_loads,
+    .modules = &modules,
 };

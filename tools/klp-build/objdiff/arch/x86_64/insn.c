@@ -253,7 +253,7 @@ bool od_x86_64_own_address(const struct od_sec *s, uint64_t from, struct od_rel 
 		memcpy(&v, s->data + i.disp_at, 4);
 		if (at + (uint64_t)(int64_t)v != entry)
 			continue;
-		*r = (struct od_rel){i.disp_at, R_X86_64_PC32, s->sym, -4};
+		*r = (struct od_rel){i.disp_at, R_X86_64_PC32, s->sym, -4, 0};
 		return true;
 	}
 	return false;

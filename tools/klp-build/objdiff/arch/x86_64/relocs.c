@@ -154,16 +154,20 @@ static size_t read_plt(const uint8_t *code, uint64_t size, uint64_t addr, uint64
 	return n;
 }
 
-const struct od_arch od_x86_64 = {
-    .name = "x86_64",
-    .machine = EM_X86_64,
+static const struct od_arch_modules modules = {
     .indirect = "-mno-direct-extern-access",
-    .rel = find_rel,
     .slot = find_slot,
     .use = od_x86_64_use,
-    .only_loads = od_x86_64_only_loads,
     .own_address = od_x86_64_own_address,
     .link_mask = link_mask,
     .operand = read_operand,
     .plt = read_plt,
+};
+
+const struct od_arch od_x86_64 = {
+    .name = "x86_64",
+    .machine = EM_X86_64,
+    .rel = find_rel,
+    .only_loads = od_x86_64_only_loads,
+    .modules = &modules,
 };

@@ -1,0 +1,244 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# What klp-build makes of the difference between two objects of riscv64: by gcc and clang, at several levels, for a linker that relaxes and for
+# one that does not, with and without compressed instructions. It makes no modules for riscv64, and says so.
+# usage: compare_riscv64.sh TOOL COMPILER
+set -u
+tool=$1 cc=$2
+top=$(mktemp -d) || exit 1
+trap 'rm -rf "$top"' EXIT
+failures=0 checks=0
+common="-g -w -ffunction-sections -fdata-sections -fno-lto"
+
+fail() {
+	echo "FAIL: $name: $*"
+	failures=$((failures + 1))
+	[ -s out.json ] && jq -c '{refused,changed,new,data,notes}' out.json
+	[ -s err ] && cat err
+}
+begin() {
+	name=$1
+	mkdir -p "$top/$name" && cd "$top/$name" || exit 1
+}
+# make FILE: a.o of a.FILE unless it is there, and b.o of b.FILE
+make() {
+	local t
+	for t in a b; do
+		[ $t = b ] || [ ! -e a.o ] || continue
+		# shellcheck disable=SC2086 # words
+		$one $common $flags -c "$t.$1" -o $t.o || { fail "$t.$1 does not compile"; return 1; }
+	done
+}
+# compare EXPECTED
+compare() {
+	local rc
+	"$tool" compare a.o b.o >out.json 2>err
+	rc=$?
+	checks=$((checks + 1))
+	[ $rc = "$1" ] || fail "result $rc instead of $1"
+}
+expect() {
+	checks=$((checks + 1))
+	jq -e "$1" out.json >/dev/null || fail "not so: $1"
+}
+# case_c NAME SED-EXPRESSION RESULT EXPECTATION... of unit.c
+case_c() {
+	local expectation
+	begin "$set-$1"
+	cp "../$set-identity/"a.[co] .
+	sed "$2" a.c >b.c
+	cmp -s a.c b.c && fail "nothing is changed"
+	make c || return
+	compare "$3"
+	shift 3
+	for expectation in "$@"; do expect "$expectation"; done
+}
+
+cat >"$top/unit.c" <<'E'
+#define APART __attribute__((noinline, noclone))
+extern int outer;
+extern int call(int), other(int);
+extern int puts(const char *);
+int limit = 10;
+static int left = 3, right = 4;
+__thread int depth = 2;
+extern __thread int far;
+static const int table[12] = {1, 2, 3, 5, 8, 13, 21, 34};
+static const char *const names[3] = {"zero", "one", "two"};
+int APART add(int n) { return n + 1; }
+int APART uses_left(int n) { left += n; return left; }
+int APART uses_right(int n) { right += n; return right; }
+int APART counts(int n) { static int calls = 1; calls += n; return calls; }
+double APART scaled(double x) { return x * 2.5; }
+void APART speaks(void) { puts("old text"); puts("kept"); }
+int APART looked_up(unsigned n) { return table[n & 7]; }
+void APART named(unsigned n) { puts(names[n % 3]); }
+int APART threads(int n) { depth += n; return depth + far; }
+int APART loops(int n) { int s = 0; for (int i = 0; i < n; i++) { if (call(i) > 4) s += other(i); else s ^= i; } return s + outer; }
+int APART jumps(int n) { switch (n) { case 1: return call(1); case 2: return outer + 8; case 3: return call(30); case 4: return add(n); case 5: return other(5); case 6: limit++; return 2; } return 1; }
+static void __attribute__((constructor)) start(void) { left = call(left); }
+E
+
+# unit NAME FLAGS LEVELS COMPILER...
+unit() {
+	local level only made=$1 base=$2 levels=$3
+	shift 3
+	one=$*
+	for level in $levels; do
+		set=$made$level flags="$base $level"
+		begin "$set-identity"
+		cp ../unit.c a.c
+		sed '1s/^/\n\n/' a.c >b.c
+		make c || return
+		compare 3
+		expect '.changed == [] and .refused == [] and .data == []'
+		cp a.o b.o
+		compare 3
+		case_c length 's/n + 1/(n * 77 ^ limit) + (n > 3)/' 0 '[.changed[].symbol] == ["add"]'
+		# the instructions are the same, and so are the low halves: only the high half says another name
+		case_c target 's/left += n; return left/right += n; return right/' 0 '[.changed[].symbol] == ["uses_left"]'
+		case_c call 's/> 4) s += other/> 4) s += call/' 0 '[.changed[].symbol] == ["loops"]'
+		case_c branch 's/if (call(i) > 4)/if (call(i) > 4 \&\& i > 9)/' 0 '[.changed[].symbol] == ["loops"]'
+		# gcc -O0 has all strings and constants of a unit in one section, which belongs to all that refer to it
+		only='== ["speaks"]'
+		[ $level = -O0 ] && only='| index("speaks") != null'
+		case_c string 's/old text/new text/' 0 "[.changed[].symbol] $only"
+		case_c constant 's/x \* 2\.5/x * 2.75/' 0 "[.changed[].symbol] ${only/speaks/scaled}"
+		# clang leaves the table's address in a1, which may be a result, and makes distances of pointers
+		if [ "${made#gcc}" != "$made" ]; then
+			case_c table 's/13, 21/13, 22/' 0 '[.changed[].symbol] == ["looked_up"]' '[.data[].symbol] == ["table"]'
+			case_c names 's/"two"/"last"/' 0 '[.data[].symbol] == ["names"]' '[.changed[].symbol] | index("named") != null'
+		fi
+		case_c stored 's/^void APART speaks/const int *kept; void APART keeps(void) { kept = table; }\n&/;s/13, 21/13, 22/' 4 '[.refused[].symbol] == ["table"]'
+		case_c returned 's/^void APART speaks/const int *APART finds(int n) { return n > 3 ? table + n : 0; }\n&/;s/13, 21/13, 22/' 4 '[.refused[].symbol] == ["table"]'
+		case_c passed 's/^void APART speaks/extern int sum(const int *, int); int APART sums(int n) { return sum(table, n) + 1; }\n&/;s/13, 21/13, 22/' 4 '[.refused[].symbol] == ["table"]'
+		case_c switch 's/case 5: return other(5); case 6: limit++; return 2;/case 6: return other(5); case 5: limit++; return 2;/' 0 \
+			'[.changed[].symbol] == ["jumps"]'
+		case_c thread 's/depth + far/far + depth + depth/' 0 '[.changed[].symbol] == ["threads"]'
+		case_c new_function 's/^int APART add(int n) { return n + 1/int APART fresh(int n) { return n * outer; } int APART add(int n) { return fresh(n)/' 0 \
+			'[.changed[].symbol] == ["add"]' '[.new[].symbol] == ["fresh"]'
+		case_c static_local 's/^int APART counts/int APART before(int n) { static int calls = 9; return calls += n; }\n&/;s/calls += n; return calls;/calls ^= n; return calls;/' 0 \
+			'[.changed[].symbol] == ["counts"]'
+		case_c removed '/^int APART uses_right/d' 0 '.changed == []' '[.removed[].symbol] == ["uses_right"]'
+		case_c initialised 's/limit = 10/limit = 20/' 4 '[.refused[].symbol] == ["limit"]'
+		case_c new_thread_local 's/^extern __thread/__thread int more; &/;s/depth + far/depth + more/' 4 '[.refused[].symbol] | index("more") != null'
+		case_c constructor 's/left = call(left)/left = call(left + 2)/' 4 '[.refused[].symbol] | index("start") != null'
+	done
+}
+levels='-O0 -O2 -Os'
+unit gcc '-fno-section-anchors' "$levels" "$cc"
+unit gcc-rv64g '-march=rv64g -mno-relax -fPIC -fno-section-anchors' "$levels" "$cc"
+unit gcc-sites '-mno-relax -fno-section-anchors -fpatchable-function-entry=34,32' -O2 "$cc"
+unit gcc-medlow '-march=rv64g -mcmodel=medlow -fno-pie -fno-section-anchors' -O2 "$cc"
+if command -v clang >/dev/null; then
+	# clang has a section of its own for no small datum
+	unit clang '-mrelax -msmall-data-limit=0' "$levels" clang --target=riscv64-linux-gnu
+	unit clang-rv64g '-march=rv64g -fPIC -mno-relax -msmall-data-limit=0' "$levels" clang --target=riscv64-linux-gnu
+else
+	echo "NOTE: clang is not installed"
+fi
+
+one=$cc flags=
+# assembly NAME SED-EXPRESSION RESULT EXPECTATION... of two.s
+assembly() {
+	local expectation
+	begin "$1"
+	cp ../two.s a.s
+	sed "$2" a.s >b.s
+	make s || return
+	compare "$3"
+	shift 3
+	for expectation in "$@"; do expect "$expectation"; done
+}
+# g uses the address that f makes; h has two high halves and one low one
+cat >"$top/two.s" <<'E'
+	.section .text.f,"ax",@progbits
+	.globl f
+	.type f, @function
+f:
+.Lhigh:	auipc t0, %pcrel_hi(one)
+	nop
+	lw a0, %pcrel_lo(.Lhigh)(t0)
+	ret
+	.size f, .-f
+	.section .text.g,"ax",@progbits
+	.globl g
+	.type g, @function
+g:	lw a0, %pcrel_lo(.Lhigh)(t0)
+	ret
+	.size g, .-g
+	.section .text.h,"ax",@progbits
+	.globl h
+	.type h, @function
+h:
+.Lone:	auipc t0, %pcrel_hi(one)
+.Ltwo:	auipc t0, %pcrel_hi(two)
+	lw a0, %pcrel_lo(.Lone)(t0)
+	ret
+	.size h, .-h
+	.section .text.k,"ax",@progbits
+	.globl k
+	.type k, @function
+k:	.reloc ., R_RISCV_TPREL_I, one
+	li a0, 1
+	ret
+	.size k, .-k
+	.section .text.m,"ax",@progbits
+	.globl m
+	.type m, @function
+m:	c.nop
+	.p2align 3
+	beqz a0, m
+	ret
+	.size m, .-m
+	.section .note.GNU-stack,"",@progbits
+E
+assembly same '' 3 '.changed == [] and .refused == []'
+assembly high_elsewhere '/^.Lhigh/s/one/two/' 0 '[.changed[].symbol] | sort == ["f","g"]'
+assembly high_kind '/^.Lhigh/s/pcrel_hi/got_pcrel_hi/' 0 '[.changed[].symbol] | sort == ["f","g"]'
+assembly high_thread '/^.Lhigh/s/pcrel_hi/tls_gd_pcrel_hi/' 0 '[.changed[].symbol] | sort == ["f","g"]'
+assembly label 's/%pcrel_lo(.Lone)/%pcrel_lo(.Ltwo)/' 0 '[.changed[].symbol] == ["h"]'
+assembly high_of_low '/^.Lone/s/one)/two)/' 0 '[.changed[].symbol] == ["h"]'
+# the auipc moves, and what the low halves name with it
+assembly moved '/^.Lhigh/{h;d};/^\tnop/{G}' 0 '[.changed[].symbol] | sort == ["f","g"]'
+assembly unknown '/^k:/,/size k/s/li a0, 1/li a0, 2/' 4 '[.refused[].symbol] == ["k"] and (.refused[0].reason | test("R_RISCV_TPREL_I"))'
+assembly unknown_changed '/^k:/s/one/one+4/' 4 '[.refused[].symbol] == ["k"]'
+assembly alignment '/^m:/,/size m/s/p2align 3/p2align 4/' 0 '[.changed[].symbol] == ["m"]'
+assembly branch 's/beqz a0, m$/beqz a0, m+2/' 0 '[.changed[].symbol] == ["m"]'
+
+begin relocations
+readelf -rW ../gcc-O2-identity/a.o >rel
+for type in RELAX PCREL_HI20 PCREL_LO12_I BRANCH SUB32 CALL_PLT; do
+	grep -q "R_RISCV_$type " rel || fail "gcc makes no $type of the unit"
+done
+
+begin small_data
+one=$cc flags='-O2 -fno-pie -mcmodel=medlow'
+printf '%s\n' 'int only = 7;' 'int get(void) { return only; }' >a.c
+sed 's/7/8/' a.c >b.c
+common='' make c
+readelf -SW a.o | grep -q ' \.sdata ' || fail "no small data"
+compare 4
+expect '[.refused[] | [.symbol, (.reason | test("variable changed"))]] == [["only", true]]'
+
+begin no_modules
+one=$cc flags=-O2
+printf '%s\n' 'int __attribute__((noinline)) f(int n) { return n + 1; }' 'int main(int argc, char **argv) { (void)argv; return f(argc); }' >a.c
+sed 's/n + 1/n + 2/' a.c >b.c
+make c
+if ! "$cc" -o a a.o || ! "$cc" -o b b.o; then fail "does not link"; fi
+"$tool" a b a - out.klp "unit=a.o=b.o" >out.json 2>err
+rc=$?
+checks=$((checks + 1))
+[ $rc = 1 ] && grep -q 'klp-build does not make modules for riscv64 yet' err && [ ! -e out.klp ] || fail "a module is asked for: exit $rc"
+for host in gcc aarch64-linux-gnu-gcc; do
+	command -v $host >/dev/null || continue
+	$host -O2 -c a.c -o b.o
+	"$tool" compare a.o b.o >out.json 2>err
+	rc=$?
+	checks=$((checks + 1))
+	[ $rc = 1 ] && grep -q 'is for .*, other objects are for' err || fail "objects of two machines: exit $rc"
+done
+
+echo "$checks checks, $failures failures"
+[ $failures = 0 ]

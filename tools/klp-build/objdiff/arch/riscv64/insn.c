@@ -1,0 +1,454 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How code uses an address (The RISC-V Instruction Set Manual, volume I): which registers hold it, or something
+ * computed from it, on every way from the instruction that makes it. What is not known here is an answer on the safe
+ * side.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include "tools/klp-build/objdiff/arch/riscv64/insn.h"
+
+#define PARCEL 2u              /* an instruction is one of them or two */
+#define MAX_PARCELS (1u << 21) /* of one section */
+#define ARGUMENTS 8u           /* a0 to a7 carry them */
+#define FIRST_ARGUMENT 10u
+#define RESULTS 0x00000c00u /* a0, a1 */
+#define KEPT 0x0ffc031cu    /* sp, gp, tp, s0 to s11: a call preserves them */
+#define RA 1u
+
+/* Opcodes of four bytes. */
+enum {
+	LOAD = 0x03,
+	LOAD_FP = 0x07,
+	FENCE = 0x0f,
+	OP_IMM = 0x13,
+	AUIPC = 0x17,
+	OP_IMM_32 = 0x1b,
+	STORE = 0x23,
+	STORE_FP = 0x27,
+	OP = 0x33,
+	LUI = 0x37,
+	OP_32 = 0x3b,
+	MADD = 0x43,
+	MSUB = 0x47,
+	NMSUB = 0x4b,
+	NMADD = 0x4f,
+	OP_FP = 0x53,
+	BRANCH = 0x63,
+	JALR = 0x67,
+	JAL = 0x6f,
+	SYSTEM = 0x73,
+};
+
+/* A set of registers that hold the address, and where control goes with it. */
+struct step {
+	uint32_t taint; /* behind the instruction */
+	unsigned len;
+	bool escapes;
+	bool ends; /* nothing is behind it */
+	bool jumps;
+	uint64_t target;
+};
+
+static bool insn_at(const struct od_sec *s, uint64_t at, uint32_t *w, unsigned *len)
+{
+	uint16_t parcel;
+
+	if (at > s->size || s->size - at < PARCEL)
+		return false;
+	memcpy(&parcel, s->data + at, PARCEL);
+	*w = parcel;
+	*len = PARCEL;
+	if ((parcel & 3) != 3)
+		return true;
+	*len = 2 * PARCEL;
+	if ((parcel & 0x1f) == 0x1f || s->size - at < *len)
+		return false;
+	memcpy(w, s->data + at, *len);
+	return true;
+}
+
+static bool in(uint32_t set, unsigned reg)
+{
+	return reg && set >> reg & 1;
+}
+
+static void assign(struct step *t, unsigned reg, bool tainted)
+{
+	if (reg)
+		t->taint = tainted ? t->taint | 1u << reg : t->taint & ~(1u << reg);
+}
+
+/* The relocation that says where an instruction jumps. */
+static const struct od_rel *jump_at(const struct od_sec *s, uint64_t off)
+{
+	size_t low = 0, high = s->rel_count;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (s->rel[mid].off < off)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	for (; low < s->rel_count && s->rel[low].off == off; low++)
+		switch (s->rel[low].type) {
+		case R_RISCV_BRANCH:
+		case R_RISCV_JAL:
+		case R_RISCV_RVC_BRANCH:
+		case R_RISCV_RVC_JUMP:
+		case R_RISCV_CALL:
+		case R_RISCV_CALL_PLT:
+			return &s->rel[low];
+		default:
+			break;
+		}
+	return NULL;
+}
+
+/* Arguments that a call may pass on; who is called is not known without a relocation. */
+static bool passes(const struct od_sec *s, const struct od_rel *r, uint32_t taint)
+{
+	const struct od_sym *y = r ? &s->obj->sym[r->sym] : NULL;
+	unsigned n = y && y->outside ? od_argument_count(y->name) : OD_ALL_ARGUMENTS;
+
+	return taint >> FIRST_ARGUMENT & ((1u << (n < ARGUMENTS ? n : ARGUMENTS)) - 1);
+}
+
+static void step_call(const struct od_sec *s, const struct od_rel *r, struct step *t)
+{
+	t->escapes = t->escapes || passes(s, r, t->taint);
+	t->taint &= KEPT;
+}
+
+/* `offset` is what the instruction says where it has no relocation. */
+static void step_jump(const struct od_sec *s, uint64_t at, uint64_t offset, bool always, struct step *t)
+{
+	const struct od_rel *r = jump_at(s, at);
+	uint32_t to = r ? s->obj->sym[r->sym].shndx : s->index;
+
+	t->ends = always;
+	if (to == s->index) {
+		t->jumps = true;
+		t->target = r ? s->obj->sym[r->sym].value + (uint64_t)r->addend : at + offset;
+	} else if (!always ||
+		   (to && to < s->obj->sec_count && (s->obj->sec[to].hot == s || s->hot == &s->obj->sec[to]))) {
+		t->escapes = t->escapes || t->taint; /* the function's other part */
+	} else {
+		t->escapes = t->escapes || t->taint & KEPT || passes(s, r, t->taint);
+	}
+}
+
+/* A jump to where a register says, with rd: a call. */
+static void step_indirect(const struct od_sec *s, unsigned rd, unsigned rs, struct step *t)
+{
+	if (rd) {
+		t->escapes = in(t->taint, rs);
+		step_call(s, NULL, t);
+		assign(t, rd, false);
+		return;
+	}
+	/* else a tail call or a switch */
+	t->escapes = rs == RA ? t->taint & (KEPT | RESULTS) : t->taint;
+	t->ends = true;
+}
+
+static uint64_t extend(uint32_t v, unsigned bits)
+{
+	uint64_t sign = (uint64_t)1 << (bits - 1);
+
+	return (v ^ sign) - sign;
+}
+
+static uint64_t branch_offset(uint32_t w)
+{
+	return extend((w >> 8 & 15) << 1 | (w >> 25 & 63) << 5 | (w >> 7 & 1) << 11 | (w >> 31) << 12, 13);
+}
+
+static uint64_t jal_offset(uint32_t w)
+{
+	return extend((w >> 21 & 0x3ff) << 1 | (w >> 20 & 1) << 11 | (w >> 12 & 0xff) << 12 | (w >> 31) << 20, 21);
+}
+
+static uint64_t c_branch_offset(uint32_t w)
+{
+	return extend(
+	    (w >> 3 & 3) << 1 | (w >> 10 & 3) << 3 | (w >> 2 & 1) << 5 | (w >> 5 & 3) << 6 | (w >> 12 & 1) << 8, 9);
+}
+
+static uint64_t c_j_offset(uint32_t w)
+{
+	return extend((w >> 3 & 7) << 1 | (w >> 11 & 1) << 4 | (w >> 2 & 1) << 5 | (w >> 7 & 1) << 6 |
+			  (w >> 6 & 1) << 7 | (w >> 9 & 3) << 8 | (w >> 8 & 1) << 10 | (w >> 12 & 1) << 11,
+		      12);
+}
+
+/* `auipc, jalr` that the link makes one jump of. */
+static void step_far(const struct od_sec *s, uint64_t at, struct step *t)
+{
+	uint32_t w;
+	unsigned len;
+
+	if (!insn_at(s, at + 4, &w, &len) || (w & 0x7f) != JALR) {
+		t->escapes = true;
+		return;
+	}
+	t->len = 8;
+	if (w >> 7 & 31)
+		step_call(s, jump_at(s, at), t);
+	else
+		step_jump(s, at, 0, true, t);
+}
+
+static void step_full(const struct od_sec *s, uint64_t at, uint32_t w, struct step *t)
+{
+	unsigned rd = w >> 7 & 31, funct = w >> 12 & 7, rs1 = w >> 15 & 31, rs2 = w >> 20 & 31;
+	bool a = in(t->taint, rs1), b = in(t->taint, rs2);
+
+	switch (w & 0x7f) {
+	case LOAD:
+		assign(t, rd, false);
+		break;
+	case LOAD_FP:
+	case FENCE:
+	case MADD:
+	case MSUB:
+	case NMSUB:
+	case NMADD:
+		break;
+	case STORE:
+		t->escapes = a || b;
+		break;
+	case STORE_FP:
+		t->escapes = a;
+		break;
+	case AUIPC:
+		if (jump_at(s, at)) {
+			step_far(s, at, t);
+			break;
+		}
+		assign(t, rd, false);
+		break;
+	case LUI:
+		assign(t, rd, false);
+		break;
+	case OP_IMM:
+	case OP_IMM_32:
+		t->escapes = a && (funct == 2 || funct == 3); /* slti, sltiu */
+		assign(t, rd, a);
+		break;
+	case OP:
+	case OP_32:
+		if (!(w >> 25) && (funct == 2 || funct == 3)) { /* slt, sltu */
+			t->escapes = a != b;                    /* compared with what is not the object's own */
+			assign(t, rd, false);
+		} else {
+			bool sub = w >> 25 == 0x20 && !funct;
+
+			assign(t, rd, (a || b) && !(sub && a && b)); /* a distance is no address */
+		}
+		break;
+	case OP_FP: /* from an integer register: fcvt, fmv; results of comparisons leave what was tainted so */
+		t->escapes = a && ((w >> 25 & 0x7c) == 0x68 || (w >> 25 & 0x7c) == 0x78);
+		break;
+	case BRANCH:
+		t->escapes = a != b;
+		step_jump(s, at, branch_offset(w), false, t);
+		break;
+	case JAL:
+		if (rd)
+			step_call(s, jump_at(s, at), t);
+		else
+			step_jump(s, at, jal_offset(w), true, t);
+		break;
+	case JALR:
+		step_indirect(s, rd, rs1, t);
+		break;
+	case SYSTEM:
+		t->ends = w == 0x00100073; /* ebreak */
+		t->escapes = !t->ends && (funct ? a : t->taint != 0);
+		if (funct)
+			assign(t, rd, false);
+		break;
+	default:
+		t->escapes = t->taint;
+		break;
+	}
+}
+
+static void step_compressed(const struct od_sec *s, uint64_t at, uint32_t w, struct step *t)
+{
+	unsigned rd = w >> 7 & 31, rs2 = w >> 2 & 31, high = 8 + (w >> 7 & 7), low = 8 + (w >> 2 & 7);
+
+	switch ((w & 3) << 3 | w >> 13) {
+	case 000: /* c.addi4spn; all zero: not one */
+		t->ends = !w;
+		assign(t, low, in(t->taint, 2));
+		break;
+	case 002: /* c.lw, c.ld */
+	case 003:
+		assign(t, low, false);
+		break;
+	case 001: /* floating-point loads */
+	case 021:
+	case 025: /* c.fsdsp */
+	case 010: /* c.addi, c.addiw, c.slli: what it was */
+	case 011:
+	case 020:
+		break;
+	case 005: /* c.fsd */
+		t->escapes = in(t->taint, high);
+		break;
+	case 006: /* c.sw, c.sd */
+	case 007:
+		t->escapes = in(t->taint, high) || in(t->taint, low);
+		break;
+	case 012: /* c.li */
+		assign(t, rd, false);
+		break;
+	case 013: /* c.lui, c.addi16sp */
+		if (rd != 2)
+			assign(t, rd, false);
+		break;
+	case 014:
+		if ((w >> 10 & 3) != 3) /* by an immediate */
+			break;
+		if ((w >> 12 & 1) && (w >> 5 & 3) > 1) {
+			t->escapes = t->taint;
+			break;
+		}
+		assign(t, high,
+		       (in(t->taint, high) || in(t->taint, low)) &&
+			   !(!(w >> 12 & 1) && !(w >> 5 & 3) && in(t->taint, high) && in(t->taint, low)));
+		break;
+	case 015:
+		step_jump(s, at, c_j_offset(w), true, t);
+		break;
+	case 016:
+	case 017:
+		t->escapes = in(t->taint, high);
+		step_jump(s, at, c_branch_offset(w), false, t);
+		break;
+	case 022: /* c.lwsp, c.ldsp */
+	case 023:
+		assign(t, rd, false);
+		break;
+	case 024:
+		if (rs2) /* c.mv, c.add */
+			assign(t, rd, in(t->taint, rs2) || ((w >> 12 & 1) && in(t->taint, rd)));
+		else if (rd)
+			step_indirect(s, w >> 12 & 1, rd, t);
+		else
+			t->ends = true; /* c.ebreak */
+		break;
+	case 026: /* c.swsp, c.sdsp */
+	case 027:
+		t->escapes = in(t->taint, rs2);
+		break;
+	default:
+		t->escapes = t->taint;
+		break;
+	}
+}
+
+/* Follows the address from `from` on, where it is in register `reg`. */
+static bool walk(const struct od_sec *s, uint64_t from, unsigned reg)
+{
+	size_t parcels = (size_t)(s->size / PARCEL), todo = 0;
+	uint32_t *taint, *list;
+	bool good = parcels <= MAX_PARCELS, *queued;
+
+	if (!good || from % PARCEL || from / PARCEL >= parcels || !reg)
+		return false;
+	taint = calloc(parcels, sizeof(*taint));
+	list = calloc(parcels, sizeof(*list));
+	queued = calloc(parcels, sizeof(*queued));
+	good = taint && list && queued;
+	if (good) {
+		list[todo++] = (uint32_t)(from / PARCEL);
+		taint[from / PARCEL] = 1u << reg;
+		queued[from / PARCEL] = true;
+	}
+	while (good && todo) {
+		uint64_t next[2], at = list[--todo];
+		struct step t = {.taint = taint[at]};
+		unsigned count = 0;
+		uint32_t w;
+
+		queued[at] = false;
+		good = insn_at(s, at * PARCEL, &w, &t.len);
+		if (!good)
+			break;
+		if (t.len == PARCEL)
+			step_compressed(s, at * PARCEL, w, &t);
+		else
+			step_full(s, at * PARCEL, w, &t);
+		good = !t.escapes;
+		if (!t.taint)
+			continue;
+		if (!t.ends)
+			next[count++] = at + t.len / PARCEL;
+		if (t.jumps)
+			next[count++] = t.target / PARCEL;
+		for (unsigned i = 0; good && i < count; i++) {
+			good = next[i] < parcels;
+			if (!good || (taint[next[i]] | t.taint) == taint[next[i]])
+				continue;
+			taint[next[i]] |= t.taint;
+			if (!queued[next[i]])
+				list[todo++] = (uint32_t)next[i];
+			queued[next[i]] = true;
+		}
+	}
+	free(taint);
+	free(list);
+	free(queued);
+	return good;
+}
+
+/* A high half is no address yet. Its low halves are asked about themselves, if there are any. */
+static bool has_low_half(const struct od_sec *s, const struct od_rel *high)
+{
+	for (size_t i = 0; i < s->rel_count; i++) {
+		const struct od_sec *in = s;
+
+		if (od_rel_info(s, &s->rel[i]).by_label && od_rel_meant(&in, &s->rel[i]) == high)
+			return true;
+	}
+	return false;
+}
+
+bool od_riscv64_only_loads(const struct od_sec *s, const struct od_rel *r)
+{
+	const struct od_sec *in = s;
+	const struct od_rel *high;
+	bool slot = false, load;
+	unsigned len;
+	uint32_t w;
+
+	if (s->kind != OD_CODE || !s->data || !insn_at(s, r->off, &w, &len) || len != 4)
+		return false;
+	load = (w & 0x7f) == LOAD || (w & 0x7f) == LOAD_FP;
+	switch (r->type) {
+	case R_RISCV_PCREL_HI20:
+	case R_RISCV_GOT_HI20:
+		return has_low_half(s, r);
+	case R_RISCV_HI20:
+		return od_other_half(s, r, false, &in);
+	case R_RISCV_PCREL_LO12_I:
+		high = od_rel_meant(&in, r);
+		if (!high || (high->type != R_RISCV_PCREL_HI20 && high->type != R_RISCV_GOT_HI20))
+			return false;
+		slot = high->type == R_RISCV_GOT_HI20;
+		break;
+	case R_RISCV_LO12_I:
+		break;
+	default:
+		return false;
+	}
+	if (load && !slot)
+		return true;
+	/* addi makes the address, ld of a slot loads it */
+	return (slot ? (w & 0x7f) == LOAD : (w & 0x707f) == OP_IMM) && walk(s, r->off + 4, w >> 7 & 31);
+}
