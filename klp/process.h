@@ -141,7 +141,7 @@ struct klp_task_syscall {
 };
 int klp_task_syscall(const struct klp_process *p, pid_t tid, struct klp_task_syscall *s, struct klp_error *e);
 /* From the file kept open: 0 or -errno. */
-int klp_task_syscall_fd(int fd, struct klp_task_syscall *s);
+int klp_task_syscall_fd(const struct klp_process *p, int fd, struct klp_task_syscall *s);
 
 /*
  * How often a thread has been put on a processor: it has not run between two equal answers (as text, as long as it is

@@ -214,7 +214,7 @@ void klp_prove_blocked(struct klp_session *s, pid_t tid, const struct klp_range 
 		return;
 	}
 	calls = open(path, O_RDONLY | O_CLOEXEC);
-	if (calls < 0 || klp_task_syscall_fd(calls, &first)) {
+	if (calls < 0 || klp_task_syscall_fd(&s->p, calls, &first)) {
 		out->gone = access(path, F_OK) != 0;
 		goto done;
 	}
@@ -234,7 +234,7 @@ void klp_prove_blocked(struct klp_session *s, pid_t tid, const struct klp_range 
 	regs.r[KLP_DWARF_SP] = first.sp;
 	regs.known = 1ull << KLP_DWARF_SP;
 	klp_walk_now(s, tid, &regs, first.sp, tid == s->p.pid ? 0 : klp_thread_pointer(s, tid), range, count, out);
-	if (klp_task_syscall_fd(calls, &second) || second.running || memcmp(&first, &second, sizeof(first)) ||
+	if (klp_task_syscall_fd(&s->p, calls, &second) || second.running || memcmp(&first, &second, sizeof(first)) ||
 	    klp_task_runs_same(&runs) != 1) {
 		out->running = second.running;
 		out->verdict = KLP_UNW_CHANGED;

@@ -15,30 +15,36 @@
 #define KLP_RESTART_TRIES 8u              /* other signals may be on their way to it */
 
 /*
- * Neighbours in a frame's registers (struct sigcontext of asm/sigcontext.h, the same two on each architecture): the
- * stack pointer of the call and the address of its instruction. Looks below the red zone; takes them away if told so.
+ * Near each other in a frame's registers (struct sigcontext of asm/sigcontext.h) are the stack pointer of the call and
+ * the address of its instruction: KLP_FRAME_SP_TO_PC words from the one to the other. Looks below the red zone; takes
+ * them away if told so.
  */
 static bool klp_restart_frame(const struct klp_stop *st, bool forget)
 {
+	enum { APART = KLP_FRAME_SP_TO_PC > 0 ? KLP_FRAME_SP_TO_PC : -KLP_FRAME_SP_TO_PC };
+	enum { WORDS = KLP_RESTART_CHUNK / 8 };
 	const struct klp_process *p = st->r->p;
-	const uint64_t pair[2] = {klp_registers_sp(&st->regs), klp_registers_call_at(&st->regs)}, nothing[2] = {0, 0};
-	uint64_t word[KLP_RESTART_CHUNK / 8 + 1];
-	uint64_t top = (klp_registers_sp(&st->regs) - KLP_RED_ZONE) & ~7ull;
+	const uint64_t sp = klp_registers_sp(&st->regs), pc = klp_registers_call_at(&st->regs), nothing = 0;
+	const uint64_t low = KLP_FRAME_SP_TO_PC > 0 ? sp : pc, high = KLP_FRAME_SP_TO_PC > 0 ? pc : sp;
+	uint64_t word[WORDS + APART]; /* the last are the lowest of the chunk above */
+	uint64_t top = (sp - KLP_RED_ZONE) & ~7ull;
 	struct klp_error ignored = KLP_ERROR_INIT;
 	bool found = false;
 
-	word[KLP_RESTART_CHUNK / 8] = 0; /* the lowest word of the chunk above */
+	memset(word + WORDS, 0, APART * sizeof(word[0]));
 	for (uint64_t at = top - KLP_RESTART_CHUNK; at >= top - KLP_RESTART_WINDOW; at -= KLP_RESTART_CHUNK) {
 		if (klp_process_read(p, at, word, KLP_RESTART_CHUNK, &ignored))
 			break;
-		for (size_t i = 0; i < KLP_RESTART_CHUNK / 8; i++) {
-			if (word[i] != pair[0] || word[i + 1] != pair[1])
+		for (size_t i = 0; i < WORDS; i++) {
+			if (word[i] != low || word[i + APART] != high)
 				continue;
 			found = true;
-			if (forget)
-				klp_process_write(p, at + i * 8, nothing, sizeof(nothing), &ignored);
+			if (!forget)
+				continue;
+			klp_process_write(p, at + i * 8, &nothing, sizeof(nothing), &ignored);
+			klp_process_write(p, at + (i + APART) * 8, &nothing, sizeof(nothing), &ignored);
 		}
-		word[KLP_RESTART_CHUNK / 8] = word[0];
+		memcpy(word + WORDS, word, APART * sizeof(word[0]));
 	}
 	return found;
 }

@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "klp/machine.h"
 #include "klp/process.h"
 
 #define PF_IO_WORKER_ 0x00000010u /* include/linux/sched.h; in stat since Linux 5.12 */
@@ -156,6 +157,27 @@ static int klp_syscall_parse(const char *text, struct klp_task_syscall *s)
 	return -EINVAL;
 }
 
+#ifdef KLP_CALL_NUMBER_OF_ANY
+/* It is in a call only if the instruction that makes one stands before its program counter. */
+static void klp_syscall_check(const struct klp_process *p, struct klp_task_syscall *s)
+{
+	struct klp_error ignored = KLP_ERROR_INIT;
+	uint32_t insn;
+
+	if (s->running || s->nr < 0 ||
+	    (!klp_process_read(p, s->pc - sizeof(insn), &insn, sizeof(insn), &ignored) && insn == KLP_CALL_INSN))
+		return;
+	s->nr = -1;
+	memset(s->arg, 0, sizeof(s->arg));
+}
+#else
+static void klp_syscall_check(const struct klp_process *p, const struct klp_task_syscall *s)
+{
+	(void)p;
+	(void)s;
+}
+#endif
+
 int klp_task_syscall(const struct klp_process *p, pid_t tid, struct klp_task_syscall *s, struct klp_error *e)
 {
 	char text[512];
@@ -166,6 +188,7 @@ int klp_task_syscall(const struct klp_process *p, pid_t tid, struct klp_task_sys
 		return klp_task_fail(e, rc, p, tid, "syscall");
 	if (klp_syscall_parse(text, s))
 		return klp_fail(e, EINVAL, KLP_TARGET_MEMORY, "/proc/%d/task/%d/syscall makes no sense", p->pid, tid);
+	klp_syscall_check(p, s);
 	return 0;
 }
 
@@ -226,16 +249,20 @@ void klp_task_comm(const struct klp_process *p, pid_t tid, char *buf, size_t len
 		buf[strcspn(buf, "\n")] = 0;
 }
 
-int klp_task_syscall_fd(int fd, struct klp_task_syscall *s)
+int klp_task_syscall_fd(const struct klp_process *p, int fd, struct klp_task_syscall *s)
 {
 	char text[512];
 	ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
+	int rc;
 
 	memset(s, 0, sizeof(*s));
 	if (n <= 0)
 		return n ? -errno : -ESRCH;
 	text[n] = 0;
-	return klp_syscall_parse(text, s);
+	rc = klp_syscall_parse(text, s);
+	if (!rc)
+		klp_syscall_check(p, s);
+	return rc;
 }
 
 uint64_t klp_task_thread_pointer(const struct klp_process *p, pid_t tid, int64_t robust_delta)

@@ -33,19 +33,19 @@ static int feed[2];
 static enum move move;
 static bool moved;
 
-int __real_klp_task_syscall_fd(int fd, struct klp_task_syscall *s);
-int __wrap_klp_task_syscall_fd(int fd, struct klp_task_syscall *s);
+int __real_klp_task_syscall_fd(const struct klp_process *p, int fd, struct klp_task_syscall *s);
+int __wrap_klp_task_syscall_fd(const struct klp_process *p, int fd, struct klp_task_syscall *s);
 
-static bool waits(int fd)
+static bool waits(const struct klp_process *p, int fd)
 {
 	struct klp_task_syscall s;
 
-	return !__real_klp_task_syscall_fd(fd, &s) && !s.running && s.nr == 0;
+	return !__real_klp_task_syscall_fd(p, fd, &s) && !s.running && s.nr == 0;
 }
 
-int __wrap_klp_task_syscall_fd(int fd, struct klp_task_syscall *s)
+int __wrap_klp_task_syscall_fd(const struct klp_process *p, int fd, struct klp_task_syscall *s)
 {
-	int rc = __real_klp_task_syscall_fd(fd, s);
+	int rc = __real_klp_task_syscall_fd(p, fd, s);
 	unsigned before = atomic_load(&talk->reads);
 
 	if (rc || move == STAYS || moved)
@@ -60,7 +60,7 @@ int __wrap_klp_task_syscall_fd(int fd, struct klp_task_syscall *s)
 		while (!atomic_load(&talk->runs))
 			usleep(50);
 	} else {
-		while (!waits(fd))
+		while (!waits(p, fd))
 			usleep(50);
 	}
 	return rc;
@@ -104,7 +104,7 @@ static void prove(struct klp_session *s, pid_t pid, enum move how, const char *n
 	snprintf(path, sizeof(path), "/proc/%d/syscall", pid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	for (unsigned i = 0; i < (how == RUNS ? RUNS_ROUNDS : ROUNDS); i++) {
-		while (!waits(fd))
+		while (!waits(&s->p, fd))
 			usleep(50);
 		move = how;
 		moved = false;

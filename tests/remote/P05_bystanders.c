@@ -122,6 +122,7 @@ static void run(enum how how, int sem, struct tool_result *r)
 		sleep_ms(10);
 	sleep_ms(50);
 	eintr = count->eintr[0] + count->eintr[1];
+	check(how == CONTROL || cycles, "%s: no cycle was done", name[how]);
 	printf("%s: %u children died, %u cycles, %u EINTR\n", name[how], children, cycles, eintr);
 	check(!eintr || (how == WITH_TIMEOUTS && eintr * SELDOM <= children), "%s: EINTR of epoll_wait %u, of semop %u",
 	      name[how], count->eintr[0], count->eintr[1]);

@@ -17,6 +17,7 @@
 #define KLP_GADGET_LEN 8u              /* svc #0; ret */
 #define KLP_RESTORER_LEN 12u           /* mov x8, #139; svc #0, and the address behind it */
 #define KLP_FRAME_RETURN 0u
+#define KLP_FRAME_SP_TO_PC 1 /* words, in the sigcontext: sp, pc */
 /* glibc's struct pthread ends at the thread pointer. */
 #define KLP_TCB_MAX 8192
 #define KLP_TCB_DELTA_OK(delta) ((delta) <= -24 && (delta) >= -KLP_TCB_MAX)

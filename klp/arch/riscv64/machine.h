@@ -17,11 +17,16 @@
 #define KLP_GADGET_LEN 8u              /* ecall; ret */
 #define KLP_RESTORER_LEN 12u           /* li a7, 139; ecall, and the address behind it */
 #define KLP_FRAME_RETURN 0u
+#define KLP_FRAME_SP_TO_PC (-2) /* words, in the sigcontext: pc, ra, sp */
 /* glibc's struct pthread ends 16 bytes before the thread pointer, where the first TLS block begins. */
 #define KLP_TCB_MAX 8192
 #define KLP_TCB_DELTA_OK(delta) ((delta) <= -24 && (delta) >= -KLP_TCB_MAX)
 #define KLP_TCB_DTV 16u /* so far below the thread pointer is the address of the array of TLS blocks */
 #define KLP_TLS_GAP 0u  /* from the thread pointer to the first block */
+
+/* /proc/PID/task/TID/syscall tells of a thread that stands still in user code what is in a7 (syscall_get_nr() in the
+ * kernel's arch/riscv/include/asm/syscall.h). */
+#define KLP_CALL_NUMBER_OF_ANY 1
 
 /* For prepared/registers.c. */
 #define KLP_CALL_INSN 0x00000073u /* ecall */

@@ -15,6 +15,7 @@
 #define KLP_GADGET_LEN 3u    /* syscall; ret */
 #define KLP_RESTORER_LEN 10u /* mov $15, %eax; syscall, and the address behind it */
 #define KLP_FRAME_RETURN 8u  /* the restorer's address has been popped */
+#define KLP_FRAME_SP_TO_PC 1 /* words, in the sigcontext: rsp, rip */
 /* glibc's struct pthread begins at the thread pointer. */
 #define KLP_TCB_MAX 4096
 #define KLP_TCB_DELTA_OK(delta) ((delta) >= 24 && (delta) <= KLP_TCB_MAX)
