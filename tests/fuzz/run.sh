@@ -19,7 +19,7 @@ mkdir -p "$build/fuzz-found" "$work/tmp" "$work/corpus"
 export TMPDIR=$work/tmp
 corpora=("${KLP_FUZZ_CORPUS:-$work/corpus}")
 for dir in "$here/corpus/$name" "$seeds/$name"; do [ -d "$dir" ] && corpora+=("$dir"); done
-export KLP_FUZZ_OBJECT=$seeds/good.o KLP_FUZZ_MODULE=$seeds/good.klp KLP_FUZZ_PROCESS=$seeds/process
+export KLP_FUZZ_OBJECT=$seeds/good.o KLP_FUZZ_OBJECT_RISCV64=$here/corpus/object/riscv64 KLP_FUZZ_MODULE=$seeds/good.klp KLP_FUZZ_PROCESS=$seeds/process
 
 # A crash inside a library that is not klp's, which is not built with instrumentation: $1 is its name. The frames of the sanitizers and of the
 # C library above it do not count.

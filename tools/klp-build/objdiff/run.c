@@ -414,14 +414,6 @@ static int build(struct rs *r, const struct klp_objdiff_input *in, struct klp_er
 	return KLP_OBJDIFF_BUILT;
 }
 
-static int check_modules(const struct od *d, struct klp_error *e)
-{
-	if (d->arch && !d->arch->modules)
-		return klp_fail(e, EINVAL, KLP_UNSUPPORTED, "klp-build does not make modules for %s yet",
-				d->arch->name);
-	return 0;
-}
-
 int klp_objdiff_run(const struct klp_objdiff_input *in, json_t **report, struct klp_error *e)
 {
 	struct rs r = {.symbols = NULL};
@@ -429,8 +421,17 @@ int klp_objdiff_run(const struct klp_objdiff_input *in, json_t **report, struct 
 	int rc;
 
 	*report = NULL;
-	if (analyse(&d, in->units, in->unit_count, in->statements, e) || check_modules(&d, e) ||
-	    rs_start(&r, &d, in, e)) {
+	if (analyse(&d, in->units, in->unit_count, in->statements, e)) {
+		od_end(&d);
+		return KLP_OBJDIFF_FAILED;
+	}
+	if (d.arch && !d.arch->modules) {
+		od_refuse(&d, "", "", in->running, "klp-build compare says what differs between two objects",
+			  "klp-build does not make modules for %s yet", d.arch->name);
+		list_functions(&d);
+		return finish(&d, KLP_OBJDIFF_REFUSED, report);
+	}
+	if (rs_start(&r, &d, in, e)) {
 		json_decref(r.symbols);
 		od_end(&d);
 		return KLP_OBJDIFF_FAILED;
