@@ -257,6 +257,55 @@ E
 change m.c 's/64/32/'
 build && run 4 && refused o
 
+# A register that calls do not keep goes into the function's other part all the same.
+if [ "$prefix" = aarch64-linux-gnu- ]; then
+	begin B37_into_the_cold_part
+	cat >a/set.S <<'E'
+	.text
+	.globl set
+	.type set, %function
+set:	.cfi_startproc
+	adrp x9, o
+	add x9, x9, :lo12:o
+	ldr w0, [x9]
+	cbz w0, 1f
+	b set.cold
+1:	ret
+	.cfi_endproc
+	.size set, . - set
+	.section .text.unlikely, "ax", %progbits
+	.type set.cold, %function
+set.cold:
+	.cfi_startproc
+	adrp x10, current
+	str x9, [x10, :lo12:current]
+	ret
+	.cfi_endproc
+	.size set.cold, . - set.cold
+	.section .rodata.o, "a", %progbits
+	.balign 8
+	.globl o
+	.type o, %object
+o:	.word 1, 64
+	.size o, 8
+	.bss
+	.balign 8
+	.globl current
+	.type current, %object
+current: .zero 8
+	.size current, 8
+	.section .note.GNU-stack, "", %progbits
+E
+	cat >a/m.c <<'E'
+struct ops { int a, size; };
+extern const struct ops *current;
+int set(void);
+int main(int argc, char **argv) { (void)argv; return set() + current[argc].size; }
+E
+	change set.S 's/1, 64/1, 32/'
+	build && run 4 && refused o
+fi
+
 begin B14_cold_and_clones -freorder-blocks-and-partition
 cat >a/m.c <<'E'
 #include <stdio.h>

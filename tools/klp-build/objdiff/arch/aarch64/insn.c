@@ -114,6 +114,15 @@ static bool passes(const struct od_sec *s, uint64_t at, uint32_t taint)
 	return taint & ((1u << (n < ARGUMENTS ? n : ARGUMENTS)) - 1);
 }
 
+/* To the function's own other part, where every register goes on. */
+static bool stays_inside(const struct od_sec *s, uint64_t at)
+{
+	const struct od_rel *r = rel_at(s, at);
+	uint32_t in = r ? s->obj->sym[r->sym].shndx : 0;
+
+	return in && in < s->obj->sec_count && (s->obj->sec[in].hot == s || s->hot == &s->obj->sec[in]);
+}
+
 static void step_branch(const struct od_sec *s, uint64_t at, uint32_t w, struct step *t)
 {
 	unsigned rn = w >> 5 & 31;
@@ -128,9 +137,10 @@ static void step_branch(const struct od_sec *s, uint64_t at, uint32_t w, struct 
 		t->ends = a64_is_branch26(w);
 		t->jumps = !outward;
 		t->target = at + a64_signed(w, bits == 26 ? 0 : 5, bits) * 4;
-		/* a tail call, or the function's other part */
-		if (outward)
-			t->escapes = !a64_is_branch26(w) || t->taint & KEPT || passes(s, at, t->taint);
+		if (outward && (!a64_is_branch26(w) || stays_inside(s, at)))
+			t->escapes = t->taint; /* the other part is not followed */
+		else if (outward)              /* a tail call */
+			t->escapes = t->taint & KEPT || passes(s, at, t->taint);
 	} else if ((w & 0xfffffc1fu) == 0xd63f0000u ||
 		   (w & 0xfefff800u) == 0xd63f0800u) { /* blr and those that authenticate */
 		t->escapes = in(t->taint, rn) || passes(s, at, t->taint);
