@@ -39,6 +39,8 @@ int klp_remote_start(struct klp_remote *r, unsigned wait_ms, struct klp_error *e
  * (look at result for each one's errno), or -errno. Restarts the helper if it has timed out. Once this returns, or the
  * tool dies, every op that was begun is done. */
 int klp_remote_run(struct klp_remote *r, struct klp_rt_op *ops, size_t count, struct klp_error *e);
+/* 1: a killed tool has posted a request, and it is not done yet: any run lets it be done first. 0: none; -errno. */
+int klp_remote_owed(struct klp_remote *r, struct klp_error *e);
 /* Keeps the helper from timing out (it leaves 2 s after the last request). */
 int klp_remote_ping(struct klp_remote *r, struct klp_error *e);
 

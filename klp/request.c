@@ -126,6 +126,19 @@ int klp_remote_run(struct klp_remote *r, struct klp_rt_op *ops, size_t count, st
 	return rc;
 }
 
+int klp_remote_owed(struct klp_remote *r, struct klp_error *e)
+{
+	uint8_t request, done;
+	int rc;
+
+	if (!r->image || r->removing || r->adopted)
+		return 0; /* what a fork's child has of one was its parent's */
+	rc = klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, request)), &request, 1, e);
+	if (!rc)
+		rc = klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, done)), &done, 1, e);
+	return rc ? rc : request != done;
+}
+
 int klp_remote_ping(struct klp_remote *r, struct klp_error *e)
 {
 	struct klp_rt_op op = {.code = KLP_OP_SYSCALL, .a = {SYS_gettid}};

@@ -50,8 +50,41 @@ int klp_session_write_cb(struct klp_session *s, size_t offset, const void *buf, 
 	return rc;
 }
 
+int klp_session_start(struct klp_session *s, struct klp_error *e)
+{
+	/* First, for it needs nobody's help, and its thread cannot be borrowed meanwhile. */
+	int rc = klp_callbacks_settle(s, e);
+
+	if (!rc)
+		rc = klp_remote_start(&s->r, KLP_BORROW_WAIT_MS, e);
+	if (rc)
+		return rc;
+	s->remote_started = true;
+	rc = klp_session_read_cb(s, e);
+	return rc ? rc : klp_patches_read(s, e);
+}
+
+/*
+ * What a killed tool has posted may begin a transition or end one: the helper does it now, before anything is decided
+ * by what the control block says. Nobody can post any more: this tool has the lock.
+ */
+static int klp_session_settle(struct klp_session *s, struct klp_error *e)
+{
+	int rc = klp_remote_owed(&s->r, e);
+
+	if (rc <= 0)
+		return rc;
+	rc = klp_session_start(s, e);
+	if (!rc)
+		rc = klp_remote_ping(&s->r, e);
+	if (!rc)
+		rc = klp_session_read_cb(s, e);
+	return rc ? rc : klp_patches_read(s, e);
+}
+
 int klp_session_open(struct klp_session *s, pid_t pid, int how, const struct klp_options *o, struct klp_error *e)
 {
+	struct klp_error ignored = KLP_ERROR_INIT;
 	int rc;
 
 	memset(s, 0, sizeof(*s));
@@ -84,8 +117,12 @@ int klp_session_open(struct klp_session *s, pid_t pid, int how, const struct klp
 		rc = klp_session_read_cb(s, e);
 	if (!rc)
 		rc = klp_patches_read(s, e);
+	if (!rc && how == KLP_SESSION_CHANGE)
+		rc = klp_session_settle(s, e);
 	if (!rc)
 		return 0;
+	if (s->remote_started)
+		klp_remote_stop(&s->r, &ignored);
 fail_open:
 	klp_patches_free(s);
 	free(s->cb);
@@ -95,20 +132,6 @@ fail:
 	json_decref(s->callbacks);
 	memset(s, 0, sizeof(*s));
 	return rc;
-}
-
-int klp_session_start(struct klp_session *s, struct klp_error *e)
-{
-	/* First, for it needs nobody's help, and its thread cannot be borrowed meanwhile. */
-	int rc = klp_callbacks_settle(s, e);
-
-	if (!rc)
-		rc = klp_remote_start(&s->r, KLP_BORROW_WAIT_MS, e);
-	if (rc)
-		return rc;
-	s->remote_started = true;
-	rc = klp_session_read_cb(s, e);
-	return rc ? rc : klp_patches_read(s, e);
 }
 
 void klp_session_close(struct klp_session *s)

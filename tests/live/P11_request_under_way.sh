@@ -1,0 +1,26 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# A tool was killed when it had posted the request that begins its transition, and nobody has executed it. The next command, about another patch, lets it be
+# executed before it decides: a transition is in flight then, and that command changes nothing.
+. "$(dirname "$0")/lib.sh"
+begin
+start
+load fix3
+for second in "load fix2" "unload fix3"; do
+	# shellcheck disable=SC2154 # lib.sh's
+	"$build/bin/live_posted" "$(p)" "$(module fix)" >"$work/posted" 2>&1
+	[ $? = 137 ] || die "the tool was not killed: $(cat "$work/posted")"
+	expect 41 call answer 4
+	# shellcheck disable=SC2086 # words
+	RC=4 $second
+	expect_reason BUSY
+	expect_status enabling '.patches[] | select(.name == "fix") | .state'
+	expect_status enabled '.patches[] | select(.name == "fix3") | .state'
+	expect_status 2 '.patches | length'
+	load fix
+	expect 42 call answer 4
+	unload fix
+	expect 41 call answer 4
+done
+unload fix3
+alive
