@@ -100,6 +100,10 @@ int klp_transition_start(struct klp_session *s, struct klp_patch *p, enum klp_tr
 		       "written together");
 	if (rc)
 		return rc;
+	if (KLP_TR_ACTIVE(s->cb->transition)) { /* the session was opened without it, and the lock is ours */
+		klp_plan_free(&plan);
+		return klp_fail(e, EBUSY, KLP_BUSY, "another transition has begun in process %d", s->p.pid);
+	}
 	if (plan.count > KLP_TRANSITION_MAX_SITES) {
 		klp_plan_free(&plan);
 		return klp_fail(e, E2BIG, KLP_LIMIT, "more than %u functions change at once", KLP_TRANSITION_MAX_SITES);

@@ -28,6 +28,8 @@ static int klp_unload_start(struct klp_session *s, const char *name, struct klp_
 	if (rc)
 		return rc;
 	p = klp_transition_patch(s);
+	if (p && strcmp(p->rec.name, name))
+		return klp_fail(e, EBUSY, KLP_BUSY, "the transition of patch '%s' is in progress", p->rec.name);
 	if (p)
 		return p->rec.state == KLP_PATCH_ENABLING ? klp_transition_reverse(s, e) : 0;
 	p = klp_patch_find(s, name);
