@@ -458,8 +458,7 @@ enum od_use od_rel_use(const struct od_sec *s, const struct od_rel *r)
 	return s->obj->arch->modules->use(s, r);
 }
 
-/* Where a named label leads to: the one relocation of a high half at that place. */
-static const struct od_rel *high_half_at(const struct od_sec *s, uint64_t off)
+size_t od_rel_from(const struct od_sec *s, uint64_t off)
 {
 	size_t low = 0, high = s->rel_count;
 
@@ -471,9 +470,15 @@ static const struct od_rel *high_half_at(const struct od_sec *s, uint64_t off)
 		else
 			high = mid;
 	}
-	for (; low < s->rel_count && s->rel[low].off == off; low++)
-		if (od_rel_info(s, &s->rel[low]).half == OD_HALF_HIGH)
-			return &s->rel[low];
+	return low;
+}
+
+/* Where a named label leads to: the one relocation of a high half at that place. */
+static const struct od_rel *high_half_at(const struct od_sec *s, uint64_t off)
+{
+	for (size_t i = od_rel_from(s, off); i < s->rel_count && s->rel[i].off == off; i++)
+		if (od_rel_info(s, &s->rel[i]).half == OD_HALF_HIGH)
+			return &s->rel[i];
 	return NULL;
 }
 

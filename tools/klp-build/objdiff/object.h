@@ -105,6 +105,8 @@ const char *od_sec_label(const struct od_sec *s);
 #define OD_ALL_ARGUMENTS 64u
 unsigned od_argument_count(const char *name);
 
+/* Index of the first relocation at or behind this place of the section. */
+size_t od_rel_from(const struct od_sec *s, uint64_t off);
 struct od_rel_info od_rel_info(const struct od_sec *s, const struct od_rel *r);
 /* The relocation that says what is meant: itself, or of a low half that names its high half that one, which is in *s.
  * NULL: there is none where it should be. */

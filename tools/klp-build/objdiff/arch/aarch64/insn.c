@@ -3,15 +3,14 @@
  * How code uses an address (Arm ARM DDI 0487, C4.1): which registers hold it, or something computed from it, on every
  * way from the instruction that makes it. What is not known here is an answer on the safe side.
  */
-#include <stdlib.h>
 #include <string.h>
 #include "tools/klp-build/objdiff/arch/aarch64/insn.h"
+#include "tools/klp-build/objdiff/follow.h"
 
 #define INSN 4u
-#define MAX_WORDS (1u << 20) /* instructions of one section */
-#define ARGUMENTS 8u         /* registers that carry arguments and results */
-#define KEPT 0x3ff80000u     /* x19 to x29: a call preserves them */
-#define ZERO 31u             /* xzr or sp */
+#define ARGUMENTS 8u     /* registers that carry arguments and results */
+#define KEPT 0x3ff80000u /* x19 to x29: a call preserves them */
+#define ZERO 31u         /* xzr or sp */
 
 static bool word_at(const struct od_sec *s, uint64_t off, uint32_t *w)
 {
@@ -69,34 +68,17 @@ bool od_aarch64_own_address(const struct od_sec *s, uint64_t from, struct od_rel
 
 static const struct od_rel *rel_at(const struct od_sec *s, uint64_t off)
 {
-	size_t low = 0, high = s->rel_count;
+	size_t i = od_rel_from(s, off);
 
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (s->rel[mid].off < off)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low < s->rel_count && s->rel[low].off == off ? &s->rel[low] : NULL;
+	return i < s->rel_count && s->rel[i].off == off ? &s->rel[i] : NULL;
 }
-
-/* A set of registers that hold the address, and where control goes with it. */
-struct step {
-	uint32_t taint; /* behind the instruction */
-	bool escapes;
-	bool ends; /* nothing is behind it */
-	bool jumps;
-	uint64_t target;
-};
 
 static bool in(uint32_t set, unsigned reg)
 {
 	return reg != ZERO && set >> reg & 1;
 }
 
-static void assign(struct step *t, unsigned reg, bool tainted)
+static void assign(struct od_step *t, unsigned reg, bool tainted)
 {
 	if (reg == ZERO)
 		return;
@@ -123,7 +105,7 @@ static bool stays_inside(const struct od_sec *s, uint64_t at)
 	return in && in < s->obj->sec_count && (s->obj->sec[in].hot == s || s->hot == &s->obj->sec[in]);
 }
 
-static void step_branch(const struct od_sec *s, uint64_t at, uint32_t w, struct step *t)
+static void step_branch(const struct od_sec *s, uint64_t at, uint32_t w, struct od_step *t)
 {
 	unsigned rn = w >> 5 & 31;
 	bool outward = rel_at(s, at) != NULL;
@@ -162,7 +144,7 @@ static void step_branch(const struct od_sec *s, uint64_t at, uint32_t w, struct 
 	}
 }
 
-static void step_immediate(uint32_t w, struct step *t)
+static void step_immediate(uint32_t w, struct od_step *t)
 {
 	unsigned rd = w & 31, rn = w >> 5 & 31, group = w >> 23 & 7;
 	bool tainted = in(t->taint, rn);
@@ -195,7 +177,7 @@ static void step_immediate(uint32_t w, struct step *t)
 	}
 }
 
-static void step_register(uint32_t w, struct step *t)
+static void step_register(uint32_t w, struct od_step *t)
 {
 	unsigned rd = w & 31, rn = w >> 5 & 31, rm = w >> 16 & 31, ra = w >> 10 & 31;
 	bool n = in(t->taint, rn), m = in(t->taint, rm), sub = w >> 30 & 1;
@@ -222,7 +204,7 @@ static void step_register(uint32_t w, struct step *t)
 }
 
 /* Vector registers are not followed: nothing may get there. */
-static void step_vector(uint32_t w, struct step *t)
+static void step_vector(uint32_t w, struct od_step *t)
 {
 	bool from_general =
 	    (w & 0x5f20fc00u) == 0x1e200000u || (w & 0x5f200000u) == 0x1e000000u || (w & 0x9fe08400u) == 0x0e000400u;
@@ -230,7 +212,7 @@ static void step_vector(uint32_t w, struct step *t)
 	t->escapes = from_general && in(t->taint, w >> 5 & 31);
 }
 
-static void step_memory(uint32_t w, struct step *t)
+static void step_memory(uint32_t w, struct od_step *t)
 {
 	unsigned rt = w & 31, rt2 = w >> 10 & 31, rs = w >> 16 & 31;
 	bool vector = w >> 26 & 1, load = w >> 22 & 1;
@@ -265,39 +247,36 @@ static void step_memory(uint32_t w, struct step *t)
 	}
 }
 
-static struct step step(const struct od_sec *s, uint64_t at, uint32_t w, uint32_t taint)
+static void step(const struct od_sec *s, uint64_t at, uint32_t w, struct od_step *t)
 {
-	struct step t = {.taint = taint};
-
 	switch (w >> 25 & 15) {
 	case 8:
 	case 9:
-		step_immediate(w, &t);
+		step_immediate(w, t);
 		break;
 	case 10:
 	case 11:
-		step_branch(s, at, w, &t);
+		step_branch(s, at, w, t);
 		break;
 	case 4:
 	case 6:
 	case 12:
 	case 14:
-		step_memory(w, &t);
+		step_memory(w, t);
 		break;
 	case 5:
 	case 13:
-		step_register(w, &t);
+		step_register(w, t);
 		break;
 	case 7:
 	case 15:
-		step_vector(w, &t);
+		step_vector(w, t);
 		break;
 	default:
-		t.ends = !(w >> 16); /* udf */
-		t.escapes = !t.ends && taint;
+		t->ends = !(w >> 16); /* udf */
+		t->escapes = !t->ends && t->taint;
 		break;
 	}
-	return t;
 }
 
 /* The low half of the same reference: its own walk follows what it makes of the page. */
@@ -339,62 +318,28 @@ static bool is_switch(const struct od_sec *s, uint64_t br, const uint32_t *taint
 	return false;
 }
 
+static bool follow_step(const struct od_sec *s, uint64_t at, const uint32_t *seen, void *ctx, struct od_step *t)
+{
+	const struct od_rel *made = ctx;
+	uint32_t w;
+
+	if (!word_at(s, at, &w))
+		return false;
+	if (is_other_half(s, at, made)) {
+		assign(t, w & 31, false);
+		return true;
+	}
+	step(s, at, w, t);
+	if (t->escapes && is_switch(s, at / INSN, seen, made))
+		*t = (struct od_step){.len = INSN};
+	return true;
+}
+
 /* Follows the address from behind `from`, where it is in register `reg`. */
 static bool walk(const struct od_sec *s, uint64_t from, unsigned reg, const struct od_rel *made)
 {
-	size_t words = (size_t)(s->size / INSN), todo = 0;
-	uint32_t *taint, *list;
-	bool good = words <= MAX_WORDS, *queued;
-
-	if (!good || from / INSN + 1 >= words || reg == ZERO)
-		return false;
-	taint = calloc(words, sizeof(*taint));
-	list = calloc(words, sizeof(*list));
-	queued = calloc(words, sizeof(*queued));
-	good = taint && list && queued;
-	if (good) {
-		list[todo++] = (uint32_t)(from / INSN + 1);
-		taint[from / INSN + 1] = 1u << reg;
-		queued[from / INSN + 1] = true;
-	}
-	while (good && todo) {
-		uint64_t next[2], at = list[--todo];
-		unsigned count = 0;
-		struct step t;
-		uint32_t w;
-
-		queued[at] = false;
-		good = word_at(s, at * INSN, &w);
-		if (!good)
-			break;
-		t = step(s, at * INSN, w, taint[at]);
-		if (is_other_half(s, at * INSN, made)) {
-			t = (struct step){.taint = taint[at]};
-			assign(&t, w & 31, false);
-		}
-		if (t.escapes && is_switch(s, at, taint, made))
-			continue;
-		good = !t.escapes;
-		if (!t.taint)
-			continue;
-		if (!t.ends)
-			next[count++] = at + 1;
-		if (t.jumps)
-			next[count++] = t.target / INSN;
-		for (unsigned i = 0; good && i < count; i++) {
-			good = next[i] < words;
-			if (!good || (taint[next[i]] | t.taint) == taint[next[i]])
-				continue;
-			taint[next[i]] |= t.taint;
-			if (!queued[next[i]])
-				list[todo++] = (uint32_t)next[i];
-			queued[next[i]] = true;
-		}
-	}
-	free(taint);
-	free(list);
-	free(queued);
-	return good;
+	return reg != ZERO && od_follow(s, (from & ~(uint64_t)(INSN - 1)) + INSN, 1u << reg, INSN, follow_step,
+					(void *)(uintptr_t)made);
 }
 
 bool od_aarch64_only_loads(const struct od_sec *s, const struct od_rel *r)

@@ -4,13 +4,12 @@
  * computed from it, on every way from the instruction that makes it. What is not known here is an answer on the safe
  * side.
  */
-#include <stdlib.h>
 #include <string.h>
 #include "tools/klp-build/objdiff/arch/riscv64/insn.h"
+#include "tools/klp-build/objdiff/follow.h"
 
-#define PARCEL 2u              /* an instruction is one of them or two */
-#define MAX_PARCELS (1u << 21) /* of one section */
-#define ARGUMENTS 8u           /* a0 to a7 carry them */
+#define PARCEL 2u    /* an instruction is one of them or two */
+#define ARGUMENTS 8u /* a0 to a7 carry them */
 #define FIRST_ARGUMENT 10u
 #define RESULTS 0x00000c00u /* a0, a1 */
 #define KEPT 0x0ffc031cu    /* sp, gp, tp, s0 to s11: a call preserves them */
@@ -40,16 +39,6 @@ enum {
 	SYSTEM = 0x73,
 };
 
-/* A set of registers that hold the address, and where control goes with it. */
-struct step {
-	uint32_t taint; /* behind the instruction */
-	unsigned len;
-	bool escapes;
-	bool ends; /* nothing is behind it */
-	bool jumps;
-	uint64_t target;
-};
-
 static bool insn_at(const struct od_sec *s, uint64_t at, uint32_t *w, unsigned *len)
 {
 	uint16_t parcel;
@@ -73,7 +62,7 @@ static bool in(uint32_t set, unsigned reg)
 	return reg && set >> reg & 1;
 }
 
-static void assign(struct step *t, unsigned reg, bool tainted)
+static void assign(struct od_step *t, unsigned reg, bool tainted)
 {
 	if (reg)
 		t->taint = tainted ? t->taint | 1u << reg : t->taint & ~(1u << reg);
@@ -82,25 +71,15 @@ static void assign(struct step *t, unsigned reg, bool tainted)
 /* The relocation that says where an instruction jumps. */
 static const struct od_rel *jump_at(const struct od_sec *s, uint64_t off)
 {
-	size_t low = 0, high = s->rel_count;
-
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (s->rel[mid].off < off)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	for (; low < s->rel_count && s->rel[low].off == off; low++)
-		switch (s->rel[low].type) {
+	for (size_t i = od_rel_from(s, off); i < s->rel_count && s->rel[i].off == off; i++)
+		switch (s->rel[i].type) {
 		case R_RISCV_BRANCH:
 		case R_RISCV_JAL:
 		case R_RISCV_RVC_BRANCH:
 		case R_RISCV_RVC_JUMP:
 		case R_RISCV_CALL:
 		case R_RISCV_CALL_PLT:
-			return &s->rel[low];
+			return &s->rel[i];
 		default:
 			break;
 		}
@@ -116,14 +95,14 @@ static bool passes(const struct od_sec *s, const struct od_rel *r, uint32_t tain
 	return taint >> FIRST_ARGUMENT & ((1u << (n < ARGUMENTS ? n : ARGUMENTS)) - 1);
 }
 
-static void step_call(const struct od_sec *s, const struct od_rel *r, struct step *t)
+static void step_call(const struct od_sec *s, const struct od_rel *r, struct od_step *t)
 {
 	t->escapes = t->escapes || passes(s, r, t->taint);
 	t->taint &= KEPT;
 }
 
 /* `offset` is what the instruction says where it has no relocation. */
-static void step_jump(const struct od_sec *s, uint64_t at, uint64_t offset, bool always, struct step *t)
+static void step_jump(const struct od_sec *s, uint64_t at, uint64_t offset, bool always, struct od_step *t)
 {
 	const struct od_rel *r = jump_at(s, at);
 	uint32_t to = r ? s->obj->sym[r->sym].shndx : s->index;
@@ -141,7 +120,7 @@ static void step_jump(const struct od_sec *s, uint64_t at, uint64_t offset, bool
 }
 
 /* A jump to where a register says, with rd: a call. */
-static void step_indirect(const struct od_sec *s, unsigned rd, unsigned rs, struct step *t)
+static void step_indirect(const struct od_sec *s, unsigned rd, unsigned rs, struct od_step *t)
 {
 	if (rd) {
 		t->escapes = in(t->taint, rs);
@@ -185,7 +164,7 @@ static uint64_t c_j_offset(uint32_t w)
 }
 
 /* `auipc, jalr` that the link makes one jump of. */
-static void step_far(const struct od_sec *s, uint64_t at, struct step *t)
+static void step_far(const struct od_sec *s, uint64_t at, struct od_step *t)
 {
 	uint32_t w;
 	unsigned len;
@@ -201,7 +180,7 @@ static void step_far(const struct od_sec *s, uint64_t at, struct step *t)
 		step_jump(s, at, 0, true, t);
 }
 
-static void step_full(const struct od_sec *s, uint64_t at, uint32_t w, struct step *t)
+static void step_full(const struct od_sec *s, uint64_t at, uint32_t w, struct od_step *t)
 {
 	unsigned rd = w >> 7 & 31, funct = w >> 12 & 7, rs1 = w >> 15 & 31, rs2 = w >> 20 & 31;
 	bool a = in(t->taint, rs1), b = in(t->taint, rs2);
@@ -277,7 +256,7 @@ static void step_full(const struct od_sec *s, uint64_t at, uint32_t w, struct st
 	}
 }
 
-static void step_compressed(const struct od_sec *s, uint64_t at, uint32_t w, struct step *t)
+static void step_compressed(const struct od_sec *s, uint64_t at, uint32_t w, struct od_step *t)
 {
 	unsigned rd = w >> 7 & 31, rs2 = w >> 2 & 31, high = 8 + (w >> 7 & 7), low = 8 + (w >> 2 & 7);
 
@@ -352,59 +331,25 @@ static void step_compressed(const struct od_sec *s, uint64_t at, uint32_t w, str
 	}
 }
 
+static bool follow_step(const struct od_sec *s, uint64_t at, const uint32_t *seen, void *ctx, struct od_step *t)
+{
+	uint32_t w;
+
+	(void)seen;
+	(void)ctx;
+	if (!insn_at(s, at, &w, &t->len))
+		return false;
+	if (t->len == PARCEL)
+		step_compressed(s, at, w, t);
+	else
+		step_full(s, at, w, t);
+	return true;
+}
+
 /* Follows the address from `from` on, where it is in register `reg`. */
 static bool walk(const struct od_sec *s, uint64_t from, unsigned reg)
 {
-	size_t parcels = (size_t)(s->size / PARCEL), todo = 0;
-	uint32_t *taint, *list;
-	bool good = parcels <= MAX_PARCELS, *queued;
-
-	if (!good || from % PARCEL || from / PARCEL >= parcels || !reg)
-		return false;
-	taint = calloc(parcels, sizeof(*taint));
-	list = calloc(parcels, sizeof(*list));
-	queued = calloc(parcels, sizeof(*queued));
-	good = taint && list && queued;
-	if (good) {
-		list[todo++] = (uint32_t)(from / PARCEL);
-		taint[from / PARCEL] = 1u << reg;
-		queued[from / PARCEL] = true;
-	}
-	while (good && todo) {
-		uint64_t next[2], at = list[--todo];
-		struct step t = {.taint = taint[at]};
-		unsigned count = 0;
-		uint32_t w;
-
-		queued[at] = false;
-		good = insn_at(s, at * PARCEL, &w, &t.len);
-		if (!good)
-			break;
-		if (t.len == PARCEL)
-			step_compressed(s, at * PARCEL, w, &t);
-		else
-			step_full(s, at * PARCEL, w, &t);
-		good = !t.escapes;
-		if (!t.taint)
-			continue;
-		if (!t.ends)
-			next[count++] = at + t.len / PARCEL;
-		if (t.jumps)
-			next[count++] = t.target / PARCEL;
-		for (unsigned i = 0; good && i < count; i++) {
-			good = next[i] < parcels;
-			if (!good || (taint[next[i]] | t.taint) == taint[next[i]])
-				continue;
-			taint[next[i]] |= t.taint;
-			if (!queued[next[i]])
-				list[todo++] = (uint32_t)next[i];
-			queued[next[i]] = true;
-		}
-	}
-	free(taint);
-	free(list);
-	free(queued);
-	return good;
+	return reg && od_follow(s, from, 1u << reg, PARCEL, follow_step, NULL);
 }
 
 /* A high half is no address yet. Its low halves are asked about themselves, if there are any. */
