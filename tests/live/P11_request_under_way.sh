@@ -22,5 +22,9 @@ for second in "load fix2" "unload fix3"; do
 	unload fix
 	expect 41 call answer 4
 done
-unload fix3
+# And a command about that transition finds it.
+"$build/bin/live_posted" "$(p)" "$(module fix)" >"$work/posted" 2>&1
+ctl 0 force --json -p "$(p)" fix
+expect_status enabled '.patches[] | select(.name == "fix") | .state'
+expect 42 call answer 4
 alive

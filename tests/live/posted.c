@@ -26,7 +26,7 @@ static bool begins_transition(const struct klp_remote *r, const struct klp_rt_op
 static int post(struct klp_remote *r, struct klp_rt_op *ops, size_t count, struct klp_error *e)
 {
 	uint32_t n = (uint32_t)count;
-	uint8_t request;
+	uint8_t request = 0;
 	int rc = klp_remote_stop(r, e);
 
 	if (!rc)
