@@ -16,7 +16,7 @@ static struct klp_held_signal *klp_held_find(struct klp_held *h, int signal)
 	return NULL;
 }
 
-bool klp_held_take(struct klp_held *h, pid_t tid)
+bool klp_held_take(struct klp_held *h, const struct klp_process *p, pid_t tid)
 {
 	struct klp_held_signal *old;
 	siginfo_t info;
@@ -28,25 +28,19 @@ bool klp_held_take(struct klp_held *h, pid_t tid)
 		return false; /* this is it, and the thread was in its call when it was sent */
 	if (old && info.si_signo < KLP_QUEUED_FROM)
 		return true; /* one is pending, so the kernel would drop another one too */
-	if (h->count == KLP_HELD_MAX)
+	/* Nobody is to lose it because it could not be sent. */
+	if (h->count == KLP_HELD_MAX || syscall(SYS_tgkill, p->pid, tid, 0))
 		return false;
 	h->signal[h->count].sent = false;
 	h->signal[h->count++].info = info;
 	return true;
 }
 
-bool klp_held_send(struct klp_held *h, const struct klp_process *p, pid_t tid)
+void klp_held_send(struct klp_held *h, const struct klp_process *p, pid_t tid)
 {
-	bool any = false;
-
-	for (unsigned i = 0; i < h->count; i++) {
-		if (h->signal[i].sent)
-			continue;
-		any = true;
-		h->signal[i].sent = true;
-		syscall(SYS_tgkill, p->pid, tid, h->signal[i].info.si_signo);
-	}
-	return any;
+	for (unsigned i = 0; i < h->count; i++)
+		if (!h->signal[i].sent) /* again, if the thread's queue is full */
+			h->signal[i].sent = !syscall(SYS_tgkill, p->pid, tid, h->signal[i].info.si_signo);
 }
 
 void klp_held_deliver(struct klp_held *h, pid_t tid)
@@ -67,6 +61,7 @@ void klp_held_deliver(struct klp_held *h, pid_t tid)
 void klp_held_end(struct klp_held *h, const struct klp_process *p)
 {
 	for (unsigned i = 0; i < h->count; i++)
-		syscall(SYS_kill, p->pid, h->signal[i].info.si_signo);
+		if (h->signal[i].info.si_code != SI_TKILL) /* one that was meant for the thread goes with it */
+			syscall(SYS_kill, p->pid, h->signal[i].info.si_signo);
 	h->count = 0;
 }

@@ -26,12 +26,12 @@ struct klp_held {
 };
 
 /* Stopped at a signal's delivery: takes it; the thread goes on without. false: it is to be delivered. */
-bool klp_held_take(struct klp_held *h, pid_t tid);
-/* The thread is in its call, or not on its way there any more: they are sent. false: none was left to be sent. */
-bool klp_held_send(struct klp_held *h, const struct klp_process *p, pid_t tid);
+bool klp_held_take(struct klp_held *h, const struct klp_process *p, pid_t tid);
+/* The thread is in its call, or not on its way there any more: they are sent. */
+void klp_held_send(struct klp_held *h, const struct klp_process *p, pid_t tid);
 /* Stopped at a signal's delivery that is to go on: if it is one of those, it says again what it said. */
 void klp_held_deliver(struct klp_held *h, pid_t tid);
-/* The thread has gone: what it has not been given goes to the process. */
+/* The thread has gone: what it has not been given goes to the process, if it was sent to that. */
 void klp_held_end(struct klp_held *h, const struct klp_process *p);
 
 #endif

@@ -23,6 +23,13 @@
 #define KLP_WORK_FIRST_NS 20000        /* between two looks at a thread that runs a callback; doubles */
 #define KLP_WORK_MAX_NS 1000000
 
+/* The signal that it has stopped for and would take, of a wait status; 0: it has stopped for something else. Whoever
+ * lets it go gives the signal back. */
+static int klp_stop_signal(int status)
+{
+	return status <= 0 || status >> 16 ? 0 : WSTOPSIG(status);
+}
+
 static void klp_stop_signals(struct klp_stop *st, bool block)
 {
 	sigset_t set, old;
@@ -249,8 +256,8 @@ int klp_stop_begin(struct klp_remote *r, pid_t tid, struct klp_stop *st, struct 
 		 * A signal on its way goes on; a group stop is armed again by the detach. A signal that would be
 		 * ignored wakes a traced thread too, and so may have ended its call: that is repaired like any other.
 		 */
-		klp_stop_repair(st, status >> 16 ? 0 : WSTOPSIG(status));
-		klp_stop_detach(st, status >> 16 ? 0 : WSTOPSIG(status));
+		klp_stop_repair(st, klp_stop_signal(status));
+		klp_stop_detach(st, klp_stop_signal(status));
 		klp_stop_hurry(st, false);
 		if (st->watch)
 			klp_restart_watch(st);
@@ -259,7 +266,7 @@ int klp_stop_begin(struct klp_remote *r, pid_t tid, struct klp_stop *st, struct 
 	r->threads_stopped++;
 	return 1;
 unread:
-	ptrace(PTRACE_DETACH, tid, NULL, NULL);
+	ptrace(PTRACE_DETACH, tid, NULL, (void *)(long)klp_stop_signal(status));
 gone:
 	klp_stop_hurry(st, false);
 	return 0;
@@ -281,7 +288,7 @@ int klp_stop_take_signal(struct klp_stop *st)
 	st->before.running = true; /* that call, if any, is over */
 	if (klp_stop_is_ours(status) && klp_stop_read(st))
 		return 1;
-	ptrace(PTRACE_DETACH, st->tid, NULL, (void *)(long)(status >> 16 ? 0 : WSTOPSIG(status)));
+	ptrace(PTRACE_DETACH, st->tid, NULL, (void *)(long)klp_stop_signal(status));
 gone:
 	klp_stop_hurry(st, false);
 	return 0;
@@ -341,7 +348,7 @@ static bool klp_stop_holds(struct klp_stop *st, int signal, struct klp_registers
 	if (!klp_stop_we_decide(st->r->p, st->tid, signal))
 		return false;
 	if (!klp_stop_ended_by_handlers(st))
-		return klp_held_take(&st->held, st->tid);
+		return klp_held_take(&st->held, st->r->p, st->tid);
 	klp_registers_end_call(now, -EINTR); /* whatever the handler's flags */
 	return false;
 }
@@ -351,7 +358,7 @@ static bool klp_stop_at_home(struct klp_stop *st, int status, const struct klp_r
 			     const struct klp_stop_chain *chain)
 {
 	bool event = status >> 16 != 0, again = false;
-	int signal = event ? 0 : WSTOPSIG(status);
+	int signal = klp_stop_signal(status);
 	struct klp_registers now;
 
 	if (!klp_registers_get(st->tid, &st->before, &now)) {
@@ -415,7 +422,7 @@ static bool klp_stop_works(struct klp_stop *st, const struct klp_stop_chain *cha
 			if (status >> 16 == KLP_STOP_EVENT && WSTOPSIG(status) != SIGTRAP)
 				ptrace(PTRACE_LISTEN, st->tid, NULL, NULL); /* it stays stopped like the others */
 			else
-				ptrace(PTRACE_CONT, st->tid, NULL, (void *)(long)(status >> 16 ? 0 : WSTOPSIG(status)));
+				ptrace(PTRACE_CONT, st->tid, NULL, (void *)(long)klp_stop_signal(status));
 			continue;
 		}
 		if (got == st->tid || (got < 0 && errno != EINTR))
@@ -473,9 +480,9 @@ static void klp_stop_stay(struct klp_stop *st, const struct klp_registers *resum
 				home = true;
 			if (!home && klp_clock_now() > until) { /* it does not arrive: it goes on alone */
 				ptrace(PTRACE_INTERRUPT, st->tid, NULL, NULL);
-				klp_stop_wait_long(st);
+				status = klp_stop_wait_long(st);
 				klp_held_send(&st->held, st->r->p, st->tid);
-				ptrace(PTRACE_DETACH, st->tid, NULL, NULL);
+				ptrace(PTRACE_DETACH, st->tid, NULL, (void *)(long)klp_stop_signal(status));
 				home = true;
 			}
 		} else {
