@@ -14,6 +14,7 @@
 #include "klp/states.h"
 
 #define KLP_FUNCTION_MAX (16u << 20) /* bytes of one original function that are read for its digest */
+#define KLP_APPLICABLE_TRIES 10u
 
 int klp_applicable_object(struct klp_session *s, const struct klp_module *m, const struct klp_object **o,
 			  struct klp_error *e)
@@ -128,8 +129,8 @@ static int klp_function_check(struct klp_session *s, const struct klp_object *o,
 	return rc;
 }
 
-int klp_applicable_check(struct klp_session *s, const struct klp_module *m, const struct klp_object *o,
-			 struct klp_error *e)
+static int klp_applicable_try(struct klp_session *s, const struct klp_module *m, const struct klp_object *o,
+			      struct klp_error *e)
 {
 	const struct klp_module_object *mo = &m->object[0];
 	struct klp_site_set sites;
@@ -150,5 +151,21 @@ int klp_applicable_check(struct klp_session *s, const struct klp_module *m, cons
 		rc = klp_module_check_unwind(m, &s->p, e);
 	if (!rc && m->image)
 		rc = klp_link_measure(m, 4096, &size, e);
+	return rc;
+}
+
+int klp_applicable_check(struct klp_session *s, const struct klp_module *m, const struct klp_object **o,
+			 struct klp_error *e)
+{
+	int rc = klp_applicable_try(s, m, *o, e);
+
+	/* What is read may have been unmapped since the objects were listed. */
+	for (unsigned n = 0; n < KLP_APPLICABLE_TRIES && rc == -EFAULT; n++) {
+		rc = klp_process_refresh(&s->p, e);
+		if (!rc)
+			rc = klp_applicable_object(s, m, o, e);
+		if (!rc)
+			rc = klp_applicable_try(s, m, *o, e);
+	}
 	return rc;
 }

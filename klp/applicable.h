@@ -12,8 +12,9 @@ int klp_applicable_object(struct klp_session *s, const struct klp_module *m, con
 			  struct klp_error *e);
 /* The name fits a patch record and is printable. */
 int klp_applicable_name(const struct klp_module *m, struct klp_error *e);
-/* Machine, every function where the module says (digest of its bytes), a usable site, preemption, unwinding, sizes. */
-int klp_applicable_check(struct klp_session *s, const struct klp_module *m, const struct klp_object *o,
+/* Machine, every function where the module says (digest of its bytes), a usable site, preemption, unwinding, sizes. If
+ * a library goes meanwhile, the process's objects are read again: *o may move. */
+int klp_applicable_check(struct klp_session *s, const struct klp_module *m, const struct klp_object **o,
 			 struct klp_error *e);
 
 #endif

@@ -74,7 +74,7 @@ int klp_check(pid_t pid, const struct klp_module *m, json_t **result, struct klp
 	if (!rc)
 		rc = klp_applicable_name(m, e);
 	if (!rc)
-		rc = klp_applicable_check(&s, m, o, e);
+		rc = klp_applicable_check(&s, m, &o, e);
 	if (!rc) {
 		const struct klp_module_object *mo = &m->object[0];
 

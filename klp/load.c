@@ -83,7 +83,7 @@ static int klp_module_map(struct klp_session *s, const struct klp_module *m, con
 			rc = 0;
 		}
 	}
-	if (rc == -EEXIST) {
+	if (rc == -EEXIST || rc == -EFAULT) {
 		struct klp_error second = KLP_ERROR_INIT;
 
 		while (n && !klp_remote_unmap(&s->r, mapped[n - 1], &second))
@@ -115,7 +115,7 @@ static int klp_module_place(struct klp_session *s, const struct klp_module *m, c
 		struct klp_error refresh = KLP_ERROR_INIT;
 
 		rc = klp_module_map(s, m, &object, size, index, l, e);
-		if (rc && rc != -EEXIST)
+		if (rc && rc != -EEXIST && rc != -EFAULT) /* or a library went while names were looked up */
 			return rc;
 		if (klp_process_refresh(&s->p, &refresh)) {
 			*e = refresh;
@@ -354,7 +354,7 @@ static int klp_load_session(struct klp_session *s, const struct klp_module *m, s
 		klp_fail(e, EEXIST, KLP_EXISTS, "patch '%s' is loaded already", m->name);
 		return 1;
 	}
-	rc = klp_applicable_check(s, m, o, e);
+	rc = klp_applicable_check(s, m, &o, e);
 	if (rc)
 		return rc;
 	rc = klp_session_start(s, e);

@@ -76,13 +76,19 @@ int klp_module_check_unwind(const struct klp_module *m, const struct klp_process
 	/* Plain C code lets exceptions pass: those of the object that it belongs to must be able to. */
 	if (m->object_count)
 		o = klp_process_object(p, m->object[0].build_id, m->object[0].build_id_len, &count);
-	if (!needs && (!o || !o->dynamic || !klp_unwinder_check_own(p, o, &why)))
+	if (needs)
+		rc = klp_unwinder_check(p, &why);
+	if (!rc && (needs || (o && o->dynamic)))
+		rc = klp_unwinder_check_own(p, needs ? NULL : o, &why);
+	if (!rc)
 		return 0;
+	if (why.reason != KLP_NO_UNWIND_INFO) { /* it could not be found out */
+		*e = why;
+		return rc;
+	}
 	if (!needs)
 		return klp_fail(e, EOPNOTSUPP, KLP_NO_UNWIND_INFO, "exceptions could not pass through module '%s': %s",
 				m->name, why.text);
-	if (!klp_unwinder_check(p, &why) && !klp_unwinder_check_own(p, NULL, &why))
-		return 0;
 	return klp_fail(e, EOPNOTSUPP, KLP_NO_UNWIND_INFO,
 			"module '%s' contains C++ or -fexceptions code, and the process's unwinder would not know its "
 			"frames: %s",

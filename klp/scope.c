@@ -5,8 +5,11 @@
 #include <link.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define KLP_HASH_MAX (1u << 24) /* buckets or bloom words of one table */
+#define KLP_SCOPE_TRIES 200u    /* to read a list that changes */
+#define KLP_SCOPE_PAUSE_NS 500000
 
 static int klp_scope_bad(const struct klp_dso *d, const char *what, struct klp_error *e)
 {
@@ -157,34 +160,76 @@ static int klp_scope_add(struct klp_scope *s, const struct klp_object *o, struct
 	return rc;
 }
 
-/* The objects of r_debug's list, which DT_DEBUG of the executable names. */
-static int klp_scope_link_map(struct klp_scope *s, struct klp_error *e)
-{
-	struct link_map map;
+/* The list that r_debug leads to, and its state. */
+struct klp_link_list {
 	struct r_debug debug;
+	struct link_map *node; /* KLP_SCOPE_MAX_OBJECTS */
+	size_t count;
+};
+
+static int klp_link_list_read(const struct klp_scope *s, struct klp_link_list *l, struct klp_error *e)
+{
 	uint64_t at;
-	int rc = klp_process_read(s->p, s->dso[0].debug, &debug, sizeof(debug), e);
+	int rc = klp_process_read(s->p, s->dso[0].debug, &l->debug, sizeof(l->debug), e);
 
 	if (rc)
 		return rc;
-	at = (uint64_t)(uintptr_t)debug.r_map;
-	for (size_t n = 0; at; n++) {
-		if (n == KLP_SCOPE_MAX_OBJECTS)
+	at = (uint64_t)(uintptr_t)l->debug.r_map;
+	for (l->count = 0; at; l->count++) {
+		if (l->count == KLP_SCOPE_MAX_OBJECTS)
 			return klp_fail(e, ELOOP, KLP_TARGET_MEMORY, "the target's link map has no end");
-		rc = klp_process_read(s->p, at, &map, sizeof(map), e);
+		rc = klp_process_read(s->p, at, &l->node[l->count], sizeof(*l->node), e);
 		if (rc)
 			return rc;
-		for (size_t i = 0; i < s->p->object_count; i++) {
-			const struct klp_object *o = &s->p->object[i];
-
-			if (o->dynamic && o->dynamic == (uint64_t)(uintptr_t)map.l_ld && !o->vdso)
-				rc = klp_scope_add(s, o, e);
-			if (rc)
-				return rc;
-		}
-		at = (uint64_t)(uintptr_t)map.l_next;
+		at = (uint64_t)(uintptr_t)l->node[l->count].l_next;
 	}
 	return 0;
+}
+
+/* Of a list of that length that is to be read twice: -EAGAIN if the second time is not like the first. */
+static int klp_link_list_stands(const struct klp_scope *s, const struct klp_link_list *first, struct klp_error *e)
+{
+	struct r_debug debug;
+	struct link_map map;
+	int rc = 0;
+
+	for (size_t i = 0; i < first->count && !rc; i++) {
+		const struct link_map *before = i ? first->node[i - 1].l_next : first->debug.r_map;
+
+		rc = klp_process_read(s->p, (uint64_t)(uintptr_t)before, &map, sizeof(map), e);
+		if (!rc && memcmp(&map, &first->node[i], sizeof(map)))
+			rc = -EAGAIN;
+	}
+	if (!rc)
+		rc = klp_process_read(s->p, s->dso[0].debug, &debug, sizeof(debug), e);
+	if (!rc && (memcmp(&debug, &first->debug, sizeof(debug)) || debug.r_state != RT_CONSISTENT))
+		rc = -EAGAIN;
+	return rc == -EAGAIN ? klp_fail(e, EAGAIN, KLP_BUSY, "the target's link map changes") : rc;
+}
+
+/*
+ * The objects of r_debug's list, which DT_DEBUG of the executable names: as it was at one moment, for a thread of the
+ * target may be loading or unloading a library. Read beside that, it may end at a node that has been freed.
+ */
+static int klp_scope_link_map(struct klp_scope *s, struct klp_error *e)
+{
+	struct klp_link_list list = {.node = calloc(KLP_SCOPE_MAX_OBJECTS, sizeof(*list.node))};
+	int rc;
+
+	if (!list.node)
+		return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for the target's link map");
+	rc = klp_link_list_read(s, &list, e);
+	if (!rc)
+		rc = klp_link_list_stands(s, &list, e);
+	for (size_t n = 0; n < list.count && !rc; n++)
+		for (size_t i = 0; i < s->p->object_count && !rc; i++) {
+			const struct klp_object *o = &s->p->object[i];
+
+			if (o->dynamic && o->dynamic == (uint64_t)(uintptr_t)list.node[n].l_ld && !o->vdso)
+				rc = klp_scope_add(s, o, e);
+		}
+	free(list.node);
+	return rc;
 }
 
 static const char *klp_base_name(const char *path)
@@ -234,7 +279,7 @@ static int klp_scope_startup(struct klp_scope *s, struct klp_error *e)
 	return 0;
 }
 
-int klp_scope_open(const struct klp_process *p, struct klp_scope *s, struct klp_error *e)
+static int klp_scope_try(const struct klp_process *p, struct klp_scope *s, struct klp_error *e)
 {
 	const struct klp_object *main_object = NULL;
 	int rc;
@@ -256,6 +301,30 @@ int klp_scope_open(const struct klp_process *p, struct klp_scope *s, struct klp_
 		rc = klp_scope_startup(s, e);
 	if (rc)
 		klp_scope_close(s);
+	return rc;
+}
+
+/* What was in the list a moment ago may be unmapped now. */
+static bool klp_scope_moves(int rc)
+{
+	return rc == -EAGAIN || rc == -EFAULT || rc == -ELOOP;
+}
+
+int klp_scope_open(const struct klp_process *p, struct klp_scope *s, struct klp_error *e)
+{
+	const struct timespec pause = {0, KLP_SCOPE_PAUSE_NS};
+	struct klp_error why = KLP_ERROR_INIT;
+	int rc = klp_scope_try(p, s, &why);
+
+	for (unsigned n = 0; n < KLP_SCOPE_TRIES && klp_scope_moves(rc); n++) {
+		nanosleep(&pause, NULL);
+		rc = klp_scope_try(p, s, &why);
+	}
+	if (klp_scope_moves(rc))
+		return klp_fail(e, EBUSY, KLP_BUSY, "process %d loads or unloads libraries all the time: %s", p->pid,
+				why.text);
+	if (rc)
+		*e = why;
 	return rc;
 }
 

@@ -50,6 +50,8 @@ struct klp_definition {
 	bool plt;       /* an undefined function whose canonical address is the executable's PLT entry */
 };
 
+/* KLP_BUSY: libraries come and go all the time. What has gone since is to be met later: reading it fails with -EFAULT.
+ */
 int klp_scope_open(const struct klp_process *p, struct klp_scope *s, struct klp_error *e);
 void klp_scope_close(struct klp_scope *s);
 struct klp_dso *klp_scope_dso(struct klp_scope *s, const struct klp_object *o);
