@@ -10,6 +10,8 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "klp/registers.h"
+
 #define KLP_PIDFD_THREAD 0200u /* PIDFD_THREAD, which is O_EXCL */
 #define KLP_SOCKET_NAME "socket:["
 #define KLP_MSG_WAITALL 0x100u
@@ -104,10 +106,11 @@ struct klp_call klp_call_classify(const struct klp_process *p, const struct klp_
 	case SYS_waitid:
 	case SYS_flock:
 	case SYS_msgrcv: /* takes a message or nothing */
-	case SYS_semop:
 		return exact;
+	case SYS_semop:
+		return klp_registers_call_is_known(s->nr) ? exact : never;
 	case SYS_semtimedop:
-		return a[3] ? never : exact;
+		return a[3] || !klp_registers_call_is_known(s->nr) ? never : exact;
 	case SYS_rt_sigtimedwait:
 		return a[2] ? never : exact;
 	case SYS_clock_nanosleep:

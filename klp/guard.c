@@ -91,7 +91,7 @@ static void klp_guard_pass(const struct klp_guard *g, pid_t tid, int status)
 	for (size_t i = 0; i < g->count; i++)
 		if (g->list[i].tid == tid)
 			before = &g->list[i].before;
-	if (klp_registers_get(tid, before, &regs))
+	if (klp_registers_get(g->p, tid, before, &regs))
 		klp_stop_mend(g->p, tid, signal, &regs);
 	ptrace(PTRACE_CONT, tid, NULL, (void *)(long)signal);
 }

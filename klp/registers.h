@@ -15,11 +15,17 @@
 #include "klp/runtime/rt.h"
 #include "unwind/unwind.h"
 
+/* Do the registers tell all of a call that is over? false: its first argument is in none. */
+bool klp_registers_tell_all(void);
+/* Can a call of this number be known, so that it may be issued again, if the stop has ended it with EINTR? Where the
+ * first argument is to be had nowhere: those that hardly ever differ in that from another call at the same place. */
+bool klp_registers_call_is_known(long nr);
 /*
- * before: what /proc showed of its system call just before the stop, or NULL: used where the registers do not say it
- * all, and only as far as they agree. false: they cannot be had.
+ * before: what /proc showed of its system call just before the stop, or NULL: used where the registers do not tell all,
+ * and only as far as they agree. false: they cannot be had.
  */
-bool klp_registers_get(pid_t tid, const struct klp_task_syscall *before, struct klp_registers *r);
+bool klp_registers_get(const struct klp_process *p, pid_t tid, const struct klp_task_syscall *before,
+		       struct klp_registers *r);
 bool klp_registers_set(pid_t tid, const struct klp_registers *r);
 
 uint64_t klp_registers_pc(const struct klp_registers *r);

@@ -166,20 +166,18 @@ static int klp_stop_refused(const struct klp_process *p, pid_t tid, int err, str
  * What the registers of a stopped thread may not show any more. The first look is before it is seized, for a signal
  * that it ignores can wake it from then on; a later one that finds it in a call is better.
  */
-static void klp_stop_look(struct klp_stop *st, bool first)
+static void klp_stop_look(struct klp_stop *st)
 {
 	struct klp_error ignored = KLP_ERROR_INIT;
 	struct klp_task_syscall s;
 
-	if (klp_task_syscall(st->r->p, st->tid, &s, &ignored))
-		s = (struct klp_task_syscall){.running = true};
-	if (first || (!s.running && s.nr >= 0))
+	if (!klp_registers_tell_all() && !klp_task_syscall(st->r->p, st->tid, &s, &ignored) && !s.running && s.nr >= 0)
 		st->before = s;
 }
 
 static bool klp_stop_read(struct klp_stop *st)
 {
-	return klp_registers_get(st->tid, &st->before, &st->regs) &&
+	return klp_registers_get(st->r->p, st->tid, &st->before, &st->regs) &&
 	       !ptrace(PTRACE_GETSIGMASK, st->tid, (void *)sizeof(st->mask), &st->mask);
 }
 
@@ -214,15 +212,16 @@ int klp_stop_begin(struct klp_remote *r, pid_t tid, struct klp_stop *st, struct 
 	memset(st, 0, sizeof(*st));
 	st->r = r;
 	st->tid = tid;
-	klp_stop_look(st, true);
+	st->before.running = true;
+	klp_stop_look(st);
 	if (ptrace(PTRACE_SEIZE, tid, NULL, NULL)) {
 		if (errno == ESRCH)
 			return 0;
 		return klp_stop_refused(r->p, tid, errno, e);
 	}
-	klp_stop_look(st, false);
 	st->signals_come = klp_guard_signals_come_to(r->p, tid) > 0;
 	klp_stop_hurry(st, true);
+	klp_stop_look(st);
 	st->began_ns = klp_clock_now();
 	if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL))
 		goto gone;
@@ -361,7 +360,7 @@ static bool klp_stop_at_home(struct klp_stop *st, int status, const struct klp_r
 	int signal = klp_stop_signal(status);
 	struct klp_registers now;
 
-	if (!klp_registers_get(st->tid, &st->before, &now)) {
+	if (!klp_registers_get(st->r->p, st->tid, &st->before, &now)) {
 		klp_held_end(&st->held, st->r->p);
 		return true;
 	}
@@ -397,13 +396,16 @@ static bool klp_stop_at_home(struct klp_stop *st, int status, const struct klp_r
 }
 
 /* Whether it waits in its call again, or in another one of the program. */
-static bool klp_stop_waits_again(const struct klp_stop *st, const struct klp_stop_chain *chain)
+static bool klp_stop_waits_again(struct klp_stop *st, const struct klp_stop_chain *chain)
 {
 	struct klp_error ignored = KLP_ERROR_INIT;
 	struct klp_task_syscall s;
 
-	return !klp_task_syscall(st->r->p, st->tid, &s, &ignored) && !s.running && s.nr >= 0 &&
-	       !klp_stop_in_chain(chain, s.sp, s.pc);
+	if (klp_task_syscall(st->r->p, st->tid, &s, &ignored) || s.running || s.nr < 0 ||
+	    klp_stop_in_chain(chain, s.sp, s.pc))
+		return false;
+	st->before = s;
+	return true;
 }
 
 /*

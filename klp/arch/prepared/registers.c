@@ -4,8 +4,9 @@
  * interrupted call before it stops the thread: the program counter is at the call's instruction again and the first
  * argument is in its register, and it forgets that there was a call. Only if a handler runs it takes that back, by
  * itself. A call that failed with EINTR is over: behind its instruction, the first register is the result and the
- * first argument is nowhere. So what /proc said just before the stop is taken for it, if stack pointer, program
- * counter, number and the other arguments agree.
+ * first argument is in none. So what /proc said just before the stop is taken for it, if stack pointer, program
+ * counter, number and the other arguments agree, and it cannot be that of an earlier call: the same instruction may
+ * read from two files by turns.
  */
 #include "klp/arch/prepared/call.h"
 
@@ -57,15 +58,17 @@ static uint32_t klp_insn_at(pid_t tid, uint64_t addr)
 	return insn;
 }
 
+/* All but the first argument and the place are the same. */
 static bool klp_same_call(const struct klp_task_syscall *before, const struct klp_registers *r)
 {
-	return before && !before->running && before->nr >= 0 && (uint64_t)before->nr == KLP_REG_CALL(r) &&
+	return !before->running && before->nr >= 0 && (uint64_t)before->nr == KLP_REG_CALL(r) &&
 	       before->sp == KLP_REG_SP(r) && !memcmp(before->arg + 1, KLP_REG_ARGS(r) + 1, 5 * sizeof(before->arg[0]));
 }
 
-void klp_prepared_find_call(pid_t tid, const struct klp_task_syscall *before, struct klp_registers *r)
+void klp_prepared_find_call(const struct klp_process *p, pid_t tid, const struct klp_task_syscall *before,
+			    struct klp_registers *r)
 {
-	bool same = klp_same_call(before, r);
+	bool same = before && klp_same_call(before, r), failed = (int64_t)KLP_REG_ARGS(r)[0] == -EINTR;
 
 	r->call.nr = -1;
 	r->call.again = false;
@@ -75,14 +78,13 @@ void klp_prepared_find_call(pid_t tid, const struct klp_task_syscall *before, st
 		r->call.again = true;
 	} else if (same && KLP_REG_PC(r) == before->pc) {
 		r->call.arg[0] = before->arg[0];
-		r->call.arg_known = true;
+		r->call.arg_known = failed && klp_prepared_same_argument(p, tid, before);
 	} else if (KLP_REG_PC(r) % KLP_INSN_ALIGN) {
 		return;
 	} else if (klp_insn_at(tid, KLP_REG_PC(r)) == KLP_CALL_INSN) {
 		/* About to make a call, or to make one again: the same for whoever lets it go on. */
 		r->call.again = true;
-	} else if ((int64_t)KLP_REG_ARGS(r)[0] != -EINTR ||
-		   klp_insn_at(tid, KLP_REG_PC(r) - KLP_INSN) != KLP_CALL_INSN) {
+	} else if (!failed || klp_insn_at(tid, KLP_REG_PC(r) - KLP_INSN) != KLP_CALL_INSN) {
 		return;
 	}
 	r->call.nr = (int64_t)(KLP_REG_CALL(r) & 0xffffffffu);
@@ -132,6 +134,11 @@ bool klp_registers_end_with_handler(const struct klp_registers *r)
 }
 
 bool klp_registers_kernel_decides(void)
+{
+	return false;
+}
+
+bool klp_registers_tell_all(void)
 {
 	return false;
 }

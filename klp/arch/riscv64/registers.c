@@ -7,12 +7,32 @@
 /* Places in user.x, where x1 is first. */
 enum { KLP_TP = 3, KLP_S1 = 8 };
 
-bool klp_registers_get(pid_t tid, const struct klp_task_syscall *before, struct klp_registers *r)
+bool klp_registers_call_is_known(long nr)
+{
+	return nr >= 0;
+}
+
+/*
+ * It is pt_regs->orig_a0; /proc/PID/task/TID/syscall shows it of any thread that stands (KLP_CALL_NUMBER_OF_ANY). It
+ * must be that of the call that was seen, for it is that of rt_sigreturn if a handler has just returned to a call that
+ * it had ended.
+ */
+bool klp_prepared_same_argument(const struct klp_process *p, pid_t tid, const struct klp_task_syscall *before)
+{
+	struct klp_error ignored = KLP_ERROR_INIT;
+	struct klp_task_syscall now;
+
+	return !klp_task_syscall(p, tid, &now, &ignored) && !now.running && now.nr == before->nr &&
+	       now.arg[0] == before->arg[0];
+}
+
+bool klp_registers_get(const struct klp_process *p, pid_t tid, const struct klp_task_syscall *before,
+		       struct klp_registers *r)
 {
 	if (!klp_prepared_get(tid, r))
 		return false;
 	r->thread_pointer = r->user.x[KLP_TP];
-	klp_prepared_find_call(tid, before, r);
+	klp_prepared_find_call(p, tid, before, r);
 	return true;
 }
 

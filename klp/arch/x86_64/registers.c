@@ -11,8 +11,10 @@
 #define KLP_ERESTART_RESTARTBLOCK 516
 #define KLP_TCB_WINDOW 4096u
 
-bool klp_registers_get(pid_t tid, const struct klp_task_syscall *before, struct klp_registers *r)
+bool klp_registers_get(const struct klp_process *p, pid_t tid, const struct klp_task_syscall *before,
+		       struct klp_registers *r)
 {
+	(void)p;
 	(void)before;
 	return !ptrace(PTRACE_GETREGS, tid, NULL, &r->user);
 }
@@ -71,6 +73,16 @@ bool klp_registers_end_with_handler(const struct klp_registers *r)
 bool klp_registers_kernel_decides(void)
 {
 	return true;
+}
+
+bool klp_registers_tell_all(void)
+{
+	return true;
+}
+
+bool klp_registers_call_is_known(long nr)
+{
+	return nr >= 0;
 }
 
 bool klp_registers_have_timeout(const struct klp_registers *r)
