@@ -70,11 +70,8 @@ int klp_session_start(struct klp_session *s, struct klp_error *e)
  */
 static int klp_session_settle(struct klp_session *s, struct klp_error *e)
 {
-	int rc = klp_remote_owed(&s->r, e);
+	int rc = klp_session_start(s, e);
 
-	if (rc <= 0)
-		return rc;
-	rc = klp_session_start(s, e);
 	if (!rc)
 		rc = klp_remote_ping(&s->r, e);
 	if (!rc)
@@ -85,7 +82,7 @@ static int klp_session_settle(struct klp_session *s, struct klp_error *e)
 int klp_session_open(struct klp_session *s, pid_t pid, int how, const struct klp_options *o, struct klp_error *e)
 {
 	struct klp_error ignored = KLP_ERROR_INIT;
-	int rc;
+	int rc, owed = 0;
 
 	memset(s, 0, sizeof(*s));
 	s->p.lock_fd = -1;
@@ -113,11 +110,14 @@ int klp_session_open(struct klp_session *s, pid_t pid, int how, const struct klp
 			goto fail_open;
 	}
 	rc = klp_remote_find(&s->p, &s->r, e);
-	if (!rc)
+	/* Before anything is read, for it may be executed between the two. */
+	if (!rc && how == KLP_SESSION_CHANGE)
+		rc = owed = klp_remote_owed(&s->r, e);
+	if (rc >= 0)
 		rc = klp_session_read_cb(s, e);
 	if (!rc)
 		rc = klp_patches_read(s, e);
-	if (!rc && how == KLP_SESSION_CHANGE)
+	if (!rc && owed)
 		rc = klp_session_settle(s, e);
 	if (!rc)
 		return 0;

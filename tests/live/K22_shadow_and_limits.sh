@@ -28,8 +28,9 @@ __attribute__((noipa)) int next(int x)
 	return x + 1;
 }
 
-static void forbid(unsigned nr)
+static void forbid(const char *name)
 {
+	const unsigned nr = !strcmp(name, "madvise") ? SYS_madvise : !strcmp(name, "rt_sigprocmask") ? SYS_rt_sigprocmask : SYS_mount;
 	struct sock_filter f[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 1),
@@ -46,11 +47,11 @@ int main(int argc, char **argv)
 {
 	static char line[64];
 	static char out[4096];
-	long limit = argc > 2 ? atol(argv[2]) : 0, pages = 0;
+	long pages = 0;
 
 	setvbuf(stdout, out, _IOLBF, sizeof(out));
 	if (argc > 1 && !strcmp(argv[1], "seccomp"))
-		forbid((unsigned)limit);
+		forbid(argv[2]);
 	if (argc > 1 && !strcmp(argv[1], "locked") && mlockall(MCL_CURRENT | MCL_FUTURE))
 		abort();
 	if (argc > 1 && !strcmp(argv[1], "space")) {
@@ -60,7 +61,7 @@ int main(int argc, char **argv)
 		if (!f || fscanf(f, "%ld", &pages) != 1)
 			abort();
 		fclose(f);
-		r.rlim_cur = r.rlim_max = (rlim_t)(pages * 4096 + limit * 1048576);
+		r.rlim_cur = r.rlim_max = (rlim_t)(pages * sysconf(_SC_PAGESIZE) + atol(argv[2]) * 1048576);
 		setrlimit(RLIMIT_AS, &r);
 	}
 	while (fgets(line, sizeof(line), stdin))
@@ -74,15 +75,15 @@ area() { # bytes of its greatest part: the largest anonymous mapping of such a p
 	done | sort -n | tail -1
 }
 
-# 28: madvise, 14: rt_sigprocmask, 186: gettid is needed for every patch
-for nr in 28 14; do
-	target "filter$nr" "$work/tree/prog" seccomp $nr
+# gettid is needed for every patch
+for name in madvise rt_sigprocmask; do
+	target "filter-$name" "$work/tree/prog" seccomp $name
 	ctl 4 load -v --json -p "$(p)" "$work/own.klp"
 	expect_reason SECCOMP
 	expect 2 x
 	expect_status 0 '.patches | length'
 done
-target filter "$work/tree/prog" seccomp 165 # mount: nobody needs it
+target filter "$work/tree/prog" seccomp mount # nobody needs it
 ctl 0 load -v --json -p "$(p)" "$work/own.klp"
 expect 3 x
 

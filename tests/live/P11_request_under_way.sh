@@ -27,4 +27,10 @@ done
 ctl 0 force --json -p "$(p)" fix
 expect_status enabled '.patches[] | select(.name == "fix") | .state'
 expect 42 call answer 4
+unload fix
+# So does one that comes when it is being executed.
+"$build/bin/live_posted" "$(p)" "$(module fix)" >"$work/posted" 2>&1
+"$build/bin/live_late" "$(p)" fix || die "the transition was not found"
+expect_status 1 '[.patches[] | select(.name == "fix" and .state == "enabled")] | length'
+expect 42 call answer 4
 alive
