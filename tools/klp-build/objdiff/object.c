@@ -236,6 +236,37 @@ static void find_cold(struct od_pool *p, struct od_obj *o)
 }
 
 /*
+ * In .eh_frame a function is followed by its language-specific data, if it has any. All its parts are marked: a part
+ * may have the landing pads of another.
+ */
+static void find_landing_pads(struct od_obj *o)
+{
+	for (size_t i = 0; i < o->sec_count; i++) {
+		const struct od_sec *eh = &o->sec[i];
+		struct od_sec *code = NULL;
+
+		if (strcmp(eh->name, ".eh_frame"))
+			continue;
+		for (size_t k = 0; k < eh->rel_count; k++) {
+			uint32_t in = o->sym[eh->rel[k].sym].shndx;
+
+			if (!in || in >= o->sec_count)
+				continue;
+			if (o->sec[in].kind == OD_CODE)
+				code = &o->sec[in];
+			else if (o->sec[in].kind == OD_EXCEPT && code)
+				code->pads = true;
+		}
+	}
+	for (size_t i = 0; i < o->sec_count; i++)
+		if (o->sec[i].hot && o->sec[i].pads)
+			o->sec[i].hot->pads = true;
+	for (size_t i = 0; i < o->sec_count; i++)
+		if (o->sec[i].hot && o->sec[i].hot->pads)
+			o->sec[i].pads = true;
+}
+
+/*
  * The assembler resolves a reference of a local function to itself. A call may stay in the module; an address must be
  * the target's own (hazard S2), so its relocation is put back.
  */
@@ -394,6 +425,7 @@ int od_load_object(struct od_pool *p, const char *path, const char *unit, struct
 		o->sec[i].kind = kind_of(&o->sec[i]);
 	name_sections(o);
 	find_cold(p, o);
+	find_landing_pads(o);
 	for (size_t i = 0; i < o->sec_count; i++)
 		restore_own_address(p, &o->sec[i]);
 	for (size_t i = 0; i < o->sym_count; i++)

@@ -64,6 +64,7 @@ struct od_sec {
 	enum od_kind kind;
 	uint32_t sym;                  /* the symbol that names it, 0 none */
 	struct od_sec *hot;            /* of a cold part: the function's own section */
+	bool pads;                     /* its function has landing pads, where the unwinder goes on in it */
 	bool several;                  /* more than one function or datum in it */
 	struct od_sec *peer;           /* the same thing in the other tree */
 	bool changed;                  /* it has a peer, and differs from it */

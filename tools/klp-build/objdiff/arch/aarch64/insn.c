@@ -325,6 +325,10 @@ static bool follow_step(const struct od_sec *s, uint64_t at, const uint32_t *see
 
 	if (!word_at(s, at, &w))
 		return false;
+	/* the unwinder takes them to a landing pad */
+	t->escapes = s->pads && t->taint & KEPT;
+	if (t->escapes)
+		return true;
 	if (is_other_half(s, at, made)) {
 		assign(t, w & 31, false);
 		return true;

@@ -339,6 +339,10 @@ static bool follow_step(const struct od_sec *s, uint64_t at, const uint32_t *see
 	(void)ctx;
 	if (!insn_at(s, at, &w, &t->len))
 		return false;
+	/* the unwinder takes them to a landing pad */
+	t->escapes = s->pads && t->taint & KEPT;
+	if (t->escapes)
+		return true;
 	if (t->len == PARCEL)
 		step_compressed(s, at, w, t);
 	else

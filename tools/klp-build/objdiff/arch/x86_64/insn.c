@@ -398,6 +398,8 @@ static bool walk(const struct od_sec *s, uint64_t at, unsigned r)
 	size_t n = 0, known = 0, steps = 0;
 	struct insn i;
 
+	if (s->pads && !caller_saved(r))
+		return false; /* the unwinder takes it to a landing pad */
 	todo[n++] = at;
 	while (n) {
 		at = todo[--n];
