@@ -580,10 +580,20 @@ static void kb_note_again(struct kb_drive *d, const json_t *units)
 		kb_str(e, "file"), kb_str(e, "gcc"), kb_str(e, "clang"), kb_str(e, "symbol")));
 }
 
-static int kb_compare(struct kb_drive *d)
+/* Of several files that run, each may say the same. */
+static void kb_note_once(struct kb_run *r, json_t *note)
+{
+	json_t *other;
+	size_t i;
+
+	json_array_foreach(r->notes, i, other) if (json_equal(note, other)) return;
+	json_array_append(r->notes, note);
+}
+
+/* The module for what runs, at that path. */
+static int kb_compare(struct kb_drive *d, const char *module)
 {
 	const struct kb_options *o = d->run->o;
-	char *module = kb_format("%s/module.klp", d->run->work);
 	const char *running = d->shipped ? d->shipped : kb_str(d->original_link, "kept");
 	char *debug = kb_debug_file(running, o->debug);
 	struct klp_error e = KLP_ERROR_INIT;
@@ -630,10 +640,10 @@ static int kb_compare(struct kb_drive *d)
 		json_decref(again);
 	}
 	if (found) {
-		json_t *notes = json_object_get(found, "notes");
+		json_t *note;
+		size_t i;
 
-		if (notes)
-			json_array_extend(d->run->notes, notes);
+		json_array_foreach(json_object_get(found, "notes"), i, note) kb_note_once(d->run, note);
 		json_object_update(d->report, found);
 		if (!kb_check_layouts(d, found) || (result == KLP_OBJDIFF_BUILT && !kb_check_ipa_ra(d, found))) {
 			json_object_del(d->report, "metadata");
@@ -646,12 +656,68 @@ static int kb_compare(struct kb_drive *d)
 		json_object_set_new(d->report, "error",
 				    json_pack("{s:s, s:s}", "reason", klp_reason_name(e.reason), "text", e.text));
 	}
-	if (result == KLP_OBJDIFF_BUILT && !o->dry_run)
-		result = kb_install(module, o->output);
 	free(units);
 out:
-	free(module);
 	free(debug);
+	return result;
+}
+
+/* Where the module for what runs goes: of several with its build-id in the name. */
+static char *kb_output(const struct kb_drive *d, const char *build_id)
+{
+	const struct kb_options *o = d->run->o;
+	size_t stem = strlen(o->output);
+
+	if (o->running_count < 2)
+		return kb_format("%s", o->output);
+	if (stem > 4 && !strcmp(o->output + stem - 4, ".klp"))
+		stem -= 4;
+	return kb_format("%.*s-%.12s.klp", (int)stem, o->output, build_id);
+}
+
+/* One module for each file that runs, or none at all: what is refused for one of them is not to be forgotten. */
+static int kb_make_modules(struct kb_drive *d)
+{
+	const struct kb_options *o = d->run->o;
+	size_t count = o->running_count ? o->running_count : 1, i;
+	json_t *modules = json_array(), *m, *other;
+	int result = KB_BUILT;
+
+	for (i = 0; i < count && result == KB_BUILT; i++) {
+		char *module = kb_format("%s/module-%zu.klp", d->run->work, i), *output, id[130], link[256];
+		size_t k;
+
+		if (i) {
+			kb_read_producers(d, i);
+			if (!kb_check_compilers(d))
+				result = KB_REFUSED;
+		}
+		if (result == KB_BUILT)
+			result = kb_compare(d, module);
+		kb_build_id(d->shipped ? d->shipped : kb_str(d->original_link, "kept"), id, link);
+		output = kb_output(d, id);
+		json_array_foreach(modules, k, other) if (!strcmp(kb_str(other, "output"), output))
+		{
+			kb_error("%s and %s have the same build-id", kb_str(other, "running"), d->shipped);
+			result = KB_FAILED;
+		}
+		json_array_append_new(modules, json_pack("{s:s?, s:s, s:s, s:s}", "running", d->shipped, "build_id", id,
+							 "output", output, "made", module));
+		if (result != KB_BUILT && count > 1)
+			json_array_append_new(d->run->notes,
+					      json_sprintf("no module is made: that is about %s", d->shipped));
+		free(module);
+		free(output);
+	}
+	json_array_foreach(modules, i, m)
+	{
+		if (result == KB_BUILT && !o->dry_run)
+			result = kb_install(kb_str(m, "made"), kb_str(m, "output"));
+		json_object_del(m, "made");
+	}
+	if (result == KB_BUILT)
+		json_object_set(d->report, "modules", modules);
+	json_decref(modules);
 	return result;
 }
 
@@ -783,7 +849,7 @@ static int kb_build_both(struct kb_drive *d)
 	json_object_set_new(d->facts, "compiled_again", json_integer((json_int_t)again));
 	if (!kb_find_statements(d))
 		return KB_REFUSED;
-	rc = kb_compare(d);
+	rc = kb_make_modules(d);
 	kb_note_statements(d, "data");
 	return rc;
 }
@@ -804,7 +870,7 @@ int kb_drive(struct kb_run *r)
 	d.report = json_pack("{s:s, s:o}", "klp_version", KLP_VERSION, "build", d.facts);
 	rc = KB_FAILED;
 	if (kb_prepare(r)) {
-		kb_read_producers(&d);
+		kb_read_producers(&d, 0);
 		rc = kb_build_both(&d);
 	}
 	clock_gettime(CLOCK_MONOTONIC, &end);
@@ -818,7 +884,8 @@ int kb_drive(struct kb_run *r)
 	json_object_set_new(d.report, "result", json_string(results[rc]));
 	json_object_set_new(d.report, "exit", json_integer(rc));
 	json_object_set_new(d.report, "output",
-			    rc == KB_BUILT && !r->o->dry_run ? json_string(r->o->output) : json_null());
+			    rc == KB_BUILT && !r->o->dry_run && r->o->running_count < 2 ? json_string(r->o->output)
+											: json_null());
 	json_object_set(d.report, "notes", r->notes);
 	kb_report_print(d.report, r->o->explain);
 	if (r->o->report && !kb_report_write(d.report, r->o->report)) {

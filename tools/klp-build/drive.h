@@ -17,7 +17,7 @@ struct kb_drive {
 	json_t *touched;    /* paths within the tree of files that they change */
 	json_t *before;     /* files of the tree before the diffs */
 	json_t *statements; /* [{kind, name, file, why}] of the patched units; why: the symbol of a callback or state */
-	char *shipped;      /* what runs, NULL: the rebuilt original */
+	char *shipped;      /* what runs, NULL: the rebuilt original; of several the one that is looked at */
 	json_t *running;    /* kb_producers of it, or of its debug file */
 };
 
@@ -47,8 +47,9 @@ void kb_check_callbacks(struct kb_drive *d);
 bool kb_check_layouts(struct kb_drive *d, const json_t *found);
 
 /* running.c */
-/* Before anything is built: finds what runs, and what its debug information says of its compilers. */
-void kb_read_producers(struct kb_drive *d);
+/* Finds what runs, the index-th of several, and what its debug information says of its compilers. The first before
+ * anything is built. */
+void kb_read_producers(struct kb_drive *d, size_t index);
 /* The result of a build that ended badly: KB_REFUSED if the recorder stopped it because of the compiler. */
 int kb_build_ended(struct kb_drive *d);
 /* Refuses units of the original build that another compiler made than the one of what runs. */

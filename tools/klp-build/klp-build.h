@@ -38,7 +38,9 @@ enum kb_place {
 };
 
 struct kb_options {
-	const char *source, *build, *target, *output, *name, *description, *running, *debug, *report, *explain, *keep;
+	const char *source, *build, *target, *output, *name, *description, *debug, *report, *explain, *keep;
+	const char **running; /* files that run, one module each */
+	size_t running_count;
 	char **diffs;
 	size_t diff_count;
 	char **cc_dirs;

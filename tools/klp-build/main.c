@@ -40,7 +40,9 @@ static void kb_help(void)
 	    "  -o, --output FILE     the module\n"
 	    "  -n, --name NAME       the patch's name; else that of the output file\n"
 	    "      --description TEXT\n"
-	    "      --running FILE    the file that runs (may be stripped); else TARGET in the tree\n"
+	    "      --running FILE    the file that runs (may be stripped); else TARGET in the tree. Given again: "
+	    "other\n"
+	    "                        builds of the same source; FILE-BUILD_ID.klp is made for each\n"
 	    "      --debug FILE|DIR  its debug file, or where to look for it\n"
 	    "  -p, --strip N         leading path components of the diffs; else 1 is tried, then 0\n"
 	    "      --cc-dir DIR      where compilers are that are not in the PATH; can be given again\n"
@@ -310,14 +312,17 @@ static int kb_run(struct kb_options *o)
 			kb_error("%s: %s", o->diffs[i], strerror(errno));
 			return KB_FAILED;
 		}
-	if (o->running && access(o->running, R_OK)) {
-		kb_error("%s: %s", o->running, strerror(errno));
-		return KB_FAILED;
-	}
-	if (o->debug && access(o->debug, R_OK)) {
+	for (size_t i = 0; i < o->running_count; i++)
+		if (access(o->running[i], R_OK)) {
+			kb_error("%s: %s", o->running[i], strerror(errno));
+			return KB_FAILED;
+		}
+	if (o->debug && stat(o->debug, &st)) {
 		kb_error("%s: %s", o->debug, strerror(errno));
 		return KB_FAILED;
 	}
+	if (o->debug && o->running_count > 1 && !S_ISDIR(st.st_mode))
+		return kb_usage("of several running files --debug is the directory of their debug files: ", o->debug);
 	if (o->keep) {
 		keep = kb_canonical(cwd, o->keep);
 		if (kb_is_below(keep, r.source))
@@ -397,6 +402,7 @@ int main(int argc, char **argv)
 	if (argc > 1 && !strcmp(argv[1], "--check-unwind"))
 		return argc == 3 ? kb_check_unwind(argv[2]) : kb_usage("--check-unwind takes one FILE", "");
 	o.cc_dirs = kb_alloc((size_t)argc * sizeof(*o.cc_dirs));
+	o.running = kb_alloc((size_t)argc * sizeof(*o.running));
 	while ((c = getopt_long(argc, argv, "s:b:t:o:n:p:vhV", kb_long_options, NULL)) != -1) {
 		switch (c) {
 		case 's':
@@ -423,7 +429,7 @@ int main(int argc, char **argv)
 			o.verbose = true;
 			break;
 		case KB_OPT_RUNNING:
-			o.running = optarg;
+			o.running[o.running_count++] = optarg;
 			break;
 		case KB_OPT_DEBUG:
 			o.debug = optarg;

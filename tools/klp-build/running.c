@@ -14,12 +14,12 @@
 #include "klp/include/klp/error.h"
 
 /* What is shipped: --running, else what the user's own tree holds; NULL: neither. */
-static char *kb_shipped_file(const struct kb_run *r)
+static char *kb_shipped_file(const struct kb_run *r, size_t index)
 {
 	char *own;
 
-	if (r->o->running)
-		return kb_format("%s", r->o->running);
+	if (index < r->o->running_count)
+		return kb_format("%s", r->o->running[index]);
 	own = kb_format("%s/%s", r->source, r->o->target);
 	if (kb_file_kind(own) != ET_EXEC && kb_file_kind(own) != ET_DYN) {
 		const char *slash = strrchr(own, '/');
@@ -40,13 +40,15 @@ static char *kb_shipped_file(const struct kb_run *r)
 	return NULL;
 }
 
-/* Before anything is built: what the running program's debug information says of its compilers. */
-void kb_read_producers(struct kb_drive *d)
+void kb_read_producers(struct kb_drive *d, size_t index)
 {
 	struct kb_run *r = d->run;
 	char *debug;
 
-	d->shipped = kb_shipped_file(r);
+	free(d->shipped);
+	json_decref(d->running);
+	d->running = NULL;
+	d->shipped = kb_shipped_file(r, index);
 	if (!d->shipped)
 		return;
 	debug = kb_debug_file(d->shipped, r->o->debug);
@@ -56,6 +58,8 @@ void kb_read_producers(struct kb_drive *d)
 		d->running = kb_producers(d->shipped);
 	}
 	free(debug);
+	if (index)
+		return; /* the builds are over */
 	r->compilers = kb_format("%s/compilers", r->work);
 	if (json_dump_file(d->running, r->compilers, JSON_COMPACT)) {
 		kb_error("%s cannot be written: %s", r->compilers, strerror(errno));
