@@ -17,10 +17,11 @@
 
 #define KLP_STOP_WAIT_NS 20000000ull   /* a thread that does not stop by then is in uninterruptible sleep or vfork */
 #define KLP_STOP_LONG_NS 1000000000ull /* and is given up then */
-#define KLP_STOP_EVENT 128             /* PTRACE_EVENT_STOP */
-#define KLP_HOME_NS 1000000000ull      /* a borrowed thread that is not at home by then is let go where it is */
-#define KLP_HOME_LOOK_NS 2000000ull    /* between two looks at a thread that does not wait in its call again */
-#define KLP_WORK_FIRST_NS 20000        /* between two looks at a thread that runs a callback; doubles */
+#define KLP_STOP_STARVED_NS 10000000000ull /* one that is on its way but gets no processor, then */
+#define KLP_STOP_EVENT 128                 /* PTRACE_EVENT_STOP */
+#define KLP_HOME_NS 1000000000ull          /* a borrowed thread that is not at home by then is let go where it is */
+#define KLP_HOME_LOOK_NS 2000000ull        /* between two looks at a thread that does not wait in its call again */
+#define KLP_WORK_FIRST_NS 20000            /* between two looks at a thread that runs a callback; doubles */
 #define KLP_WORK_MAX_NS 1000000
 
 /* The signal that it has stopped for and would take, of a wait status; 0: it has stopped for something else. Whoever
@@ -91,6 +92,15 @@ static int klp_stop_wait(struct klp_stop *st, uint64_t until)
 	}
 }
 
+/* It wants a processor. If it was woken to stop its call has ended already, and only the stop can put that right. */
+static bool klp_stop_runs(const struct klp_stop *st)
+{
+	struct klp_error ignored = KLP_ERROR_INIT;
+	struct klp_task_info info;
+
+	return !klp_task_status(st->r->p, st->tid, &info, &ignored) && info.state == 'R';
+}
+
 /*
  * It stops some day (uninterruptible sleep, vfork, a contended mmap): the answer must come at once then, so we stay
  * with it for a while. Meanwhile the tool can be interrupted: if that ends it, the thread was never stopped. 0: it has
@@ -99,13 +109,13 @@ static int klp_stop_wait(struct klp_stop *st, uint64_t until)
 static int klp_stop_wait_long(struct klp_stop *st)
 {
 	int status = klp_stop_wait(st, klp_clock_now() + KLP_STOP_WAIT_NS);
-	uint64_t until = klp_clock_now() + KLP_STOP_LONG_NS;
+	uint64_t until = klp_clock_now() + KLP_STOP_LONG_NS, starved = klp_clock_now() + KLP_STOP_STARVED_NS;
 	const struct timespec pause = {0, 20000};
 
 	if (status)
 		return status;
 	klp_stop_signals(st, false);
-	while (!status && klp_clock_now() < until) {
+	while (!status && (klp_clock_now() < until || (klp_clock_now() < starved && klp_stop_runs(st)))) {
 		st->began_ns = klp_clock_now();
 		nanosleep(&pause, NULL);
 		status = klp_stop_wait(st, 0);
@@ -436,6 +446,21 @@ static bool klp_stop_works(struct klp_stop *st, const struct klp_stop_chain *cha
 	return works == 0;
 }
 
+/* It does not arrive. What this stop does to a call that it may have begun meanwhile is put right. */
+static void klp_stop_alone(struct klp_stop *st)
+{
+	struct klp_registers now;
+	int status, signal;
+
+	ptrace(PTRACE_INTERRUPT, st->tid, NULL, NULL);
+	status = klp_stop_wait_long(st);
+	signal = klp_stop_signal(status);
+	if (status > 0 && klp_registers_get(st->r->p, st->tid, &st->before, &now))
+		klp_stop_mend(st->r->p, st->tid, signal, &now);
+	klp_held_send(&st->held, st->r->p, st->tid);
+	klp_stop_detach(st, signal);
+}
+
 /* It goes on. Returns when it waits in its call again, still traced; or was let go at a signal or somewhere else. */
 static void klp_stop_stay(struct klp_stop *st, const struct klp_registers *resume, const struct klp_stop_chain *chain)
 {
@@ -480,11 +505,8 @@ static void klp_stop_stay(struct klp_stop *st, const struct klp_registers *resum
 				home = klp_stop_at_home(st, status, resume, chain);
 			else
 				home = true;
-			if (!home && klp_clock_now() > until) { /* it does not arrive: it goes on alone */
-				ptrace(PTRACE_INTERRUPT, st->tid, NULL, NULL);
-				status = klp_stop_wait_long(st);
-				klp_held_send(&st->held, st->r->p, st->tid);
-				ptrace(PTRACE_DETACH, st->tid, NULL, (void *)(long)klp_stop_signal(status));
+			if (!home && klp_clock_now() > until) {
+				klp_stop_alone(st);
 				home = true;
 			}
 		} else {
