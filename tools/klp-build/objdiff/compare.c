@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which section of the patched tree is which of the original, and whether the two are equal. */
+/* Which section of the patched tree is which of the original. */
 #include <stdlib.h>
 #include <string.h>
 #include "tools/klp-build/objdiff/diff.h"
@@ -163,12 +163,40 @@ static void correlate_static_local(struct od *d, const struct names *b, size_t i
 		    "it cannot be told which of them keeps its value");
 }
 
+/* Sections of that name and kind in one object; *only: the last one. */
+static size_t count_named(struct od_obj *o, const struct od_sec *like, struct od_sec **only)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < o->sec_count; i++)
+		if (o->sec[i].kind == like->kind && o->sec[i].size && !strcmp(o->sec[i].name, like->name)) {
+			*only = &o->sec[i];
+			n++;
+		}
+	return n;
+}
+
+/*
+ * Where several functions or data are in a section, in one of the trees at least, its first symbol says nothing about
+ * the others: it is the section of that name. What is in it cannot be told apart, so any change of it is refused.
+ */
+static void correlate_shared(struct od_obj *a, struct od_obj *b)
+{
+	struct od_sec *o = NULL, *s = NULL;
+
+	for (size_t i = 0; i < b->sec_count; i++)
+		if (correlatable(&b->sec[i]) && b->sec[i].sym && count_named(b, &b->sec[i], &s) == 1 &&
+		    count_named(a, s, &o) == 1 && (o->several || s->several))
+			pair_up(o, s);
+}
+
 static void correlate_unit(struct od *d, struct od_obj *a, struct od_obj *b)
 {
 	struct names an = {.o = a, .base = base_names(&d->pool, a)}, bn = {.o = b, .base = base_names(&d->pool, b)};
 
 	an.ref = find_referrers(&d->pool, a, an.base);
 	bn.ref = find_referrers(&d->pool, b, bn.base);
+	correlate_shared(a, b);
 	/* 0: the same name, 1: equal but for numbers that the compiler gave */
 	for (int pass = 0; pass < 2; pass++) {
 		for (size_t i = 0; i < b->sec_count; i++) {
@@ -199,106 +227,6 @@ void od_correlate(struct od *d)
 		correlate_unit(d, &d->before[i], &d->after[i]);
 }
 
-static bool equal_sections(struct od *d, struct od_sec *a, struct od_sec *b);
-
-static bool equal_content(const struct od_sec *a, uint64_t ao, const struct od_sec *b, uint64_t bo)
-{
-	uint64_t w = a->entsize;
-
-	if (a->entsize != b->entsize || !w || ao >= a->size || bo >= b->size || !a->data || !b->data)
-		return false;
-	if (a->kind == OD_CONSTS)
-		return ao % w == bo % w && a->size - (ao - ao % w) >= w && b->size - (bo - bo % w) >= w &&
-		       !memcmp(a->data + ao - ao % w, b->data + bo - bo % w, w);
-	for (;; ao += w, bo += w) {
-		bool end = true;
-
-		if (a->size - ao < w || b->size - bo < w || memcmp(a->data + ao, b->data + bo, w))
-			return false;
-		for (uint64_t i = 0; i < w; i++)
-			end = end && !a->data[ao + i];
-		if (end)
-			return true;
-		if (a->size - ao == w || b->size - bo == w)
-			return false;
-	}
-}
-
-static bool equal_targets(struct od *d, const struct od_sec *as, const struct od_rel *ar, const struct od_sec *bs,
-			  const struct od_rel *br)
-{
-	const struct od_sym *x = &as->obj->sym[ar->sym], *y = &bs->obj->sym[br->sym];
-	bool xl = x->shndx && x->shndx < as->obj->sec_count, yl = y->shndx && y->shndx < bs->obj->sec_count;
-	struct od_sec *p, *q;
-	struct od_target t, u;
-
-	if (!ar->sym != !br->sym)
-		return false;
-	if (!xl || !yl)
-		return xl == yl && x->shndx == y->shndx && ar->addend == br->addend && !strcmp(x->name, y->name) &&
-		       x->value == y->value && x->bind == y->bind && x->vis == y->vis;
-	if ((x->bind != STB_LOCAL || y->bind != STB_LOCAL) &&
-	    (x->bind == STB_LOCAL || y->bind == STB_LOCAL || strcmp(x->name, y->name)))
-		return false;
-	p = &as->obj->sec[x->shndx];
-	q = &bs->obj->sec[y->shndx];
-	t = (struct od_target){p, x, (int64_t)(x->value + (uint64_t)ar->addend)};
-	u = (struct od_target){q, y, (int64_t)(y->value + (uint64_t)br->addend)};
-	if (p->kind != q->kind)
-		return false;
-	if (p->kind == OD_STRINGS || p->kind == OD_CONSTS) {
-		if ((x->type == STT_SECTION) != (y->type == STT_SECTION))
-			return false;
-		return (x->type == STT_SECTION || ar->addend == br->addend) &&
-		       equal_content(p, od_content_offset(as, ar, &t), q, od_content_offset(bs, br, &u));
-	}
-	if (t.off != u.off)
-		return false;
-	return p->kind == OD_ANON ? equal_sections(d, p, q) : p->peer == q;
-}
-
-/* The place that a low half names, and what the high half there means: another function may have that one. */
-static bool equal_references(struct od *d, const struct od_sec *as, const struct od_rel *ar, const struct od_sec *bs,
-			     const struct od_rel *br)
-{
-	const struct od_rel *x, *y;
-
-	if (ar->type != br->type || !equal_targets(d, as, ar, bs, br))
-		return false;
-	if (!od_rel_info(as, ar).by_label)
-		return true;
-	x = od_rel_meant(&as, ar);
-	y = od_rel_meant(&bs, br);
-	if (!x || !y)
-		return !x && !y;
-	return x->type == y->type && equal_targets(d, as, x, bs, y);
-}
-
-static bool equal_sections(struct od *d, struct od_sec *a, struct od_sec *b)
-{
-	bool equal = true;
-
-	if (a->kind == OD_ANON) {
-		if (a->compared == b)
-			return a->compared_equal; /* also while it is being compared: a cycle adds no difference */
-		a->compared = b;
-		a->compared_equal = true;
-	}
-	if (a->size != b->size || a->align != b->align || !a->data != !b->data || a->rel_count != b->rel_count ||
-	    (a->flags ^ b->flags) & (SHF_WRITE | SHF_ALLOC | SHF_EXECINSTR | SHF_TLS))
-		equal = false;
-	else if (a->data && memcmp(a->data, b->data, a->size))
-		equal = false;
-	for (size_t i = 0; equal && i < a->rel_count; i++) {
-		const struct od_rel *x = &a->rel[i], *y = &b->rel[i];
-
-		equal = x->off == y->off && equal_references(d, a, x, b, y);
-	}
-	if (a->kind == OD_ANON)
-		a->compared_equal = equal;
-	return equal;
-}
-
 void od_compare(struct od *d)
 {
 	for (size_t i = 0; i < d->count; i++) {
@@ -309,9 +237,10 @@ void od_compare(struct od *d)
 
 			if (!s->peer)
 				continue;
-			s->changed = !equal_sections(d, s->peer, s);
+			s->changed = !od_equal_sections(d, s->peer, s);
 			/* a symbol that moved within its section moves everybody who calls it */
-			if (s->sym && s->obj->sym[s->sym].value != s->peer->obj->sym[s->peer->sym].value)
+			if (s->sym && s->peer->sym &&
+			    s->obj->sym[s->sym].value != s->peer->obj->sym[s->peer->sym].value)
 				s->changed = true;
 		}
 	}

@@ -74,14 +74,10 @@ static struct od_sec *except_partner(const struct od_sec *s)
 	return NULL;
 }
 
-void od_include(struct od *d, struct od_sec *s, const char *reason)
+static void include_parts(struct od *d, struct od_sec *s)
 {
 	struct od_sec *partner;
 
-	if (s->included)
-		return;
-	s->included = true;
-	s->reason = reason;
 	include_targets(d, s);
 	if (s->kind != OD_CODE)
 		return;
@@ -95,6 +91,31 @@ void od_include(struct od *d, struct od_sec *s, const char *reason)
 		if (o != s && o->kind == OD_CODE && od_owner(o) == od_owner(s) && (o->hot || s->hot))
 			od_include(d, o, "part of a changed function");
 	}
+}
+
+/* One after the other: what leads to what may be a chain of any length. */
+void od_include(struct od *d, struct od_sec *s, const char *reason)
+{
+	struct od_sec **more;
+
+	if (s->included)
+		return;
+	s->included = true;
+	s->reason = reason;
+	if (d->to_include_count == d->to_include_room) {
+		d->to_include_room = d->to_include_room ? 2 * d->to_include_room : 64;
+		more = od_alloc(&d->pool, d->to_include_room, sizeof(*more));
+		if (d->to_include_count)
+			memcpy(more, d->to_include, d->to_include_count * sizeof(*more));
+		d->to_include = more;
+	}
+	d->to_include[d->to_include_count++] = s;
+	if (d->including)
+		return;
+	d->including = true;
+	while (d->to_include_count)
+		include_parts(d, d->to_include[--d->to_include_count]);
+	d->including = false;
 }
 
 static void include_code(struct od *d, struct od_sec *s, const char *reason)
@@ -122,39 +143,31 @@ static void include_code(struct od *d, struct od_sec *s, const char *reason)
 
 /*
  * A changed constant: the functions that refer to it move to a copy. Allowed only if nothing else can hold the address
- * of the old one (hazard S1): every reference is from code, and that code only loads through it.
+ * of the old one (hazard S1): every reference, in both trees, is from code, and that code only loads through it.
+ * Here everything in one tree that refers to the constant, which is `own` there. false: refused.
  */
-static void clone_constant(struct od *d, struct od_sec *s)
+static bool only_loaded(struct od *d, struct od_obj *objects, const struct od_map *globals, const struct od_sec *own,
+			struct od_sec *s, const char *advice, bool *found)
 {
-	const char *advice = s->peer && s->size == s->peer->size
-				 ? "old instances keep the old table: change the code that uses it, or state "
-				   "KLP_DATA_OK of <klp/patch.h> if that is right"
-				 : "old instances keep the old table: change the code that uses it";
-	bool found = false;
-
-	if (s->refused)
-		return;
 	for (size_t i = 0; i < d->count; i++) {
-		struct od_obj *o = &d->after[i];
+		struct od_obj *o = &objects[i];
 
 		for (size_t k = 0; k < o->sec_count; k++) {
 			struct od_sec *from = &o->sec[k];
 
-			if (from->kind == OD_IGNORE || from == s)
+			if (from->kind == OD_IGNORE)
 				continue;
 			for (size_t n = 0; n < from->rel_count; n++) {
-				struct od_target t = od_resolve(&d->global_after, from, &from->rel[n]);
-
-				if (t.sec != s)
+				if (od_resolve(globals, from, &from->rel[n]).sec != own)
 					continue;
 				/* a copy would be used by nobody if only data lead there */
-				found |= from->kind == OD_CODE;
+				*found |= from->kind == OD_CODE;
 				if (from->kind != OD_CODE &&
 				    !od_accept(d, s, "data leads to the constant that changes: it keeps the old one")) {
 					od_refuse_sec(d, s, advice,
 						      "changed constant data is reached through %s, not only from code",
-						      od_sec_label(from));
-					return;
+						      from == own ? "itself" : od_sec_label(from));
+					return false;
 				}
 				if (from->kind == OD_CODE && !od_only_loads(from, &from->rel[n]) &&
 				    !od_accept(
@@ -164,11 +177,28 @@ static void clone_constant(struct od *d, struct od_sec *s)
 					    d, s, advice,
 					    "the address of changed constant data is stored, passed or returned in %s",
 					    od_sec_label(od_owner(from)));
-					return;
+					return false;
 				}
 			}
 		}
 	}
+	return true;
+}
+
+static void clone_constant(struct od *d, struct od_sec *s)
+{
+	const char *advice = s->peer && s->size == s->peer->size
+				 ? "old instances keep the old table: change the code that uses it, or state "
+				   "KLP_DATA_OK of <klp/patch.h> if that is right"
+				 : "old instances keep the old table: change the code that uses it";
+	bool found = false, before = false;
+
+	if (s->refused)
+		return;
+	/* The code of the original has run, and may have stored the address, though the patched code does not. */
+	if (!only_loaded(d, d->after, &d->global_after, s, s, advice, &found) ||
+	    (s->peer && !only_loaded(d, d->before, &d->global_before, s->peer, s, advice, &before)))
+		return;
 	if (!found) {
 		od_refuse_sec(d, s, advice, "changed constant data that no code of the program refers to directly");
 		return;
@@ -185,6 +215,35 @@ static void clone_constant(struct od *d, struct od_sec *s)
 					include_code(d, from, "refers to a changed constant");
 		}
 	}
+}
+
+/* Does a section of several functions or data have one that the other tree's unit has, too? */
+static bool shares_a_name(const struct od_sec *s, const struct od_obj *other)
+{
+	const struct od_obj *o = s->obj;
+
+	for (size_t i = 1; i < o->sym_count; i++) {
+		const struct od_sym *y = &o->sym[i];
+
+		if (y->shndx != s->index || !*y->name || y->type == STT_SECTION)
+			continue;
+		for (size_t k = 1; k < other->sym_count; k++)
+			if (other->sym[k].shndx && other->sym[k].shndx < other->sec_count &&
+			    !strcmp(other->sym[k].name, y->name))
+				return true;
+	}
+	return false;
+}
+
+/* Nothing is known of what is in a section that is shared, and not the same in the other tree. */
+static void refuse_shared(struct od *d, struct od_sec *s, const struct od_obj *other)
+{
+	if (s->several && !s->peer && !s->refused && !s->unlinked &&
+	    (s->kind == OD_CODE || s->kind == OD_RODATA || s->kind == OD_DATA || s->kind == OD_TLS) &&
+	    shares_a_name(s, other))
+		od_refuse_sec(d, s, "build with -ffunction-sections -fdata-sections",
+			      "several functions or data share the section %s, and it is not the same in both trees",
+			      s->name);
 }
 
 static void decide_section(struct od *d, struct od_sec *s)
@@ -275,9 +334,14 @@ static void check_winners(struct od *d)
 
 void od_decide(struct od *d)
 {
-	for (size_t i = 0; i < d->count; i++)
-		for (size_t k = 0; k < d->after[i].sec_count; k++)
+	for (size_t i = 0; i < d->count; i++) {
+		for (size_t k = 0; k < d->after[i].sec_count; k++) {
+			refuse_shared(d, &d->after[i].sec[k], &d->before[i]);
 			decide_section(d, &d->after[i].sec[k]);
+		}
+		for (size_t k = 0; k < d->before[i].sec_count; k++)
+			refuse_shared(d, &d->before[i].sec[k], &d->after[i]);
+	}
 	od_include_authored(d);
 	check_winners(d);
 }

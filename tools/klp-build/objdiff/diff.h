@@ -24,8 +24,22 @@ struct od_map {
 	size_t size; /* a power of two */
 };
 
+/* equal.c: pairs of sections that have been compared by content, or are being compared. */
+struct od_pairs {
+	struct od_pair {
+		struct od_sec *a, *b;
+		int state;
+	} * slot, *todo;
+	size_t size, used; /* of slot; size is a power of two */
+	size_t todo_count, todo_room;
+};
+
 struct od {
 	struct od_pool pool;
+	struct od_pairs pairs;
+	struct od_sec **to_include; /* decide.c */
+	size_t to_include_count, to_include_room;
+	bool including;
 	const struct od_arch *arch;    /* of all objects */
 	struct od_obj *before, *after; /* by unit; sec_count 0 where a tree does not have the unit */
 	size_t count;
@@ -48,6 +62,10 @@ void od_note(struct od *d, const char *fmt, ...) __attribute__((format(printf, 2
 
 void od_correlate(struct od *d);
 void od_compare(struct od *d);
+/* equal.c */
+bool od_equal_sections(struct od *d, struct od_sec *a, struct od_sec *b);
+/* Of strings and constants that the linker merges: those at the offsets. */
+bool od_equal_content(const struct od_sec *a, uint64_t ao, const struct od_sec *b, uint64_t bo);
 /* exports.c */
 void od_compare_exports(struct od *d);
 bool od_exports_come_and_go(struct od *d);

@@ -48,16 +48,25 @@ static void compare_export(struct od *d, struct od_obj *a, const struct od_sym *
 	struct od_sec *p = sec_of(a, x), *q = sec_of(b, y);
 
 	if (!p || !q) {
-		/* absolute and common symbols */
-		if (x->shndx != y->shndx || x->value != y->value)
+		/* absolute and common symbols: the alignment of these is their value */
+		if (x->shndx != y->shndx || x->value != y->value || (x->shndx == OD_COMMON && x->size != y->size))
 			od_refuse(d, y->name, "", b->unit, "keep what the name stands for",
 				  "an absolute or common symbol changed");
 		return;
 	}
 	if ((p->peer && p->peer != q) || (q->peer && q->peer != p) ||
-	    (p->kind != q->kind && !(is_datum(p) && is_datum(q)))) {
+	    (p->kind != q->kind && !(is_datum(p) && is_datum(q))) ||
+	    (x->type == STT_GNU_IFUNC) != (y->type == STT_GNU_IFUNC) ||
+	    (!p->peer && p->kind == q->kind && (is_datum(p) || p->kind == OD_CODE || p->kind == OD_TLS))) {
 		od_refuse(d, y->name, q->name, b->unit, "keep what the name stands for",
 			  "the name stands for something else in the patched program");
+		return;
+	}
+	/* what other objects read by that name has no user here that would be compared */
+	if (((p->kind == OD_STRINGS || p->kind == OD_CONSTS) && !od_equal_content(p, x->value, q, y->value)) ||
+	    (p->kind == OD_ANON && (x->value != y->value || !od_equal_sections(d, p, q)))) {
+		od_refuse(d, y->name, q->name, b->unit, "keep the constant, and give the new one another name",
+			  "a constant that other objects may read changed");
 		return;
 	}
 	/* a symbol that moved within its section moves everybody who calls it */

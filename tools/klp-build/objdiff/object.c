@@ -385,7 +385,7 @@ int od_load_object(struct od_pool *p, const char *path, const char *unit, struct
 		} else if (y->shndx >= SHN_LORESERVE) {
 			if (y->shndx != SHN_ABS && y->shndx != SHN_COMMON)
 				return bad(path, e, "a symbol's section");
-			y->shndx |= 0xff000000; /* out of the way of real indices */
+			y->shndx |= OD_RESERVED;
 		} else if (y->shndx >= o->sec_count) {
 			return bad(path, e, "a symbol's section");
 		}

@@ -15,6 +15,8 @@
 
 #define OD_MAX_FILE (1u << 30)
 #define OD_MAX_SECTIONS 1000000u
+#define OD_RESERVED 0xff000000u /* out of the way of real indices */
+#define OD_COMMON (OD_RESERVED | SHN_COMMON)
 
 /* Memory that lives until the end of the run; a tool without memory ends with a sentence. */
 struct od_pool {
@@ -49,7 +51,7 @@ struct od_sym {
 	const char *name;
 	uint64_t value, size;
 	uint8_t type, bind, vis;
-	uint32_t shndx; /* SHN_UNDEF, SHN_ABS, SHN_COMMON or a section index */
+	uint32_t shndx; /* SHN_UNDEF, a section index, or OD_RESERVED with SHN_ABS or SHN_COMMON */
 	bool outside;   /* no unit of the program defines it */
 };
 
@@ -62,19 +64,17 @@ struct od_sec {
 	struct od_rel *rel;  /* sorted by offset */
 	size_t rel_count;
 	enum od_kind kind;
-	uint32_t sym;                  /* the symbol that names it, 0 none */
-	struct od_sec *hot;            /* of a cold part: the function's own section */
-	bool pads;                     /* its function has landing pads, where the unwinder goes on in it */
-	bool several;                  /* more than one function or datum in it */
-	struct od_sec *peer;           /* the same thing in the other tree */
-	bool changed;                  /* it has a peer, and differs from it */
-	const char *reason;            /* why it is in the module */
-	bool included;                 /* it is in the module */
-	bool unlinked;                 /* the link did not take it */
-	bool accepted;                 /* its author states that the change is right */
-	bool refused;                  /* a decision about it has been reported */
-	const struct od_sec *compared; /* of anonymous data: compared with, or being compared with */
-	bool compared_equal;
+	uint32_t sym;                          /* the symbol that names it, 0 none */
+	struct od_sec *hot;                    /* of a cold part: the function's own section */
+	bool pads;                             /* its function has landing pads, where the unwinder goes on in it */
+	bool several;                          /* more than one function or datum in it */
+	struct od_sec *peer;                   /* the same thing in the other tree */
+	bool changed;                          /* it has a peer, and differs from it */
+	const char *reason;                    /* why it is in the module */
+	bool included;                         /* it is in the module */
+	bool unlinked;                         /* the link did not take it */
+	bool accepted;                         /* its author states that the change is right */
+	bool refused;                          /* a decision about it has been reported */
 	bool constructor;                      /* referred to by an OD_INIT section */
 	uint32_t out_shndx, out_sym, out_func; /* in the module's file */
 	const char *out_name;
