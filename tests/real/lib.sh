@@ -69,6 +69,15 @@ real_apt_setup() {
 	fi
 }
 
+# real_fetch PACKAGE VERSION: its source package into $dir, which it sets.
+real_fetch() {
+	dir=$cache/$1/${2//[^A-Za-z0-9.+~-]/_}
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	say "fetching the source of $1 $2"
+	(cd "$dir" && apt-get -c "$apt_conf" source -qq --download-only "$1=$2") >"$dir/fetch.log" 2>&1
+}
+
 # real_source PACKAGE VERSION-PATTERN PATCH: leaves in $source_dir the unpacked source with every patch of its series before PATCH
 # applied, and in $fix the PATCH itself. Unpacked once per cache.
 real_source() {
@@ -78,22 +87,20 @@ real_source() {
 		real_apt_setup
 		versions=$(apt-cache -c "$apt_conf" showsrc --only-source "$package" 2>/dev/null | sed -n 's/^Version: //p' | sort -uV)
 		[ -n "$versions" ] || skip "no source package of $package is to be had from this machine's package sources"
-		version=$(while read -r v; do
+		# The newest that fits and can be fetched (a mirror may list one that it does not have), else the newest of all.
+		version=''
+		while read -r v; do
 			# shellcheck disable=SC2254 # a pattern on purpose
-			case $v in $pattern) echo "$v" ;; esac
-		done <<<"$versions" | tail -n 1)
+			case $v in $pattern) real_fetch "$package" "$v" && version=$v && break ;; esac
+		done < <(sort -rV <<<"$versions")
 		if [ -z "$version" ]; then
 			version=$(tail -n 1 <<<"$versions")
 			say "$package $pattern is not to be had; taking the newest, $version"
+			real_fetch "$package" "$version" || {
+				cat "$dir/fetch.log" >&2
+				skip "the source of $package $version cannot be fetched"
+			}
 		fi
-		dir=$cache/$package/${version//[^A-Za-z0-9.+~-]/_}
-		rm -rf "$dir"
-		mkdir -p "$dir"
-		say "fetching the source of $package $version"
-		(cd "$dir" && apt-get -c "$apt_conf" source -qq --download-only "$package=$version") >"$dir/fetch.log" 2>&1 || {
-			cat "$dir/fetch.log" >&2
-			skip "the source of $package $version cannot be fetched"
-		}
 		dpkg-source --no-check --skip-patches -x "$dir"/*.dsc "$dir/src" >"$dir/unpack.log" 2>&1 ||
 			{ cat "$dir/unpack.log" >&2; die "the source of $package $version cannot be unpacked"; }
 		grep -qx "$patch" "$dir/src/debian/patches/series" ||

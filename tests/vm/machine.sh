@@ -8,7 +8,8 @@
 # shellcheck disable=SC2154 # lib.sh sets what is read here
 
 lanes=2
-boot_limit=${KLP_GUEST_BOOT:-400}    # seconds; 6 to 18 on an idle 2-core machine
+boot_limit=${KLP_GUEST_BOOT:-200}    # seconds; 6 to 18 on an idle 2-core machine
+boot_tries=2                         # an emulator has been seen to idle for ever before the guest's first word, once in hundreds of boots
 idle_limit=${KLP_GUEST_IDLE:-1800}   # of a guest without an owner
 grace=${KLP_GUEST_GRACE:-30}         # seconds that a guest gets to say that it ended a command
 answer_limit=${KLP_GUEST_ANSWER:-120} # seconds until it says that it begins a command
@@ -85,6 +86,7 @@ machine_initramfs() { # makes $dir/initrd
 	rm -rf "$tree"
 }
 
+# 1: it is not ready in time, and has been ended.
 machine_boot() {
 	local args=() i=0 path mode pid lane
 	for t in "${qemu[0]}" cpio; do
@@ -128,7 +130,9 @@ machine_boot() {
 			if [ $SECONDS -ge $end ]; then
 				machine_console
 				machine_kill
-				die "the $arch guest is not ready after $boot_limit s"
+				exec {out}>&-
+				printf 'guest: the %s guest is not ready after %s s; it has been ended\n' "$arch" "$boot_limit" >&2
+				return 1
 			fi
 		done
 		exec {out}>&-
@@ -149,7 +153,11 @@ machine_start() {
 		fi
 		guest_fetch
 		machine_shares "$@" >"$dir/shares"
-		machine_boot
+		local tries=1
+		until machine_boot; do
+			[ $tries -lt $boot_tries ] || die "no $arch guest is ready after $tries attempts"
+			tries=$((tries + 1))
+		done
 	fi
 	exec {start_lock}>&-
 	machine_has_shares "$@" || exit 1
