@@ -236,10 +236,16 @@ uses() {
 		make s && compare "$1"
 	done
 }
+# a4 and a5: it is in one or in the other, never in both
+either='bnez a1, 1f; 2:' or='j 3f; 1: mv a4, a5; mv a5, a2; j 2b; 3:'
 for code in 'lw a0, 0(a5)' 'c.lw a0, 0(a5)' 'c.ld a0, 0(a5)' 'fld fa0, 0(a5)' 'c.fld fa0, 0(a5)' 'add a5, a5, a0; lw a0, 0(a5)' \
 	'c.add a5, a0; c.lw a5, 0(a5)' 'c.mv a4, a5; ld a4, 0(a4)' 'beqz a0, 1f; lw a0, 0(a5); 1:' 'c.beqz a0, 1f; c.lw a0, 0(a5); 1:' \
-	'c.j 1f; sd a5, 0(sp); 1:' 'jal x0, 1f; c.sdsp a5, 0(sp); 1:' 'sub s1, a5, a5' 'mv s1, a5; c.sub s1, a5' 'call puts; sd a5, 0(sp)' 'ebreak; sd a5, 0(sp)' \
-	'c.ebreak; sd a5, 0(sp)' 'mv t3, a5; lui t3, 1; sd t3, 0(sp)' 'mv t3, a5; c.li t3, 1; sd t3, 0(sp)' 'mv t3, a5; c.lui t3, 1; sd t3, 0(sp)'; do
+	'c.j 1f; sd a5, 0(sp); 1:' 'jal x0, 1f; c.sdsp a5, 0(sp); 1:' 'sub s1, a5, a5' 'mv s1, a5; c.sub s1, a5' 'call puts; sd a5, 0(sp)' \
+	'bnez a0, 1f; .subsection 1; 1: ebreak; .previous' 'c.bnez a0, 1f; .subsection 1; 1: c.ebreak; .previous' \
+	'addi t3, a5, 8; 1: lw a0, 0(a5); addi a5, a5, 4; bne a5, t3, 1b' 'mv t3, a5; add t3, t3, a0; sub t3, t3, a5; sd t3, 0(sp)' \
+	'call t0, __riscv_save_2; lw a0, 0(a5)' 'jal t0, __riscv_save_12; lw a0, 0(a5)' 'mv s1, a5; lw a0, 0(s1); tail __riscv_restore_2' \
+	'mv s11, a5; tail __riscv_restore_12' 'c.fsdsp fa0, 8(sp); c.fsdsp fa0, 16(sp); lw a0, 0(a5)' \
+	'mv t3, a5; lui t3, 1; sd t3, 0(sp)' 'mv t3, a5; c.li t3, 1; sd t3, 0(sp)' 'mv t3, a5; c.lui t3, 1; sd t3, 0(sp)'; do
 	uses 0 "$code"
 done
 for code in 'sd a5, 0(sp)' 'sb a5, 0(a0)' 'sd a0, 0(a5)' 'c.sdsp a5, 8(sp)' 'c.swsp a5, 8(sp)' 'c.sd a5, 0(a0)' 'c.sw a5, 0(a0)' 'c.sd a0, 0(a5)' 'fsd fa0, 0(a5)' \
@@ -248,7 +254,12 @@ for code in 'sd a5, 0(sp)' 'sb a5, 0(a0)' 'sd a0, 0(a5)' 'c.sdsp a5, 8(sp)' 'c.s
 	'sltu a0, a5, a1' 'sltiu a0, a5, 1' 'mv a0, a5; call puts' 'mv a0, a5; tail puts' 'mv s1, a5; tail puts' 'call other' 'jal other' 'tail other' 'jalr a4' 'c.jalr a4' \
 	'c.jalr a5' 'jr a4' 'c.jr a4' 'ecall' 'amoswap.d a0, a5, (a1)' 'lr.d a0, (a5)' 'fmv.d.x fa0, a5' 'fcvt.d.l fa0, a5' 'mv s1, a5; li a5, 0; ret' 'csrw fflags, a5' \
 	'beqz a0, 1f; j 2f; 1: sd a5, 0(sp); 2:' 'c.beqz a0, 1f; c.j 2f; 1: sd a5, 0(sp); 2:' '1: beqz a0, 2f; sd a4, 0(sp); 2: mv a4, a5; bnez a0, 1b' \
-	'mv s1, a5; call puts; sd s1, 0(sp)' '.2byte 0x9fe1; .2byte 0' 'beqz a0, outside'; do
+	'ebreak; sd a5, 0(sp)' 'c.ebreak; sd a5, 0(sp)' '.2byte 0xac62' '.2byte 0xac22' '.2byte 0xa002' '.2byte 0xb842' '.2byte 0xbe42' \
+	"$either sub t4, a5, a4; sd t4, 0(sp); $or" "$either c.sub a5, a4; sd a5, 0(sp); $or" "$either beq a5, a4, 3f; $or" "$either sltu a0, a5, a4; $or" \
+	'slli t3, a5, 4; sub t3, t3, a5; sd t3, 0(sp)' 'c.mv t3, a5; c.slli t3, 4; sub t3, t3, a5; sd t3, 0(sp)' 'add t3, a5, a5; sub t3, t3, a5; sd t3, 0(sp)' \
+	'sext.w t3, a5; sub t3, t3, a5; sd t3, 0(sp)' 'mv t3, a5; li a5, 0; call t0, __riscv_save_2; sd t3, 0(sp)' 'mv s1, a5; call t0, __riscv_save_2; li s1, 0' \
+	'call t0, __riscv_save_13' 'call t0, __riscv_save_' 'call t0, __riscv_saved' 'call __riscv_save_2' 'mv a0, a5; tail __riscv_restore_2' \
+	'mv s2, a5; tail __riscv_restore_2' 'mv a4, a5; tail __riscv_restored' 'mv s1, a5; call puts; sd s1, 0(sp)' '.2byte 0x9fe1; .2byte 0' 'beqz a0, outside'; do
 	uses 4 "$code"
 done
 
@@ -256,6 +267,54 @@ done
 slot='ld a5, %pcrel_lo(.Lhigh)(a5)'
 uses 0 'lw a0, 0(a5)' %got_pcrel_hi "$slot"
 uses 4 'sd a5, 0(sp)' %got_pcrel_hi "$slot"
+
+# Two high halves at one auipc: what the low half means nobody can say, in its own function or another's.
+cat >"$top/two.s" <<'E'
+	.section .text.f,"ax",@progbits
+	.globl f
+	.type f, @function
+f:
+.Lhigh:	.reloc ., R_RISCV_PCREL_HI20, two
+	auipc t0, %pcrel_hi(one)
+	lw a0, %pcrel_lo(.Lhigh)(t0)
+	ret
+	.size f, .-f
+	.section .text.g,"ax",@progbits
+	.globl g
+	.type g, @function
+g:	lw a0, %pcrel_lo(.Lhigh)(t0)
+	ret
+	.size g, .-g
+	.section .text.h,"ax",@progbits
+	.globl h
+	.type h, @function
+h:	li a0, 1
+	ret
+	.size h, .-h
+	.section .note.GNU-stack,"",@progbits
+E
+for what in 's/HI20, two/HI20, three/' 's/%pcrel_hi(one)/%pcrel_hi(three)/' 's/li a0, 1/li a0, 2/'; do
+	assembly "two_high_halves_$((both = ${both:-0} + 1))" "$what" 4 '[.refused[] | select(.reason | test("names no high half, or several")) | .symbol] | sort == ["f","g"]'
+done
+uses 4 'lw a0, 0(a5)' '%pcrel_hi(tab); .reloc .Lhigh, R_RISCV_PCREL_HI20, other; #'
+uses 4 'lw a0, 0(a5)' '%pcrel_hi(other); .reloc .Lhigh, R_RISCV_PCREL_HI20, tab; #'
+
+# many halves in one function
+begin many_halves
+one=$cc flags=-mno-relax
+{
+	printf '%s\n' '.section .text.f,"ax",@progbits' '.globl f' '.type f, @function' 'f:'
+	for i in $(seq 40000); do printf '.L%d: auipc a5, %%pcrel_hi(tab)\nlw a5, %%pcrel_lo(.L%d)(a5)\n' "$i" "$i"; done
+	printf '%s\n' 'li a5, 0' 'li a0, 0' 'ret' '.size f, .-f' '.section .rodata.tab,"a",@progbits' '.type tab, @object' 'tab: .dword 1' '.size tab, 8' \
+		'.section .note.GNU-stack,"",@progbits'
+} >a.s
+sed 's/dword 1/dword 2/' a.s >b.s
+make s
+# far below a second, but more than a minute where each half looks at all others
+timeout 20 "$tool" compare a.o b.o >out.json 2>err
+rc=$?
+checks=$((checks + 1))
+[ $rc = 0 ] || fail "result $rc instead of 0"
 
 begin relocations
 readelf -rW ../gcc-O2-identity/a.o >rel
@@ -271,6 +330,17 @@ common='' make c
 readelf -SW a.o | grep -q ' \.sdata ' || fail "no small data"
 compare 4
 expect '[.refused[] | [.symbol, (.reason | test("variable changed"))]] == [["only", true]]'
+
+begin save_restore
+one=$cc flags='-Os -msave-restore -fno-section-anchors'
+printf '%s\n' 'extern int other(int);' 'static const int table[12] = {1, 2, 3, 5, 8, 13, 21, 34};' \
+	'int f(int n) { return table[other(n) & 7]; }' >a.c
+sed 's/13, 21/13, 22/' a.c >b.c
+make c
+readelf -rW a.o >rel
+if ! grep -q __riscv_save_ rel || ! grep -q __riscv_restore_ rel; then fail "the compiler calls neither"; fi
+compare 0
+expect '[.data[] | [.symbol, .action]] == [["table", "cloned"]]'
 
 begin no_modules
 one=$cc flags=-O2

@@ -148,5 +148,50 @@ else
 	echo "NOTE: clang is not installed"
 fi
 
+# uses MACHINE RESULT INSTRUCTIONS: what becomes of the constant's address, in x9 or %rbx
+uses() {
+	local type=@ take end
+	case $1 in
+	aarch64) one=aarch64-linux-gnu-gcc type=% take='adrp x9, tab; add x9, x9, :lo12:tab' end='mov x9, 0; mov x0, 0; ret' ;;
+	x86_64) one=gcc take='lea tab(%rip), %rbx' end='xor %ebx, %ebx; xor %eax, %eax; ret' ;;
+	esac
+	flags='' name="$1 ($3)"
+	command -v "$one" >/dev/null || return
+	cat >a.s <<-S
+		.section .text.f,"ax",${type}progbits
+		.globl f
+		.type f, ${type}function
+		f: $take
+		$3
+		$end
+		.size f, .-f
+		.section .rodata.tab,"a",${type}progbits
+		.type tab, ${type}object
+		tab: .quad 1
+		.size tab, 8
+		.section .note.GNU-stack,"",${type}progbits
+	S
+	compare s "$2" 's/quad 1/quad 2/' tab
+}
+# x10 and x9: it is in one or in the other, never in both
+either='cbz x1, 1f; 2:' or='b 3f; 1: mov x10, x9; mov x9, x2; b 2b; 3:'
+for code in 'ldr w0, [x9]' 'mov x10, x9; sub x10, x10, x9; str x10, [sp]' 'sub x10, x9, x9; str x10, [sp]' \
+	'add x10, x9, 8; 1: ldr w0, [x9], 4; cmp x9, x10; bne 1b' 'add x10, x9, x1, lsl 2; sub x10, x10, x9; str x10, [sp]' \
+	'cbz x0, 1f; .subsection 1; 1: brk 1000; .previous' 'mov x10, x9; mov x19, x10; bl puts; sub x19, x19, x19; str x19, [sp]'; do
+	uses aarch64 0 "$code"
+done
+for code in 'str x9, [sp]' 'brk 0xf000; str x9, [sp]' 'brk 1; str x9, [sp]' 'brk 1000; str x9, [sp]' "$either sub x11, x9, x10; str x11, [sp]; $or" \
+	"$either cmp x9, x10; $or" "$either tst x9, x10; $or" 'lsl x10, x9, 4; sub x10, x10, x9; str x10, [sp]' 'sub x10, x9, x9, lsl 3; str x10, [sp]' \
+	'sub x10, x9, w9, uxtw; str x10, [sp]' 'mov w10, w9; sub x10, x10, x9; str x10, [sp]' 'add x10, x9, x9; sub x10, x10, x9; str x10, [sp]' \
+	'add w10, w9, 4; sub x10, x10, x9; str x10, [sp]' 'sub w10, w9, w1; sub x10, x10, x9; str x10, [sp]' 'cmp x9, x1'; do
+	uses aarch64 4 "$code"
+done
+for code in 'mov (%rbx), %eax' 'int3; mov (%rbx), %eax' 'ud2; mov %rbx, (%rsp)'; do
+	uses x86_64 0 "$code"
+done
+for code in 'mov %rbx, (%rsp)' 'int3; mov %rbx, (%rsp)' 'int $3; mov %rbx, (%rsp)' 'int $0x80' 'cmp %rbx, %rax' 'sub %rbx, %rbx'; do
+	uses x86_64 4 "$code"
+done
+
 echo "$checks checks, $failures failures"
 [ $failures = 0 ] && [ $checks -gt 0 ]

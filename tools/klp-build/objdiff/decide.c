@@ -355,7 +355,11 @@ void od_refuse_unknown(struct od *d)
 			for (size_t n = 0; s->included && n < s->rel_count; n++) {
 				uint32_t type = s->rel[n].type;
 				const char *name = d->arch->rel_name ? d->arch->rel_name(type) : NULL;
+				const struct od_sec *in = s;
 
+				if (!od_rel_meant(&in, &s->rel[n]))
+					od_refuse_sec(d, s, "report it to the compiler's authors",
+						      "the low half of an address names no high half, or several");
 				if (od_rel_info(s, &s->rel[n]).class == OD_REL_UNKNOWN)
 					od_refuse_sec(d, s, "build without the option that makes it",
 						      "a relocation that klp-build does not know: %s (type %u)",

@@ -138,7 +138,7 @@ static bool equal_references(struct od *d, const struct od_sec *as, const struct
 	x = od_rel_meant(&as, ar);
 	y = od_rel_meant(&bs, br);
 	if (!x || !y)
-		return !x && !y;
+		return false; /* nobody can say what they mean */
 	return x->type == y->type && equal_targets(d, as, x, bs, y);
 }
 

@@ -15,8 +15,12 @@ struct od_sec;
 
 /* One instruction. */
 struct od_step {
-	uint32_t taint; /* the registers that hold the address; before it, then behind it */
-	unsigned len;   /* its bytes */
+	uint32_t taint; /* the registers that may hold the address, or something computed from it; before it, then
+			 * behind it */
+	/* Of them those that hold it once whichever way led here, with only other things added to it: the difference of
+	 * two is nobody's address, and their comparison is one of a thing with itself. */
+	uint32_t exact;
+	unsigned len; /* its bytes */
 	bool escapes;
 	bool ends; /* nothing is behind it */
 	bool jumps;

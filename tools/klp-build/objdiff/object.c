@@ -294,6 +294,24 @@ static void restore_own_address(struct od_pool *p, struct od_sec *s)
 	}
 }
 
+static void mark_named_halves(struct od_obj *o)
+{
+	for (size_t i = 0; i < o->sec_count; i++) {
+		struct od_sec *s = &o->sec[i];
+
+		for (size_t k = 0; k < s->rel_count; k++) {
+			const struct od_sec *in = s;
+			const struct od_rel *high;
+
+			if (!od_rel_info(s, &s->rel[k]).by_label)
+				continue;
+			high = od_rel_meant(&in, &s->rel[k]);
+			if (high && in == s)
+				s->rel[high - s->rel].named = true;
+		}
+	}
+}
+
 int od_load_object(struct od_pool *p, const char *path, const char *unit, struct od_obj *o, struct klp_error *e)
 {
 	uint8_t *image;
@@ -428,6 +446,7 @@ int od_load_object(struct od_pool *p, const char *path, const char *unit, struct
 	find_landing_pads(o);
 	for (size_t i = 0; i < o->sec_count; i++)
 		restore_own_address(p, &o->sec[i]);
+	mark_named_halves(o);
 	for (size_t i = 0; i < o->sym_count; i++)
 		if (starts(o->sym[i].name, "__gxx_personality"))
 			o->cplusplus = true;
@@ -508,10 +527,16 @@ size_t od_rel_from(const struct od_sec *s, uint64_t off)
 /* Where a named label leads to: the one relocation of a high half at that place. */
 static const struct od_rel *high_half_at(const struct od_sec *s, uint64_t off)
 {
-	for (size_t i = od_rel_from(s, off); i < s->rel_count && s->rel[i].off == off; i++)
-		if (od_rel_info(s, &s->rel[i]).half == OD_HALF_HIGH)
-			return &s->rel[i];
-	return NULL;
+	const struct od_rel *high = NULL;
+
+	for (size_t i = od_rel_from(s, off); i < s->rel_count && s->rel[i].off == off; i++) {
+		if (od_rel_info(s, &s->rel[i]).half != OD_HALF_HIGH)
+			continue;
+		if (high)
+			return NULL;
+		high = &s->rel[i];
+	}
+	return high;
 }
 
 const struct od_rel *od_rel_meant(const struct od_sec **s, const struct od_rel *r)

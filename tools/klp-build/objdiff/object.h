@@ -45,6 +45,7 @@ struct od_rel {
 	uint32_t type, sym;
 	int64_t addend;
 	size_t order; /* in the file: of several at one place it has a meaning */
+	bool named;   /* a high half that low halves of its section name */
 };
 
 struct od_sym {

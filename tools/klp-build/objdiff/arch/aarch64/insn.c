@@ -60,7 +60,7 @@ bool od_aarch64_own_address(const struct od_sec *s, uint64_t from, struct od_rel
 
 	for (uint64_t at = (from + INSN - 1) & ~(uint64_t)(INSN - 1); word_at(s, at, &w); at += INSN)
 		if (at >= entry && a64_is_adr(w) && at + a64_adr_offset(w) == entry) {
-			*r = (struct od_rel){at, R_AARCH64_ADR_PREL_LO21, s->sym, 0, 0};
+			*r = (struct od_rel){at, R_AARCH64_ADR_PREL_LO21, s->sym, 0, 0, false};
 			return true;
 		}
 	return false;
@@ -78,11 +78,17 @@ static bool in(uint32_t set, unsigned reg)
 	return reg != ZERO && set >> reg & 1;
 }
 
-static void assign(struct od_step *t, unsigned reg, bool tainted)
+static void assign_exact(struct od_step *t, unsigned reg, bool tainted, bool exact)
 {
 	if (reg == ZERO)
 		return;
 	t->taint = tainted ? t->taint | 1u << reg : t->taint & ~(1u << reg);
+	t->exact = exact ? t->exact | 1u << reg : t->exact & ~(1u << reg);
+}
+
+static void assign(struct od_step *t, unsigned reg, bool tainted)
+{
+	assign_exact(t, reg, tainted, false);
 }
 
 /* Arguments that a call may pass on. */
@@ -131,8 +137,10 @@ static void step_branch(const struct od_sec *s, uint64_t at, uint32_t w, struct 
 		t->escapes = t->taint & (KEPT | ((1u << ARGUMENTS) - 1));
 		t->ends = true;
 	} else if ((w & 0xff000000u) == 0xd4000000u) { /* svc, brk, ... */
+		/* Who catches the signal of brk may go on behind it (__builtin_debugtrap); a compiler's trap may be a
+		 * function's last. */
 		t->escapes = (w & 0xffe0001fu) != 0xd4200000u && t->taint;
-		t->ends = (w & 0xffe0001fu) == 0xd4200000u;
+		t->ends = (w & 0xffe0001fu) == 0xd4200000u && at + INSN == s->size;
 	} else if ((w & 0xfffff01fu) == 0xd503201fu || (w & 0xfffff01fu) == 0xd503301fu ||
 		   (w & 0xfffff0ffu) == 0xd50330ffu || (w & 0xfffff0ffu) == 0xd50330bfu ||
 		   (w & 0xfffff0ffu) == 0xd503309fu || (w & 0xfffff0ffu) == 0xd50330dfu) {
@@ -159,7 +167,7 @@ static void step_immediate(uint32_t w, struct od_step *t)
 		if (rd == ZERO) /* a comparison, or the stack pointer */
 			t->escapes = tainted && !(group == 2 ? w >> 29 & 1 : (w >> 29 & 3) == 3);
 		else
-			assign(t, rd, tainted);
+			assign_exact(t, rd, tainted, group == 2 && w >> 31 && in(t->exact, rn));
 		break;
 	case 5: /* movn, movz, movk */
 		if ((w >> 29 & 3) != 3)
@@ -181,14 +189,19 @@ static void step_register(uint32_t w, struct od_step *t)
 {
 	unsigned rd = w & 31, rn = w >> 5 & 31, rm = w >> 16 & 31, ra = w >> 10 & 31;
 	bool n = in(t->taint, rn), m = in(t->taint, rm), sub = w >> 30 & 1;
+	bool en = in(t->exact, rn), em = in(t->exact, rm);
 
 	if ((w & 0x1f000000u) == 0x0a000000u || (w & 0x1f000000u) == 0x0b000000u) { /* logical; add and sub */
-		bool add = w >> 24 & 1;
+		bool plain = w >> 31 && !(w & (w >> 24 & 1 ? 0x20fc00u : 0xfc00u)); /* all of it, as it is */
 
 		if (rd == ZERO)
-			t->escapes = n != m; /* compared with an address that is not the object's own */
-		else
-			assign(t, rd, (n || m) && !(add && sub && n && m)); /* a distance is no address */
+			t->escapes = (n || m) && !(en && em); /* compared with what may be another address */
+		else if (w >> 24 & 1 && sub)                  /* a distance is no address */
+			assign_exact(t, rd, (n || m) && !(plain && (rn == rm || (en && em))), w >> 31 && en && !m);
+		else if (w >> 24 & 1)
+			assign_exact(t, rd, n || m, n ? w >> 31 && en && !m : plain && em);
+		else /* mov is orr of zero */
+			assign_exact(t, rd, n || m, (w & 0x7fe0ffe0u) == 0x2a0003e0u && plain && em);
 	} else if ((w & 0x1fe00000u) == 0x1a800000u || (w & 0x5fe00000u) == 0x1ac00000u ||
 		   (w & 0x1fe00000u) == 0x1a000000u) { /* csel; two sources; adc, sbc */
 		assign(t, rd, n || m);

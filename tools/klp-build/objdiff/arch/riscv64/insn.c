@@ -14,6 +14,7 @@
 #define RESULTS 0x00000c00u /* a0, a1 */
 #define KEPT 0x0ffc031cu    /* sp, gp, tp, s0 to s11: a call preserves them */
 #define RA 1u
+#define ALTERNATE_LINK 5u /* t0 */
 
 /* Opcodes of four bytes. */
 enum {
@@ -62,10 +63,38 @@ static bool in(uint32_t set, unsigned reg)
 	return reg && set >> reg & 1;
 }
 
+static void assign_exact(struct od_step *t, unsigned reg, bool tainted, bool exact)
+{
+	if (!reg)
+		return;
+	t->taint = tainted ? t->taint | 1u << reg : t->taint & ~(1u << reg);
+	t->exact = exact ? t->exact | 1u << reg : t->exact & ~(1u << reg);
+}
+
 static void assign(struct od_step *t, unsigned reg, bool tainted)
 {
-	if (reg)
-		t->taint = tainted ? t->taint | 1u << reg : t->taint & ~(1u << reg);
+	assign_exact(t, reg, tainted, false);
+}
+
+static void add(struct od_step *t, unsigned rd, unsigned rs1, unsigned rs2)
+{
+	bool a = in(t->taint, rs1), b = in(t->taint, rs2);
+
+	assign_exact(t, rd, a || b, a ? in(t->exact, rs1) && !b : in(t->exact, rs2));
+}
+
+static void subtract(struct od_step *t, unsigned rd, unsigned rs1, unsigned rs2)
+{
+	bool a = in(t->taint, rs1), b = in(t->taint, rs2), none;
+
+	none = rs1 == rs2 || (in(t->exact, rs1) && in(t->exact, rs2)); /* a distance is no address */
+	assign_exact(t, rd, (a || b) && !none, in(t->exact, rs1) && !b);
+}
+
+/* Compared with what may be the address of something else. */
+static bool gives_away(const struct od_step *t, unsigned rs1, unsigned rs2)
+{
+	return (in(t->taint, rs1) || in(t->taint, rs2)) && !(in(t->exact, rs1) && in(t->exact, rs2));
 }
 
 /* The relocation that says where an instruction jumps. */
@@ -95,17 +124,49 @@ static bool passes(const struct od_sec *s, const struct od_rel *r, uint32_t tain
 	return taint >> FIRST_ARGUMENT & ((1u << (n < ARGUMENTS ? n : ARGUMENTS)) - 1);
 }
 
-static void step_call(const struct od_sec *s, const struct od_rel *r, struct od_step *t)
+#define SAVED_MOST 12u /* s0 to s11 */
+
+/* The compiler's own functions of prologues and epilogues, __riscv_save_N and __riscv_restore_N (-msave-restore): the
+ * registers that N says it saves or restores. */
+static bool is_of_family(const struct od_sec *s, const struct od_rel *r, const char *family, uint32_t *saved)
 {
+	const struct od_sym *y = r ? &s->obj->sym[r->sym] : NULL;
+	size_t len = strlen(family), digits;
+	unsigned n = 0;
+
+	if (!y || !y->outside || strncmp(y->name, family, len))
+		return false;
+	digits = strspn(y->name + len, "0123456789");
+	if (!digits || digits > 2 || y->name[len + digits])
+		return false;
+	for (size_t i = 0; i < digits; i++)
+		n = 10 * n + (unsigned)(y->name[len + i] - '0');
+	if (n > SAVED_MOST)
+		return false;
+	*saved = n < 2 ? ((1u << n) - 1) << 8 : 3u << 8 | ((1u << (n - 2)) - 1) << 18;
+	return true;
+}
+
+/* rd: where it returns to. */
+static void step_call(const struct od_sec *s, const struct od_rel *r, unsigned rd, struct od_step *t)
+{
+	uint32_t saved;
+
+	if (rd == ALTERNATE_LINK && is_of_family(s, r, "__riscv_save_", &saved)) {
+		t->escapes = t->escapes || t->taint & KEPT; /* it stores them */
+		assign(t, rd, false);
+		return;
+	}
 	t->escapes = t->escapes || passes(s, r, t->taint);
 	t->taint &= KEPT;
+	assign(t, rd, false);
 }
 
 /* `offset` is what the instruction says where it has no relocation. */
 static void step_jump(const struct od_sec *s, uint64_t at, uint64_t offset, bool always, struct od_step *t)
 {
 	const struct od_rel *r = jump_at(s, at);
-	uint32_t to = r ? s->obj->sym[r->sym].shndx : s->index;
+	uint32_t to = r ? s->obj->sym[r->sym].shndx : s->index, saved;
 
 	t->ends = always;
 	if (to == s->index) {
@@ -113,7 +174,9 @@ static void step_jump(const struct od_sec *s, uint64_t at, uint64_t offset, bool
 		t->target = r ? s->obj->sym[r->sym].value + (uint64_t)r->addend : at + offset;
 	} else if (!always ||
 		   (to && to < s->obj->sec_count && (s->obj->sec[to].hot == s || s->hot == &s->obj->sec[to]))) {
-		t->escapes = t->escapes || t->taint; /* the function's other part */
+		t->escapes = t->escapes || t->taint;                 /* the function's other part */
+	} else if (is_of_family(s, r, "__riscv_restore_", &saved)) { /* and returns to the caller */
+		t->escapes = t->escapes || t->taint & ((KEPT & ~saved) | RESULTS);
 	} else {
 		t->escapes = t->escapes || t->taint & KEPT || passes(s, r, t->taint);
 	}
@@ -124,8 +187,7 @@ static void step_indirect(const struct od_sec *s, unsigned rd, unsigned rs, stru
 {
 	if (rd) {
 		t->escapes = in(t->taint, rs);
-		step_call(s, NULL, t);
-		assign(t, rd, false);
+		step_call(s, NULL, rd, t);
 		return;
 	}
 	/* else a tail call or a switch */
@@ -163,6 +225,12 @@ static uint64_t c_j_offset(uint32_t w)
 		      12);
 }
 
+/* Who catches the signal may go on behind it (__builtin_debugtrap); a compiler's trap may be a function's last. */
+static void step_break(const struct od_sec *s, uint64_t at, struct od_step *t)
+{
+	t->ends = at + t->len == s->size;
+}
+
 /* `auipc, jalr` that the link makes one jump of. */
 static void step_far(const struct od_sec *s, uint64_t at, struct od_step *t)
 {
@@ -175,7 +243,7 @@ static void step_far(const struct od_sec *s, uint64_t at, struct od_step *t)
 	}
 	t->len = 8;
 	if (w >> 7 & 31)
-		step_call(s, jump_at(s, at), t);
+		step_call(s, jump_at(s, at), w >> 7 & 31, t);
 	else
 		step_jump(s, at, 0, true, t);
 }
@@ -214,30 +282,32 @@ static void step_full(const struct od_sec *s, uint64_t at, uint32_t w, struct od
 		break;
 	case OP_IMM:
 	case OP_IMM_32:
-		t->escapes = a && (funct == 2 || funct == 3); /* slti, sltiu */
-		assign(t, rd, a);
+		t->escapes = a && (funct == 2 || funct == 3);                                /* slti, sltiu */
+		assign_exact(t, rd, a, !funct && (w & 0x7f) == OP_IMM && in(t->exact, rs1)); /* addi */
 		break;
 	case OP:
 	case OP_32:
 		if (!(w >> 25) && (funct == 2 || funct == 3)) { /* slt, sltu */
-			t->escapes = a != b;                    /* compared with what is not the object's own */
+			t->escapes = gives_away(t, rs1, rs2);
 			assign(t, rd, false);
+		} else if (!funct && !(w >> 25) && (w & 0x7f) == OP) {
+			add(t, rd, rs1, rs2);
+		} else if (!funct && w >> 25 == 0x20 && (w & 0x7f) == OP) {
+			subtract(t, rd, rs1, rs2);
 		} else {
-			bool sub = w >> 25 == 0x20 && !funct;
-
-			assign(t, rd, (a || b) && !(sub && a && b)); /* a distance is no address */
+			assign(t, rd, a || b);
 		}
 		break;
 	case OP_FP: /* from an integer register: fcvt, fmv; results of comparisons leave what was tainted so */
 		t->escapes = a && ((w >> 25 & 0x7c) == 0x68 || (w >> 25 & 0x7c) == 0x78);
 		break;
 	case BRANCH:
-		t->escapes = a != b;
+		t->escapes = gives_away(t, rs1, rs2);
 		step_jump(s, at, branch_offset(w), false, t);
 		break;
 	case JAL:
 		if (rd)
-			step_call(s, jump_at(s, at), t);
+			step_call(s, jump_at(s, at), rd, t);
 		else
 			step_jump(s, at, jal_offset(w), true, t);
 		break;
@@ -245,8 +315,11 @@ static void step_full(const struct od_sec *s, uint64_t at, uint32_t w, struct od
 		step_indirect(s, rd, rs1, t);
 		break;
 	case SYSTEM:
-		t->ends = w == 0x00100073; /* ebreak */
-		t->escapes = !t->ends && (funct ? a : t->taint != 0);
+		if (w == 0x00100073) { /* ebreak */
+			step_break(s, at, t);
+			break;
+		}
+		t->escapes = funct ? a : t->taint != 0;
 		if (funct)
 			assign(t, rd, false);
 		break;
@@ -254,6 +327,17 @@ static void step_full(const struct od_sec *s, uint64_t at, uint32_t w, struct od
 		t->escapes = t->taint;
 		break;
 	}
+}
+
+/*
+ * c.fsdsp, or of Zcmp and Zcmt (which exist instead of it) cm.jt, cm.mvsa01, cm.mva01s, cm.push, cm.pop: nothing says
+ * which extensions an object is for.
+ */
+static bool is_zcm(uint32_t w)
+{
+	unsigned kind = w >> 10 & 7;
+
+	return !kind || kind == 3 || kind >= 6;
 }
 
 static void step_compressed(const struct od_sec *s, uint64_t at, uint32_t w, struct od_step *t)
@@ -271,10 +355,14 @@ static void step_compressed(const struct od_sec *s, uint64_t at, uint32_t w, str
 		break;
 	case 001: /* floating-point loads */
 	case 021:
-	case 025: /* c.fsdsp */
-	case 010: /* c.addi, c.addiw, c.slli: what it was */
-	case 011:
+	case 010: /* c.addi: what it was */
+		break;
+	case 011: /* c.addiw, c.slli */
 	case 020:
+		assign(t, rd, in(t->taint, rd));
+		break;
+	case 025:
+		t->escapes = t->taint && is_zcm(w);
 		break;
 	case 005: /* c.fsd */
 		t->escapes = in(t->taint, high);
@@ -291,15 +379,18 @@ static void step_compressed(const struct od_sec *s, uint64_t at, uint32_t w, str
 			assign(t, rd, false);
 		break;
 	case 014:
-		if ((w >> 10 & 3) != 3) /* by an immediate */
+		if ((w >> 10 & 3) != 3) { /* by an immediate */
+			assign(t, high, in(t->taint, high));
 			break;
+		}
 		if ((w >> 12 & 1) && (w >> 5 & 3) > 1) {
 			t->escapes = t->taint;
 			break;
 		}
-		assign(t, high,
-		       (in(t->taint, high) || in(t->taint, low)) &&
-			   !(!(w >> 12 & 1) && !(w >> 5 & 3) && in(t->taint, high) && in(t->taint, low)));
+		if (!(w >> 12 & 1) && !(w >> 5 & 3)) /* c.sub */
+			subtract(t, high, high, low);
+		else
+			assign(t, high, in(t->taint, high) || in(t->taint, low));
 		break;
 	case 015:
 		step_jump(s, at, c_j_offset(w), true, t);
@@ -315,11 +406,11 @@ static void step_compressed(const struct od_sec *s, uint64_t at, uint32_t w, str
 		break;
 	case 024:
 		if (rs2) /* c.mv, c.add */
-			assign(t, rd, in(t->taint, rs2) || ((w >> 12 & 1) && in(t->taint, rd)));
+			add(t, rd, w >> 12 & 1 ? rd : 0, rs2);
 		else if (rd)
 			step_indirect(s, w >> 12 & 1, rd, t);
 		else
-			t->ends = true; /* c.ebreak */
+			step_break(s, at, t); /* c.ebreak */
 		break;
 	case 026: /* c.swsp, c.sdsp */
 	case 027:
@@ -356,18 +447,6 @@ static bool walk(const struct od_sec *s, uint64_t from, unsigned reg)
 	return reg && od_follow(s, from, 1u << reg, PARCEL, follow_step, NULL);
 }
 
-/* A high half is no address yet. Its low halves are asked about themselves, if there are any. */
-static bool has_low_half(const struct od_sec *s, const struct od_rel *high)
-{
-	for (size_t i = 0; i < s->rel_count; i++) {
-		const struct od_sec *in = s;
-
-		if (od_rel_info(s, &s->rel[i]).by_label && od_rel_meant(&in, &s->rel[i]) == high)
-			return true;
-	}
-	return false;
-}
-
 bool od_riscv64_only_loads(const struct od_sec *s, const struct od_rel *r)
 {
 	const struct od_sec *in = s;
@@ -382,7 +461,7 @@ bool od_riscv64_only_loads(const struct od_sec *s, const struct od_rel *r)
 	switch (r->type) {
 	case R_RISCV_PCREL_HI20:
 	case R_RISCV_GOT_HI20:
-		return has_low_half(s, r);
+		return r->named; /* no address yet: the low halves are asked about themselves */
 	case R_RISCV_HI20:
 		return od_other_half(s, r, false, &in);
 	case R_RISCV_PCREL_LO12_I:

@@ -253,7 +253,7 @@ bool od_x86_64_own_address(const struct od_sec *s, uint64_t from, struct od_rel 
 		memcpy(&v, s->data + i.disp_at, 4);
 		if (at + (uint64_t)(int64_t)v != entry)
 			continue;
-		*r = (struct od_rel){i.disp_at, R_X86_64_PC32, s->sym, -4, 0};
+		*r = (struct od_rel){i.disp_at, R_X86_64_PC32, s->sym, -4, 0, false};
 		return true;
 	}
 	return false;
@@ -329,6 +329,8 @@ static enum verdict step(const struct insn *i, unsigned r)
 			return i->rm == r ? DEAD : GOES_ON;
 		if (i->op == 0x90)
 			return GOES_ON;
+		if (i->op == 0xcd)
+			return ESCAPES; /* int 0x80 */
 		if (i->op > 0x90 && i->op <= 0x97)
 			return i->rm == r || r == 0 ? ESCAPES : GOES_ON;
 		if ((i->op >= 0x70 && i->op <= 0x7f) || i->op == 0xeb || i->op == 0xe9 || i->op == 0xe8 ||
