@@ -110,13 +110,15 @@ static int klp_stop_wait_long(struct klp_stop *st)
 {
 	int status = klp_stop_wait(st, klp_clock_now() + KLP_STOP_WAIT_NS);
 	uint64_t until = klp_clock_now() + KLP_STOP_LONG_NS, starved = klp_clock_now() + KLP_STOP_STARVED_NS;
-	const struct timespec pause = {0, 20000};
+	struct timespec pause = {0, 20000};
 
 	if (status)
 		return status;
 	klp_stop_signals(st, false);
 	while (!status && (klp_clock_now() < until || (klp_clock_now() < starved && klp_stop_runs(st)))) {
 		st->began_ns = klp_clock_now();
+		if (st->began_ns >= until)
+			pause.tv_nsec = 200000; /* it is what it wants that this would take */
 		nanosleep(&pause, NULL);
 		status = klp_stop_wait(st, 0);
 	}
@@ -151,10 +153,13 @@ static bool klp_stop_ended_by_handlers(const struct klp_stop *st)
 	return st->in_call && (st->eintr || klp_registers_end_with_handler(&st->regs));
 }
 
-static void klp_stop_detach(struct klp_stop *st, int signal)
+/* now: its registers, NULL if they are not known. */
+static void klp_stop_detach(struct klp_stop *st, const struct klp_registers *now, int signal)
 {
 	st->watch = klp_stop_ended_by_handlers(st);
-	if (st->watch)
+	/* Of one that stands deeper in its stack than in that call, in a handler perhaps, the frames there are alive.
+	 */
+	if (st->watch && now && klp_registers_sp(now) >= klp_registers_sp(&st->regs))
 		klp_restart_prepare(st);
 	ptrace(PTRACE_DETACH, st->tid, NULL, (void *)(long)signal);
 }
@@ -266,7 +271,7 @@ int klp_stop_begin(struct klp_remote *r, pid_t tid, struct klp_stop *st, struct 
 		 * ignored wakes a traced thread too, and so may have ended its call: that is repaired like any other.
 		 */
 		klp_stop_repair(st, klp_stop_signal(status));
-		klp_stop_detach(st, klp_stop_signal(status));
+		klp_stop_detach(st, &st->regs, klp_stop_signal(status));
 		klp_stop_hurry(st, false);
 		if (st->watch)
 			klp_restart_watch(st);
@@ -401,7 +406,7 @@ static bool klp_stop_at_home(struct klp_stop *st, int status, const struct klp_r
 		return false;
 	}
 	/* The signal is delivered before anything else, so no restart comes before it. */
-	klp_stop_detach(st, signal);
+	klp_stop_detach(st, &now, signal);
 	return true;
 }
 
@@ -451,14 +456,16 @@ static void klp_stop_alone(struct klp_stop *st)
 {
 	struct klp_registers now;
 	int status, signal;
+	bool known;
 
 	ptrace(PTRACE_INTERRUPT, st->tid, NULL, NULL);
 	status = klp_stop_wait_long(st);
 	signal = klp_stop_signal(status);
-	if (status > 0 && klp_registers_get(st->r->p, st->tid, &st->before, &now))
+	known = status > 0 && klp_registers_get(st->r->p, st->tid, &st->before, &now);
+	if (known)
 		klp_stop_mend(st->r->p, st->tid, signal, &now);
 	klp_held_send(&st->held, st->r->p, st->tid);
-	klp_stop_detach(st, signal);
+	klp_stop_detach(st, known ? &now : NULL, signal);
 }
 
 /* It goes on. Returns when it waits in its call again, still traced; or was let go at a signal or somewhere else. */
@@ -526,7 +533,7 @@ void klp_stop_end(struct klp_stop *st)
 		klp_stop_stay(st, &st->regs, NULL);
 		return;
 	}
-	klp_stop_detach(st, 0);
+	klp_stop_detach(st, &st->regs, 0);
 	klp_stop_ended(st);
 	if (st->watch)
 		klp_restart_watch(st);
