@@ -47,43 +47,13 @@ static void include_targets(struct od *d, struct od_sec *s)
 	}
 }
 
-/* In .eh_frame a function is followed by its own language-specific data, if it has any. */
-static struct od_sec *except_partner(const struct od_sec *s)
-{
-	struct od_obj *o = s->obj;
-
-	for (size_t i = 0; i < o->sec_count; i++) {
-		const struct od_sec *eh = &o->sec[i];
-		struct od_sec *code = NULL;
-
-		if (eh->kind != OD_IGNORE || strcmp(eh->name, ".eh_frame"))
-			continue;
-		for (size_t k = 0; k < eh->rel_count; k++) {
-			uint32_t in = o->sym[eh->rel[k].sym].shndx;
-
-			if (!in || in >= o->sec_count)
-				continue;
-			if (o->sec[in].kind == OD_CODE)
-				code = &o->sec[in];
-			else if (o->sec[in].kind == OD_EXCEPT && code == s)
-				return &o->sec[in];
-			else if (o->sec[in].kind == OD_EXCEPT && &o->sec[in] == s)
-				return code;
-		}
-	}
-	return NULL;
-}
-
 static void include_parts(struct od *d, struct od_sec *s)
 {
-	struct od_sec *partner;
-
 	include_targets(d, s);
 	if (s->kind != OD_CODE)
 		return;
-	partner = except_partner(s);
-	if (partner)
-		od_include(d, partner, "exception table of a changed function");
+	if (s->partner)
+		od_include(d, s->partner, "exception table of a changed function");
 	/* all parts of a function travel together */
 	for (size_t i = 0; i < s->obj->sec_count; i++) {
 		struct od_sec *o = &s->obj->sec[i];
@@ -96,19 +66,12 @@ static void include_parts(struct od *d, struct od_sec *s)
 /* One after the other: what leads to what may be a chain of any length. */
 void od_include(struct od *d, struct od_sec *s, const char *reason)
 {
-	struct od_sec **more;
-
 	if (s->included)
 		return;
 	s->included = true;
 	s->reason = reason;
-	if (d->to_include_count == d->to_include_room) {
-		d->to_include_room = d->to_include_room ? 2 * d->to_include_room : 64;
-		more = od_alloc(&d->pool, d->to_include_room, sizeof(*more));
-		if (d->to_include_count)
-			memcpy(more, d->to_include, d->to_include_count * sizeof(*more));
-		d->to_include = more;
-	}
+	d->to_include =
+	    od_room(&d->pool, d->to_include, d->to_include_count, &d->to_include_room, sizeof(*d->to_include));
 	d->to_include[d->to_include_count++] = s;
 	if (d->including)
 		return;
@@ -258,8 +221,8 @@ static void decide_section(struct od *d, struct od_sec *s)
 		return;
 	switch (s->kind) {
 	case OD_EXCEPT:
-		if (s->changed && except_partner(s))
-			include_code(d, except_partner(s), "its exception table changed");
+		if (s->changed && s->partner)
+			include_code(d, s->partner, "its exception table changed");
 		break;
 	case OD_CODE:
 		if (s->changed)

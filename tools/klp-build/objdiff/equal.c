@@ -52,18 +52,12 @@ static struct od_pair *pair_of(struct od *d, struct od_sec *a, struct od_sec *b)
 static bool assume_equal(struct od *d, struct od_sec *a, struct od_sec *b)
 {
 	struct od_pairs *p = &d->pairs;
-	struct od_pair *at = pair_of(d, a, b), *more;
+	struct od_pair *at = pair_of(d, a, b);
 
 	if (at->state != OD_PAIR_FORGOTTEN)
 		return at->state != OD_PAIR_DIFFERENT;
 	at->state = OD_PAIR_ASSUMED;
-	if (p->todo_count == p->todo_room) {
-		p->todo_room = p->todo_room ? 2 * p->todo_room : 64;
-		more = od_alloc(&d->pool, p->todo_room, sizeof(*more));
-		if (p->todo_count)
-			memcpy(more, p->todo, p->todo_count * sizeof(*more));
-		p->todo = more;
-	}
+	p->todo = od_room(&d->pool, p->todo, p->todo_count, &p->todo_room, sizeof(*p->todo));
 	p->todo[p->todo_count++] = *at;
 	return true;
 }

@@ -31,6 +31,19 @@ void *od_alloc(struct od_pool *p, size_t count, size_t size)
 	return b->data;
 }
 
+void *od_room(struct od_pool *p, void *array, size_t count, size_t *room, size_t size)
+{
+	void *more;
+
+	if (count < *room)
+		return array;
+	*room = *room ? 2 * *room : 64;
+	more = od_alloc(p, *room, size);
+	if (count)
+		memcpy(more, array, count * size);
+	return more;
+}
+
 char *od_printf(struct od_pool *p, const char *fmt, ...)
 {
 	va_list ap, again;
@@ -243,7 +256,7 @@ static void find_landing_pads(struct od_obj *o)
 {
 	for (size_t i = 0; i < o->sec_count; i++) {
 		const struct od_sec *eh = &o->sec[i];
-		struct od_sec *code = NULL;
+		struct od_sec *code = NULL, *s;
 
 		if (strcmp(eh->name, ".eh_frame"))
 			continue;
@@ -252,10 +265,14 @@ static void find_landing_pads(struct od_obj *o)
 
 			if (!in || in >= o->sec_count)
 				continue;
-			if (o->sec[in].kind == OD_CODE)
-				code = &o->sec[in];
-			else if (o->sec[in].kind == OD_EXCEPT && code)
-				code->pads = true;
+			s = &o->sec[in];
+			if (s->kind == OD_CODE)
+				code = s;
+			if (s->kind != OD_EXCEPT || !code)
+				continue;
+			code->pads = true;
+			code->partner = code->partner ? code->partner : s;
+			s->partner = s->partner ? s->partner : code;
 		}
 	}
 	for (size_t i = 0; i < o->sec_count; i++)

@@ -24,6 +24,8 @@ struct od_pool {
 };
 void *od_alloc(struct od_pool *p, size_t count, size_t size);
 char *od_printf(struct od_pool *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* The array, or a longer copy of it, with room for one element more. */
+void *od_room(struct od_pool *p, void *array, size_t count, size_t *room, size_t size);
 void od_pool_free(struct od_pool *p);
 
 enum od_kind {
@@ -67,6 +69,7 @@ struct od_sec {
 	enum od_kind kind;
 	uint32_t sym;                          /* the symbol that names it, 0 none */
 	struct od_sec *hot;                    /* of a cold part: the function's own section */
+	struct od_sec *partner;                /* of code its exception table, of that the (first) code */
 	bool pads;                             /* its function has landing pads, where the unwinder goes on in it */
 	bool several;                          /* more than one function or datum in it */
 	struct od_sec *peer;                   /* the same thing in the other tree */
