@@ -11,12 +11,14 @@
  *
  * Seeded mutations, each of which must be refuted: -DMUT_LOAD_FIRST, -DMUT_NO_GENERATION, -DMUT_NO_RECHECK, -DMUT_NO_MEMBARRIER, -DMUT_ENGINE_APPLIES,
  * -DMUT_SEALED_EARLY, -DMUT_VERDICT_EARLY, -DMUT_COUNT_LATE, -DMUT_NO_ENTRY_IS_DONE, -DMUT_STATE_BEFORE_SP, -DMUT_CLAIM_IN_TWO,
- * -DMUT_NO_BASE, -DMUT_BASE_ANEW, -DMUT_STATE_ONCE, with -DDOOR -DMUT_DOOR_NO_RECHECK, -DMUT_DOOR_TRAMPOLINE, -DMUT_DOOR_IS_PROOF, -DMUT_DOOR_OWN_COUNT,
+ * -DMUT_NO_BASE, -DMUT_BASE_ANEW, -DMUT_STATE_ONCE, -DMUT_NO_PREV, with -DJUMP -DMUT_FIRST_LATE, with -DDOOR -DMUT_DOOR_NO_RECHECK, -DMUT_DOOR_TRAMPOLINE, -DMUT_DOOR_IS_PROOF, -DMUT_DOOR_OWN_COUNT,
  * and with -DFORK -DMUT_NO_IDENTITY_CHECK, -DMUT_NO_COMPLETING.
  *
  * -DLOCKED_COUNT: the increment of the count is a full barrier, as on x86_64. Without it a plain store that waits in the thread's store buffer: then
  * the membarrier alone must make the protocol right.
  * -DDOOR=n: threads wait in dispatch for a verdict at any time, and the engine reads the stacks of those that are there, n times (klp/door.h).
+ * -DNESTED: a handler may be interrupted by another one.
+ * -DJUMP: a handler may leave by siglongjmp, out of a dispatch that it interrupted too: that dispatch's mark stays.
  * -DFORK: thread 0 forks at any moment, inside a signal handler that interrupted dispatch too. The child's memory is a snapshot: the engine and
  * thread 1 stand still from there on, and the child goes on with another tid.
  */
@@ -75,7 +77,7 @@ bit final;		/* ... in this universe */
 bool used[3];		/* tid is there */
 byte state[3];
 byte count[3], count_seen[3];
-byte in_sp[3], in_sp_seen[3]; /* nesting of dispatches in progress */
+byte in_sp[3], in_sp_seen[3]; /* the mark: where on the stack the innermost dispatch in progress stands, or one that a jump left; 0 none */
 byte base[3];		/* count + 1 before the first dispatch since which no frame has come; only its own thread reads it */
 bool buffered[3];	/* in_sp and count of the last entry are in the thread's store buffer */
 byte verdict[3];
@@ -89,8 +91,10 @@ byte frames[4];		/* [thread * 2 + universe] */
 byte klp_frames[2];	/* stub, trampoline or dispatch frames: never proven */
 byte signals = SIGNALS;
 bool in_handler;		/* thread 0 has been interrupted */
+bool in_nested;			/* and its handler too */
 bool frozen;		/* the view is the fork child's */
-bool clean[4];		/* [thread * 2 + universe]: what a trace from the frame of the outermost dispatch finds */
+bool clean[6];		/* [place of the mark * 2 + universe]: what a trace of thread 0 from that dispatch's frame finds */
+bool jumped;		/* thread 0 goes on behind its sigsetjmp */
 
 inline flush(i) {
 	if
@@ -138,13 +142,15 @@ inline enter(t, u) {
 /* A handler takes the verdict that the dispatch which it interrupted has not yet taken. */
 #ifdef MUT_NO_BASE
 #define FIRST old
-#else
+#elif defined(MUT_FIRST_LATE)	/* as it is now, not as this dispatch has found or set it */
 #define FIRST (base[e] != 0 -> base[e] - 1 : old)
+#else
+#define FIRST (first - 1)
 #endif
 #ifdef MUT_BASE_ANEW	/* as if the interrupted dispatch had been left by a jump */
-#define KEEP_BASE false
+#define KEPT_BASE 0
 #else
-#define KEEP_BASE (base[e] != 0)
+#define KEPT_BASE base[e]
 #endif
 /* A trace through another stub or trampoline, one that has decided and has not yet entered its function, is not reliable. */
 #ifdef MUT_DOOR_TRAMPOLINE
@@ -160,13 +166,18 @@ inline enter(t, u) {
 			d_step { flush(e) } \
 			v = verdict[e]; \
 			if \
-			:: MATCHES(v, w, old, old) -> d_step { flush(e); state[e] = TARGET(w) } \
+			:: MATCHES(v, w, old, old) -> d_step { flush(e); state[e] = TARGET(w); prev = 0 } \
 			:: else -> skip \
 			fi \
 		:: else -> skip \
 		fi
 #else
 #define AT_DOOR skip
+#endif
+#ifdef MUT_NO_PREV	/* as if no other dispatch could be in progress */
+#define PREV 0
+#else
+#define PREV prev
 #endif
 #ifdef MUT_STATE_ONCE
 #define STATE_EARLY s = state[e];
@@ -225,19 +236,21 @@ inline dispatch(t) {
 		CLAIM
 		/* decide() */
 		LOAD_FIRST
-		d_step {	/* in_sp and base, which only a handler reads before the count is incremented */
+		d_step {	/* in_sp, which only a handler reads before the count is incremented; and base likewise */
 			if
-			:: in_sp[e] == 0 ->
-				clean[t * 2] = frames[t * 2] == 0 && DOOR_TRACE(t);
-				clean[t * 2 + 1] = frames[t * 2 + 1] == 0 && DOOR_TRACE(t)
+			:: t == 0 ->
+				clean[klp_frames[t] * 2 - 2] = frames[t * 2] == 0 && DOOR_TRACE(t);
+				clean[klp_frames[t] * 2 - 1] = frames[t * 2 + 1] == 0 && DOOR_TRACE(t)
 			:: else -> skip
 			fi;
-			in_sp[e]++;
-			if
-			:: KEEP_BASE -> skip
-			:: else -> base[e] = count[e] + 1
-			fi
+			prev = in_sp[e];
+			in_sp[e] = klp_frames[t]
 		}
+		first = KEPT_BASE;
+		if
+		:: first == 0 -> first = count[e] + 1; base[e] = first
+		:: else -> skip
+		fi;
 		d_step {	/* count, into the store buffer (with in_sp) */
 			buffered[e] = true;
 			old = count[e];
@@ -256,7 +269,7 @@ inline dispatch(t) {
 		STATE_LATE
 		d_step {	/* in_sp = prev */
 			flush(e);
-			in_sp[e]--;
+			in_sp[e] = PREV;
 			in_sp_seen[e] = in_sp[e];
 			u = ((w & COMPLETING) -> TARGET(w) : s)
 		}
@@ -291,7 +304,7 @@ inline call(t) {
 }
 
 inline forget() {
-	x = 0; u = 0; w = 0; e = 0; old = 0; v = 0; s = 0
+	x = 0; u = 0; w = 0; e = 0; old = 0; v = 0; s = 0; prev = 0; first = 0
 }
 
 inline thread(t) {
@@ -308,18 +321,27 @@ inline thread(t) {
 
 active proctype Thread0() provided (!in_handler) {
 	byte calls = CALLS;
-	byte x, u, w, e, old, v, s;
+	byte x, u, w, e, old, v, s, prev, first;
 	bool top;
 
 	me[0] = 0;
+#ifdef JUMP
+again:	{
+		thread(0)
+	} unless {
+		d_step { jumped -> jumped = false; forget(); top = 0 };
+		goto again
+	}
+#else
 	thread(0)
+#endif
 }
 
 #if CALLS1
 /* Born at any moment, before the transition as well as in each of its phases. */
 active proctype Thread1() provided (!frozen) {
 	byte calls = CALLS1;
-	byte x, u, w, e, old, v, s;
+	byte x, u, w, e, old, v, s, prev, first;
 	bool top;
 
 	me[1] = 1;
@@ -329,14 +351,43 @@ active proctype Thread1() provided (!frozen) {
 
 #if SIGNALS
 /* A signal handler on thread 0's stack, between any two steps of dispatch or of the program; it calls a patched function. */
-active proctype Handler() {
-	byte x, u, w, e, old, v, s;
+active proctype Handler() provided (!in_nested) {
+	byte x, u, w, e, old, v, s, prev, first;
 	bool top;
 
-end:	atomic { signals > 0 && alive[0] -> signals--; in_handler = true };
-	call(0);
-	d_step { frames[top]--; top = 0; in_handler = false }
+end:	do
+	:: atomic { signals > 0 && alive[0] -> signals--; in_handler = true };
+	   call(0);
+	   d_step { frames[top]--; top = 0; in_handler = false }
+#ifdef JUMP
+	:: atomic { signals > 0 && alive[0] -> signals--; in_handler = true };
+	   if
+	   :: call(0)
+	   :: skip
+	   fi;
+	   atomic {
+		klp_frames[0] = 0;
+		do	/* to any frame that it has, or out of all */
+		:: frames[0] > 0 -> frames[0]--
+		:: frames[1] > 0 -> frames[1]--
+		:: break
+		od;
+		top = 0; jumped = true; in_handler = false
+	   }
+#endif
+	od
 }
+
+#ifdef NESTED
+active proctype Nested() {
+	byte x, u, w, e, old, v, s, prev, first;
+	bool top, was;
+
+end:	atomic { in_handler && !was -> was = true; in_nested = true };
+	call(0);
+	d_step { frames[top]--; top = 0; in_nested = false }
+}
+#endif
 #endif
 
 #ifdef FORK
@@ -440,14 +491,15 @@ inline prove(k) {
 /* Thread k is in dispatch: its mark and count are the same before and after its stack is read, from the frame that the mark names. */
 inline door(k) {
 	c = count_seen[k];
+	i = in_sp_seen[k];
 	if
-	:: used[k] && in_sp_seen[k] == 1 && c > 0 ->
-		ok = clean[k * 2 + 1 - TARGET(word)];
+	:: used[k] && i != 0 && c > 0 ->
+		ok = clean[i * 2 - 1 - TARGET(word)];
 #ifdef MUT_DOOR_NO_RECHECK
 		c = count_seen[k];
 #endif
 		if
-		:: ok && in_sp_seen[k] == 1 && c == count_seen[k] ->
+		:: ok && in_sp_seen[k] == i && c == count_seen[k] ->
 #ifdef MUT_DOOR_OWN_COUNT
 			d_step { drain_verdict(k); verdict_next[k] = VERDICT(GEN(word), c); verdict_buffered[k] = true };
 #else
@@ -460,7 +512,7 @@ inline door(k) {
 		fi
 	:: else -> skip
 	fi;
-	d_step { c = 0; ok = false }
+	d_step { c = 0; i = 0; ok = false }
 }
 
 #if DEATHS
@@ -513,7 +565,7 @@ resume:
 		:: !proven[1] -> prove(1)
 #endif
 #ifdef DOOR
-		:: doors > 0 && !proven[0] && in_sp_seen[0] == 1 -> doors--; door(0)
+		:: doors > 0 && !proven[0] && in_sp_seen[0] != 0 -> doors--; door(0)
 #endif
 		:: reversals > 0 ->
 			atomic {	/* one request: no kill of the tool comes between the word and its membarrier */

@@ -172,6 +172,9 @@ static __attribute__((noinline)) int at_door(struct klp_rt_door *d, uint32_t ind
  * whether that first dispatch still stands below or was left by a longjmp, which nobody could tell: the handler's stack
  * may be another one, above or below.
  *
+ * This dispatch keeps what it found: a handler that takes it away meanwhile has returned, so nothing of it is on the
+ * stack, and it need not have applied the verdict: it does not if the transition has ended (model: FIRST_LATE).
+ *
  * Returns the transition word under which this was decided; not active: it is over.
  */
 static uint64_t decide(const struct self *s, struct klp_rt_thread *e, const struct klp_rt_regs *regs,
@@ -182,8 +185,11 @@ static uint64_t decide(const struct self *s, struct klp_rt_thread *e, const stru
 	uint32_t state;
 
 	__atomic_store_n(&e->in_sp, (uint64_t)regs, __ATOMIC_RELAXED);
-	if (!__atomic_load_n(&e->base, __ATOMIC_RELAXED))
-		__atomic_store_n(&e->base, e->count + 1, __ATOMIC_RELAXED);
+	base = __atomic_load_n(&e->base, __ATOMIC_RELAXED);
+	if (!base) {
+		base = __atomic_load_n(&e->count, __ATOMIC_RELAXED) + 1;
+		__atomic_store_n(&e->base, base, __ATOMIC_RELAXED);
+	}
 	/* Handlers of this thread see base before the new count: compilers and cores keep a thread's own order. */
 	count = __atomic_fetch_add(&e->count, 1, __ATOMIC_SEQ_CST);
 
@@ -194,8 +200,7 @@ static uint64_t decide(const struct self *s, struct klp_rt_thread *e, const stru
 		uint32_t id = KLP_TR_ID(tr) << 1, there = id | KLP_TR_TARGET(tr);
 		struct klp_rt_door *door = &s->cb->door;
 
-		base = __atomic_load_n(&e->base, __ATOMIC_RELAXED);
-		if (is_given(e, tr, base ? base - 1 : count, count)) {
+		if (is_given(e, tr, base - 1, count)) {
 			__atomic_store_n(&e->state, there, __ATOMIC_RELEASE);
 		} else if (__atomic_load_n(&door->round, __ATOMIC_RELAXED) &&
 			   __atomic_load_n(&e->state, __ATOMIC_RELAXED) != there &&

@@ -606,21 +606,51 @@ static struct stepped {
 	unsigned counted, offered;                  /* when the count rose, when the offer came */
 	int handler_saw, answered;
 	sigjmp_buf out;
+	struct klp_rt_site *over; /* set: the handler's call is stepped through as well ... */
+	uint64_t inside;          /* ... (its count then, plus 1) ... */
+	unsigned risen, over_at;  /* ... and so many instructions behind the rise of its count the transition is over */
 } single;
+
+/* As klp/transition.c ends one: each slot leads to its final body, then the word goes. */
+static void end_transition(struct klp_rt_site *site)
+{
+	__atomic_fetch_or(&w.cb->transition, KLP_TR_COMPLETING_BIT, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&site->slot, site->pc[(ID & 1) * 2 + AFTER], __ATOMIC_SEQ_CST);
+	__atomic_store_n(&w.cb->transition, 0, __ATOMIC_SEQ_CST);
+}
+
+static int trapped_call(void)
+{
+	int r;
+
+	__asm__ volatile("pushfq; orq $0x100, (%%rsp); popfq" ::: "cc", "memory");
+	r = plain(1);
+	__asm__ volatile("pushfq; andq $~0x100, (%%rsp); popfq" ::: "cc", "memory");
+	return r;
+}
 
 static void single_step(int sig)
 {
-	unsigned step = single.step++;
 	struct klp_rt_thread *t = single.entry;
 	struct klp_rt_door *d = &w.cb->door;
+	unsigned step;
 
 	(void)sig;
+	if (single.inside) {
+		if (t->count >= single.inside && single.risen++ == single.over_at)
+			end_transition(single.over);
+		return;
+	}
+	step = single.step++;
 	if (!single.counted && t->count != single.start)
 		single.counted = step;
 	if (!single.offered && (uint8_t)d->seat == d->round && d->round)
 		single.offered = step;
-	if (step == single.call_at)
-		single.handler_saw = plain(1);
+	if (step == single.call_at) {
+		single.inside = single.over ? t->count + 1 : 0;
+		single.handler_saw = single.over ? trapped_call() : plain(1);
+		single.inside = 0;
+	}
 	/* And its answer at the door. */
 	if (step == single.answer_at && single.offered) {
 		t->verdict = KLP_VERDICT(GEN, single.start);
@@ -640,14 +670,7 @@ static struct stepped begin(struct klp_rt_thread *t)
 /* 0: left by a jump. */
 static int stepped_call(void)
 {
-	int r;
-
-	if (sigsetjmp(single.out, 1))
-		return 0;
-	__asm__ volatile("pushfq; orq $0x100, (%%rsp); popfq" ::: "cc", "memory");
-	r = plain(1);
-	__asm__ volatile("pushfq; andq $~0x100, (%%rsp); popfq" ::: "cc", "memory");
-	return r;
+	return sigsetjmp(single.out, 1) ? 0 : trapped_call();
 }
 
 /* Where its count has risen, and how many instructions the call has. */
@@ -690,6 +713,49 @@ static void verdict_at_every_instruction(struct klp_rt_thread *t)
 		}
 	}
 	need(jumps > 100);
+}
+
+/*
+ * The thread was proven, then it dispatched and was interrupted, and the handler may have jumped out. Its next dispatch
+ * is interrupted in turn, at any instruction, and while the handler dispatches the transition ends. Both calls belong
+ * to the new universe: nothing else is armed any more.
+ */
+static void end_at_every_instruction(struct klp_rt_thread *t, struct klp_rt_site *site)
+{
+	unsigned counted, length, jumps = 0, ended = 0;
+
+	measure(t, &counted, &length);
+	for (unsigned left = 0; left < 3; left++) {
+		for (unsigned at = counted - 2; at < counted + 20; at++) {
+			for (unsigned over = 0; over < 4; over++) {
+				int r;
+
+				single = begin(t);
+				t->verdict = KLP_VERDICT(GEN, single.start);
+				if (left) {
+					single.jump_at = counted + left - 1;
+					need(stepped_call() == 0);
+					jumps +=
+					    t->base != 0 && t->count != single.start && t->state != (ID << 1 | AFTER);
+					single.start = t->count;
+					single.step = single.counted = 0;
+					single.jump_at = NEVER;
+				}
+				single.call_at = at;
+				single.over = site;
+				single.over_at = over;
+				r = stepped_call();
+				need(single.handler_saw == 4);
+				need(r == 4);
+				ended += !w.cb->transition;
+				transition(ID, GEN, AFTER, 1);
+				__atomic_store_n(&site->slot, site->stub, __ATOMIC_SEQ_CST);
+				t->in_sp = 0;
+				t->base = 0;
+			}
+		}
+	}
+	need(jumps > 100 && ended > 200);
 }
 
 static void invite(struct klp_rt_thread *t, uint8_t round)
@@ -749,7 +815,7 @@ static void answer_at_every_instruction(struct klp_rt_thread *t)
 static void *at_every_instruction(void *arg)
 {
 	stack_t alt = {.ss_sp = arg, .ss_size = STACK};
-	struct sigaction sa = {.sa_handler = single_step, .sa_flags = SA_ONSTACK};
+	struct sigaction sa = {.sa_handler = single_step, .sa_flags = SA_ONSTACK | SA_NODEFER};
 	struct klp_rt_thread *t = insert(me(), ID << 1 | BEFORE);
 
 	need(!sigaltstack(&alt, NULL));
@@ -757,6 +823,7 @@ static void *at_every_instruction(void *arg)
 	/* The first call asks the kernel who it is. */
 	need(plain(1) == 3);
 	verdict_at_every_instruction(t);
+	end_at_every_instruction(t, &w.record[0]);
 	answer_at_every_instruction(t);
 	alt.ss_flags = SS_DISABLE;
 	sigaltstack(&alt, NULL);
