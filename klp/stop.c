@@ -146,6 +146,17 @@ static void klp_stop_repair(struct klp_stop *st, int signal)
 	klp_registers_set(st->tid, &st->regs);
 }
 
+/* For a tool that is killed while the thread stands: the kernel then lets it go with what it has. */
+static void klp_stop_repair_early(const struct klp_stop *st)
+{
+	struct klp_registers regs = st->regs;
+
+	if (st->eintr) {
+		klp_registers_restart(&regs);
+		klp_registers_set(st->tid, &regs);
+	}
+}
+
 /* A handler ends its call with EINTR, whatever its flags; so an overtaken restart is known for what it is. Of other
  * calls only the handler's flags, which nobody shows, would tell. */
 static bool klp_stop_ended_by_handlers(const struct klp_stop *st)
@@ -277,6 +288,7 @@ int klp_stop_begin(struct klp_remote *r, pid_t tid, struct klp_stop *st, struct 
 			klp_restart_watch(st);
 		return 0;
 	}
+	klp_stop_repair_early(st);
 	r->threads_stopped++;
 	return 1;
 unread:
