@@ -12,7 +12,8 @@
  * - The guarded thread's call is begun anew by the kernel. A signal with a handler that comes in the microseconds
  *   before that runs its handler, and the call then waits on instead of ending with EINTR (hazard A2); klp/restart.h
  *   watches for that only in the thread that is stopped.
- * - A thread that is born meanwhile is not seen.
+ * - A thread that is born meanwhile is not seen, and one that stands at such a signal in the moment in which the tool
+ * is killed is not put right.
  *
  * Where the kernel does not tell who has children (no CONFIG_PROC_CHILDREN) signals may be meant for every thread: each
  * borrowing then reads the call of all threads, and traces those in such a call.
