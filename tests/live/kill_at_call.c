@@ -22,6 +22,14 @@
 
 #define MAX_TASKS 256
 #define SYSCALL_STOP (SIGTRAP | 0x80)
+/* How klp reads and writes the registers of a thread that it has stopped (klp/arch). */
+#ifdef __x86_64__
+#define READS PTRACE_GETREGS
+#define WRITES PTRACE_SETREGS
+#else
+#define READS PTRACE_GETREGSET
+#define WRITES PTRACE_SETREGSET
+#endif
 
 enum window { CLOSED, TOLD, READ };
 static struct task {
@@ -69,10 +77,9 @@ static void look(struct task *t)
 	request = info.entry.nr == SYS_ptrace ? (long)info.entry.args[0] : -1;
 	if (request == PTRACE_INTERRUPT)
 		t->window = TOLD;
-	else if (t->window == TOLD && (request == PTRACE_GETREGS || request == PTRACE_GETREGSET))
+	else if (t->window == TOLD && request == READS)
 		t->window = READ;
-	else if (t->window == READ && request != PTRACE_GETSIGMASK && request != PTRACE_SETREGS &&
-		 request != PTRACE_GETREGSET && request != PTRACE_SETREGSET)
+	else if (t->window == READ && request != PTRACE_GETSIGMASK && request != WRITES)
 		t->window = CLOSED;
 }
 
