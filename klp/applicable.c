@@ -16,31 +16,55 @@
 #define KLP_FUNCTION_MAX (16u << 20) /* bytes of one original function that are read for its digest */
 #define KLP_APPLICABLE_TRIES 10u
 
-int klp_applicable_object(struct klp_session *s, const struct klp_module *m, const struct klp_object **o,
-			  struct klp_error *e)
+/* What is mapped under the name that the module calls the object by, NULL: nothing. */
+static const struct klp_object *klp_applicable_namesake(const struct klp_process *p, const char *name)
 {
+	for (size_t i = 0; i < p->object_count; i++) {
+		const char *path = p->object[i].path, *base = path ? strrchr(path, '/') : NULL;
+
+		if (path && !strcmp(base ? base + 1 : path, name))
+			return &p->object[i];
+	}
+	return NULL;
+}
+
+static int klp_applicable_one(const struct klp_process *p, const struct klp_module_object *mo,
+			      const struct klp_object **o, struct klp_error *e)
+{
+	const struct klp_object *other;
 	size_t count = 0;
+
+	*o = klp_process_object(p, mo->build_id, mo->build_id_len, &count);
+	if (count > 1)
+		return klp_fail(e, ENOTUNIQ, KLP_AMBIGUOUS,
+				"process %d maps %s %zu times (dlmopen): one cannot be patched alone", p->pid, mo->name,
+				count);
+	if (*o)
+		return 0;
+	other = klp_applicable_namesake(p, mo->name);
+	if (other)
+		return klp_fail(e, ENOENT, KLP_NO_OBJECT,
+				"process %d maps no object with the build-id of %s: %s has another one", p->pid,
+				mo->name, other->path);
+	return klp_fail(e, ENOENT, KLP_NO_OBJECT, "process %d maps no object with the build-id of %s", p->pid,
+			mo->name);
+}
+
+int klp_applicable_objects(struct klp_session *s, const struct klp_module *m,
+			   const struct klp_object *o[KLP_MODULE_MAX_OBJECTS], struct klp_error *e)
+{
 	int rc = klp_machine_check(e);
 
 	if (rc)
 		return rc;
 	if (m->object_count == 0)
 		return klp_fail(e, EINVAL, KLP_BAD_MODULE, "the module patches no object");
-	if (m->object_count > 1)
-		return klp_fail(e, ENOTSUP, KLP_UNSUPPORTED,
-				"modules for several objects are not supported by this version");
 	if (m->machine && m->machine != s->p.machine)
 		return klp_fail(e, EINVAL, KLP_WRONG_ARCH, "the module is for machine %u, the process runs machine %u",
 				m->machine, s->p.machine);
-	*o = klp_process_object(&s->p, m->object[0].build_id, m->object[0].build_id_len, &count);
-	if (!*o)
-		return klp_fail(e, ENOENT, KLP_NO_OBJECT, "process %d maps no object with the build-id of %s", s->p.pid,
-				m->object[0].name);
-	if (count > 1)
-		return klp_fail(e, ENOTUNIQ, KLP_AMBIGUOUS,
-				"process %d maps %s %zu times (dlmopen): one cannot be patched alone", s->p.pid,
-				m->object[0].name, count);
-	return 0;
+	for (size_t i = 0; i < m->object_count && !rc; i++)
+		rc = klp_applicable_one(&s->p, &m->object[i], &o[i], e);
+	return rc;
 }
 
 int klp_applicable_name(const struct klp_module *m, struct klp_error *e)
@@ -129,10 +153,22 @@ static int klp_function_check(struct klp_session *s, const struct klp_object *o,
 	return rc;
 }
 
-static int klp_applicable_try(struct klp_session *s, const struct klp_module *m, const struct klp_object *o,
+static int klp_functions_check(struct klp_session *s, const struct klp_object *o, const struct klp_module_object *mo,
+			       const struct klp_site_set *sites, struct klp_error *e)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < mo->function_count && !rc; i++) {
+		rc = klp_function_check(s, o, &mo->function[i], sites, e);
+		if (!rc && mo->function[i].exported)
+			rc = klp_resolve_check_preempted(&s->p, o, &mo->function[i], e);
+	}
+	return rc;
+}
+
+static int klp_applicable_try(struct klp_session *s, const struct klp_module *m, const struct klp_object *const *o,
 			      struct klp_error *e)
 {
-	const struct klp_module_object *mo = &m->object[0];
 	struct klp_site_set sites;
 	uint64_t size;
 	int rc = klp_states_check(s, m, e);
@@ -141,31 +177,28 @@ static int klp_applicable_try(struct klp_session *s, const struct klp_module *m,
 		rc = klp_sites_read(s, &sites, e);
 	if (rc)
 		return rc;
-	for (size_t i = 0; i < mo->function_count && !rc; i++) {
-		rc = klp_function_check(s, o, &mo->function[i], &sites, e);
-		if (!rc && mo->function[i].exported)
-			rc = klp_resolve_check_preempted(&s->p, o, &mo->function[i], e);
-	}
+	for (unsigned i = 0; i < m->object_count && !rc; i++)
+		rc = klp_functions_check(s, o[i], &m->object[i], &sites, e);
 	klp_site_set_free(&sites);
 	if (!rc)
 		rc = klp_module_check_unwind(m, &s->p, e);
-	if (!rc && m->image)
-		rc = klp_link_measure(m, 4096, &size, e);
+	for (unsigned i = 0; i < m->object_count && m->image && !rc; i++)
+		rc = klp_link_measure(m, i, 4096, &size, e);
 	return rc;
 }
 
-int klp_applicable_check(struct klp_session *s, const struct klp_module *m, const struct klp_object **o,
-			 struct klp_error *e)
+int klp_applicable_check(struct klp_session *s, const struct klp_module *m,
+			 const struct klp_object *o[KLP_MODULE_MAX_OBJECTS], struct klp_error *e)
 {
-	int rc = klp_applicable_try(s, m, *o, e);
+	int rc = klp_applicable_try(s, m, o, e);
 
 	/* What is read may have been unmapped since the objects were listed. */
 	for (unsigned n = 0; n < KLP_APPLICABLE_TRIES && rc == -EFAULT; n++) {
 		rc = klp_process_refresh(&s->p, e);
 		if (!rc)
-			rc = klp_applicable_object(s, m, o, e);
+			rc = klp_applicable_objects(s, m, o, e);
 		if (!rc)
-			rc = klp_applicable_try(s, m, *o, e);
+			rc = klp_applicable_try(s, m, o, e);
 	}
 	return rc;
 }

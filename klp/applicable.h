@@ -7,14 +7,15 @@
 
 #include "klp/session.h"
 
-/* The mapped object that the module is for, by build-id. -ENOENT/KLP_NO_OBJECT: not applicable here. */
-int klp_applicable_object(struct klp_session *s, const struct klp_module *m, const struct klp_object **o,
-			  struct klp_error *e);
+/* The mapped objects that the module is for, by build-id, in the metadata's order. All must be there.
+ * -ENOENT/KLP_NO_OBJECT: not applicable here. */
+int klp_applicable_objects(struct klp_session *s, const struct klp_module *m,
+			   const struct klp_object *o[KLP_MODULE_MAX_OBJECTS], struct klp_error *e);
 /* The name fits a patch record and is printable. */
 int klp_applicable_name(const struct klp_module *m, struct klp_error *e);
 /* Machine, every function where the module says (digest of its bytes), a usable site, preemption, unwinding, sizes. If
- * a library goes meanwhile, the process's objects are read again: *o may move. */
-int klp_applicable_check(struct klp_session *s, const struct klp_module *m, const struct klp_object **o,
-			 struct klp_error *e);
+ * a library goes meanwhile, the process's objects are read again: o may change. */
+int klp_applicable_check(struct klp_session *s, const struct klp_module *m,
+			 const struct klp_object *o[KLP_MODULE_MAX_OBJECTS], struct klp_error *e);
 
 #endif

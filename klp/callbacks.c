@@ -461,6 +461,16 @@ int klp_callback_stage(struct klp_session *s, unsigned index, enum klp_callback 
 	return klp_callback_run(s, index, kind, fn, e);
 }
 
+int klp_callbacks_pass(struct klp_session *s, uint32_t order, enum klp_callback kind, struct klp_error *e)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; i < KLP_MAX_PATCHES && !rc; i++)
+		if (s->cb->patches[i].state != KLP_PATCH_FREE && s->cb->patches[i].order == order)
+			rc = klp_callback_stage(s, i, kind, e);
+	return rc;
+}
+
 int klp_callbacks_run_owed(struct klp_session *s, struct klp_error *e)
 {
 	if (!s->cb || KLP_TR_ACTIVE(s->cb->transition))

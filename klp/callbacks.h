@@ -30,6 +30,9 @@ int klp_callbacks_settle(struct klp_session *s, struct klp_error *e);
  */
 int klp_callback_stage(struct klp_session *s, unsigned index, enum klp_callback kind, struct klp_error *e);
 
+/* The same for all records with that order, one object after the other; the first error ends it. */
+int klp_callbacks_pass(struct klp_session *s, uint32_t order, enum klp_callback kind, struct klp_error *e);
+
 /* Whether the record owes a callback in the state that it is in; *kind which. */
 bool klp_callback_owed(const struct klp_rt_patch *rec, enum klp_callback *kind);
 /* Runs what is owed. -EAGAIN/KLP_PENDING if it cannot be run now: it stays owed. */

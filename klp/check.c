@@ -59,9 +59,21 @@ static void klp_check_thread(struct klp_session *s, pid_t tid, const struct klp_
 	json_array_append_new(list, o);
 }
 
+/* What a thread must not have on its stack, of one object; returns how many. */
+static size_t klp_check_ranges(const struct klp_module_object *mo, uint64_t bias, struct klp_range *range)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < mo->function_count; i++)
+		for (size_t k = 0; k < mo->function[i].range_count; k++)
+			range[count++] = (struct klp_range){bias + mo->function[i].range[k].start,
+							    bias + mo->function[i].range[k].end};
+	return count;
+}
+
 int klp_check(pid_t pid, const struct klp_module *m, json_t **result, struct klp_error *e)
 {
-	const struct klp_object *o = NULL;
+	const struct klp_object *o[KLP_MODULE_MAX_OBJECTS] = {NULL};
 	struct klp_range *range = NULL;
 	struct klp_session s;
 	size_t count = 0;
@@ -70,25 +82,21 @@ int klp_check(pid_t pid, const struct klp_module *m, json_t **result, struct klp
 	if (!rc)
 		rc = klp_process_check(&s.p, e);
 	if (!rc)
-		rc = klp_applicable_object(&s, m, &o, e);
+		rc = klp_applicable_objects(&s, m, o, e);
 	if (!rc)
 		rc = klp_applicable_name(m, e);
 	if (!rc)
-		rc = klp_applicable_check(&s, m, &o, e);
+		rc = klp_applicable_check(&s, m, o, e);
 	if (!rc) {
-		const struct klp_module_object *mo = &m->object[0];
-
-		range = calloc(mo->function_count * KLP_MODULE_MAX_RANGES, sizeof(*range));
+		range = calloc(klp_module_functions(m) * KLP_MODULE_MAX_RANGES, sizeof(*range));
 		if (!range)
 			rc = klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for the range list");
-		for (size_t i = 0; range && i < mo->function_count; i++)
-			for (size_t k = 0; k < mo->function[i].range_count; k++)
-				range[count++] = (struct klp_range){o->bias + mo->function[i].range[k].start,
-								    o->bias + mo->function[i].range[k].end};
+		for (size_t i = 0; range && i < m->object_count; i++)
+			count += klp_check_ranges(&m->object[i], o[i]->bias, range + count);
 	}
 	if (!rc)
 		rc = klp_threads_prove(&s, range, count, klp_check_thread, s.pending, e);
-	*result = klp_session_result(&s, pid, m->name, m->object_count ? m->object[0].function_count : 0, rc, e);
+	*result = klp_session_result(&s, pid, m->name, klp_module_functions(m), rc, e);
 	free(range);
 	klp_session_close(&s);
 	return rc;

@@ -9,7 +9,7 @@
 /* Is the object that this patch was loaded for still where it was? */
 static bool klp_patch_object_is_there(const struct klp_session *s, const struct klp_patch *p)
 {
-	const struct klp_module_object *mo = &p->meta.object[0];
+	const struct klp_module_object *mo = klp_patch_object(p);
 
 	for (size_t i = 0; i < s->p.object_count; i++) {
 		const struct klp_object *o = &s->p.object[i];
@@ -69,14 +69,20 @@ int klp_patch_check_gone(struct klp_session *s, const struct klp_patch *p, struc
 	struct klp_site_set sites;
 	int rc = klp_sites_read(s, &sites, e);
 
-	for (size_t k = 0; k < p->rec.function_count && !rc; k++) {
-		const struct klp_armed_site *a = klp_site_find(&sites, p->function[2 * k]);
+	for (size_t i = 0; i < s->patch_count && !rc; i++) {
+		const struct klp_patch *part = &s->patch[i];
 
-		if (a && klp_site_is_gone(s, a))
-			rc = klp_fail(e, EEXIST, KLP_EXISTS,
-				      "patch '%s' is loaded for a mapping of %s that the program has closed: unload it "
-				      "first",
-				      p->rec.name, p->meta.object[0].name);
+		if (!klp_patch_same(part, p) || !part->has_meta)
+			continue;
+		for (size_t k = 0; k < part->rec.function_count && !rc; k++) {
+			const struct klp_armed_site *a = klp_site_find(&sites, part->function[2 * k]);
+
+			if (a && klp_site_is_gone(s, a))
+				rc = klp_fail(e, EEXIST, KLP_EXISTS,
+					      "patch '%s' is loaded for a mapping of %s that the program has closed: "
+					      "unload it first",
+					      part->rec.name, klp_patch_object(part)->name);
+		}
 	}
 	klp_site_set_free(&sites);
 	return rc;

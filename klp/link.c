@@ -60,6 +60,7 @@ struct klp_shift {
 
 struct klp_layout {
 	const struct klp_module *m;
+	unsigned object; /* what is laid out: the module's part for this one */
 	struct klp_elf f;
 	struct klp_place *place;        /* by section */
 	uint32_t (*got)[KLP_GOT_KINDS]; /* by symbol: first word of the slot + 1, 0 none */
@@ -111,7 +112,7 @@ static int klp_section_place(struct klp_layout *l, size_t index, uint64_t page, 
 	struct klp_place *p = &l->place[index];
 
 	p->seg = KLP_SEG_COUNT;
-	if (!(s->flags & SHF_ALLOC) || s->type == SHT_NULL)
+	if (!(s->flags & SHF_ALLOC) || s->type == SHT_NULL || s->object != l->object)
 		return 0;
 	if ((s->flags & SHF_WRITE) && (s->flags & SHF_EXECINSTR))
 		return klp_fail(e, EINVAL, KLP_BAD_MODULE, "section %s is writable and executable", s->name);
@@ -140,7 +141,7 @@ static int klp_section_place(struct klp_layout *l, size_t index, uint64_t page, 
 		return klp_fail(e, ENOTSUP, KLP_LIMIT,
 				"section %s wants the alignment %" PRIu64 ", at most a page is possible", s->name,
 				s->align);
-	if (!strcmp(s->name, ".eh_frame")) {
+	if (!strcmp(s->plain, ".eh_frame")) {
 		if (l->eh_frame)
 			return klp_fail(e, EINVAL, KLP_BAD_MODULE, "two sections .eh_frame");
 		if (!s->data)
@@ -301,6 +302,13 @@ static bool klp_reloc_is_tls(const struct klp_reloc *r)
 	return r->info->class >= KLP_REL_TPOFF && r->info->class != KLP_REL_NONE;
 }
 
+static int klp_other_object(const struct klp_layout *l, const struct klp_reloc *r, unsigned object, struct klp_error *e)
+{
+	return klp_fail(e, ENOTSUP, KLP_UNSUPPORTED, "section %s is for %s, but refers to %s, which belongs to %s",
+			l->f.section[r->section].name, l->m->object[l->object].name, klp_symbol_text(l, r->symbol),
+			object < l->m->object_count ? l->m->object[object].name : "no object");
+}
+
 /* Slots and PLT entries that one relocation asks for; and whether its symbol can stand there at all. */
 static int klp_reloc_count(struct klp_layout *l, const struct klp_reloc *r, struct klp_error *e)
 {
@@ -320,8 +328,12 @@ static int klp_reloc_count(struct klp_layout *l, const struct klp_reloc *r, stru
 		return klp_fail(e, EINVAL, KLP_BAD_RELOC, "relocation %s in %s has no place of the module's own",
 				r->info->name, l->f.section[r->section].name);
 	tls = external && l->m->symbol[s->external].how == KLP_SYM_TLS;
-	if (external && l->m->symbol[s->external].object != 0)
-		return klp_fail(e, ENOTSUP, KLP_UNSUPPORTED, "%s belongs to a second object", s->external_name);
+	/* The objects' parts lie apart, each within reach of its own object only. */
+	if (external && l->m->symbol[s->external].how != KLP_SYM_RUNTIME &&
+	    l->m->symbol[s->external].object != l->object)
+		return klp_other_object(l, r, l->m->symbol[s->external].object, e);
+	if (!external && s->shndx && s->shndx < l->f.section_count && l->f.section[s->shndx].object != l->object)
+		return klp_other_object(l, r, l->f.section[s->shndx].object, e);
 	if (klp_reloc_is_tls(r) != tls)
 		return klp_fail(e, EINVAL, KLP_BAD_RELOC,
 				"relocation %s in %s does not go with %s, which is %sthread-local", r->info->name,
@@ -467,22 +479,22 @@ static int klp_layout_segments(struct klp_layout *l, uint64_t page, struct klp_e
 	return 0;
 }
 
-static int klp_layout_make(const struct klp_module *m, uint64_t page, struct klp_layout *l, struct klp_error *e)
+static int klp_layout_make(const struct klp_module *m, unsigned object, uint64_t page, struct klp_layout *l,
+			   struct klp_error *e)
 {
 	int rc;
 
 	memset(l, 0, sizeof(*l));
 	l->m = m;
+	l->object = object;
 	if (!m->image)
 		return klp_fail(e, EINVAL, KLP_INTERNAL,
 				"module '%s' is known by its metadata only and cannot be linked", m->name);
-	if (m->object_count != 1)
-		return klp_fail(e, ENOTSUP, KLP_UNSUPPORTED,
-				"modules for %zu objects are not supported by this version", m->object_count);
+	if (object >= m->object_count)
+		return klp_fail(e, EINVAL, KLP_INTERNAL, "module '%s' has %zu objects", m->name, m->object_count);
 	if (page < 4096 || (page & (page - 1)))
 		return klp_fail(e, EINVAL, KLP_USAGE, "%" PRIu64 " is no page size", page);
-	for (size_t i = 0; i < m->object_count; i++)
-		l->function_count += m->object[i].function_count;
+	l->function_count = m->object[object].function_count;
 	rc = klp_elf_open(m->image, m->size, &l->f, e);
 	if (rc)
 		return rc;
@@ -513,10 +525,10 @@ static int klp_layout_make(const struct klp_module *m, uint64_t page, struct klp
 	return rc;
 }
 
-int klp_link_measure(const struct klp_module *m, uint64_t page, uint64_t *size, struct klp_error *e)
+int klp_link_measure(const struct klp_module *m, unsigned object, uint64_t page, uint64_t *size, struct klp_error *e)
 {
 	struct klp_layout l;
-	int rc = klp_layout_make(m, page, &l, e);
+	int rc = klp_layout_make(m, object, page, &l, e);
 
 	if (rc)
 		return rc;
@@ -793,58 +805,63 @@ static int klp_segments_fill(struct klp_layout *l, struct klp_error *e)
 /* The replacements: addresses, ranges, and the table that the loader completes with its site records. */
 static int klp_functions_fill(struct klp_layout *l, struct klp_linked *out, struct klp_error *e)
 {
-	size_t n = 0;
+	const struct klp_module_object *o = &l->m->object[l->object];
 
 	out->new_function = calloc(l->function_count, sizeof(*out->new_function));
 	out->new_range = calloc(l->function_count, sizeof(*out->new_range));
 	if (!out->new_function || !out->new_range)
 		return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory to link module '%s'", l->m->name);
-	for (size_t i = 0; i < l->m->object_count; i++)
-		for (size_t k = 0; k < l->m->object[i].function_count; k++, n++) {
-			const char *name = l->m->object[i].function[k].replacement;
-			uint64_t pair[2] = {0, 0};
+	for (size_t k = 0; k < o->function_count; k++) {
+		const char *name = o->function[k].replacement;
+		uint64_t pair[2] = {0, 0};
 
-			for (size_t y = 1; y < l->f.symbol_count && !pair[1]; y++) {
-				const struct klp_elf_symbol *s = &l->f.symbol[y];
+		for (size_t y = 1; y < l->f.symbol_count && !pair[1]; y++) {
+			const struct klp_elf_symbol *s = &l->f.symbol[y];
 
-				if (s->type != STT_FUNC || s->shndx == SHN_UNDEF || s->shndx >= l->f.section_count ||
-				    l->place[s->shndx].seg != KLP_SEG_TEXT || strcmp(s->name, name))
-					continue;
-				pair[1] = klp_symbol_addr(l, y);
-				out->new_range[n] = (struct klp_range){pair[1], pair[1] + s->size};
-			}
-			if (!pair[1])
-				return klp_fail(e, EINVAL, KLP_BAD_FUNCTION,
-						"the module does not contain its replacement function %s", name);
-			out->new_function[n] = pair[1];
-			memcpy(l->seg[KLP_SEG_META].bytes + l->functions_offset + n * sizeof(pair), pair, sizeof(pair));
+			if (s->type != STT_FUNC || s->shndx == SHN_UNDEF || s->shndx >= l->f.section_count ||
+			    l->place[s->shndx].seg != KLP_SEG_TEXT || strcmp(s->name, name))
+				continue;
+			pair[1] = klp_symbol_addr(l, y);
+			out->new_range[k] = (struct klp_range){pair[1], pair[1] + s->size};
 		}
-	return 0;
-}
-
-/* The module's own symbol of that type; klp_module_own has seen that there is one. 0: there is none. */
-static uint64_t klp_own_addr(const struct klp_layout *l, const char *name, unsigned type, enum klp_segment_kind in)
-{
-	for (size_t y = 1; y < l->f.symbol_count; y++) {
-		const struct klp_elf_symbol *s = &l->f.symbol[y];
-
-		if (s->type == type && s->shndx != SHN_UNDEF && s->shndx < l->f.section_count &&
-		    l->place[s->shndx].seg == in && !strcmp(s->name, name))
-			return klp_symbol_addr(l, y);
+		if (!pair[1])
+			return klp_fail(e, EINVAL, KLP_BAD_FUNCTION,
+					"the module does not contain its replacement function %s", name);
+		out->new_function[k] = pair[1];
+		memcpy(l->seg[KLP_SEG_META].bytes + l->functions_offset + k * sizeof(pair), pair, sizeof(pair));
 	}
 	return 0;
 }
 
-/* Behind the function table: one word for each kind of callback, 0 for none, and one for each state's record. */
+/* The module's own symbol of that type, 0: there is none. *elsewhere: there is one, for another object. */
+static uint64_t klp_own_addr(const struct klp_layout *l, const char *name, unsigned type, enum klp_segment_kind in,
+			     bool *elsewhere)
+{
+	*elsewhere = false;
+	for (size_t y = 1; y < l->f.symbol_count; y++) {
+		const struct klp_elf_symbol *s = &l->f.symbol[y];
+
+		if (s->type != type || s->shndx == SHN_UNDEF || s->shndx >= l->f.section_count || strcmp(s->name, name))
+			continue;
+		if (l->place[s->shndx].seg == in)
+			return klp_symbol_addr(l, y);
+		*elsewhere |= l->f.section[s->shndx].object != l->object;
+	}
+	return 0;
+}
+
+/* Behind the function table: one word for each kind of callback, 0 for none, and one for each state's record, 0 if it
+ * is in another object's part. */
 static int klp_callbacks_fill(struct klp_layout *l, struct klp_linked *out, struct klp_error *e)
 {
 	uint8_t *table = l->seg[KLP_SEG_META].bytes + l->functions_offset + l->function_count * 16;
+	bool elsewhere;
 	uint64_t addr;
 
 	for (size_t k = 0; k < KLP_CALLBACK_KINDS; k++) {
-		const char *name = l->m->object[0].callback[k];
+		const char *name = l->m->object[l->object].callback[k];
 
-		addr = name ? klp_own_addr(l, name, STT_FUNC, KLP_SEG_TEXT) : 0;
+		addr = name ? klp_own_addr(l, name, STT_FUNC, KLP_SEG_TEXT, &elsewhere) : 0;
 		if (name && !addr)
 			return klp_fail(e, EINVAL, KLP_BAD_MODULE, "the module does not contain its callback %s", name);
 		memcpy(table + k * 8, &addr, 8);
@@ -854,11 +871,11 @@ static int klp_callbacks_fill(struct klp_layout *l, struct klp_linked *out, stru
 	if (!out->state)
 		return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory to link module '%s'", l->m->name);
 	for (size_t i = 0; i < l->m->state_count; i++) {
-		addr = klp_own_addr(l, l->m->state[i].symbol, STT_OBJECT, KLP_SEG_DATA);
-		if (!addr)
+		addr = klp_own_addr(l, l->m->state[i].symbol, STT_OBJECT, KLP_SEG_DATA, &elsewhere);
+		if (!addr && !elsewhere)
 			return klp_fail(e, EINVAL, KLP_BAD_MODULE, "the module does not contain its state %s",
 					l->m->state[i].symbol);
-		out->state[i] = addr - klp_segment_addr(l, KLP_SEG_DATA);
+		out->state[i] = addr ? addr - klp_segment_addr(l, KLP_SEG_DATA) : KLP_LINK_NO_STATE;
 		memcpy(table + (KLP_CALLBACK_KINDS + i) * 8, &addr, 8);
 	}
 	return 0;
@@ -942,15 +959,15 @@ static void klp_linked_fill(struct klp_layout *l, struct klp_linked *out)
 	}
 }
 
-int klp_link(const struct klp_module *m, const struct klp_process *p, const struct klp_object *o, uint64_t base,
-	     const struct klp_chooser *chooser, struct klp_linked *out, struct klp_error *e)
+int klp_link(const struct klp_module *m, unsigned object, const struct klp_process *p, const struct klp_object *o,
+	     uint64_t base, const struct klp_chooser *chooser, struct klp_linked *out, struct klp_error *e)
 {
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
 	struct klp_layout l;
 	int rc;
 
 	memset(out, 0, sizeof(*out));
-	rc = klp_layout_make(m, page, &l, e);
+	rc = klp_layout_make(m, object, page, &l, e);
 	if (rc)
 		return rc;
 	if (base % page || base > UINT64_MAX - l.size)

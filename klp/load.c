@@ -20,6 +20,16 @@
 
 #define KLP_TIDY_WAIT_MS 200u /* for memory that an earlier command could not give back */
 
+/* What is loaded for one of the module's objects. */
+struct klp_load_part {
+	unsigned object;      /* its index in the metadata */
+	struct klp_object at; /* a copy: the process's own array is read again meanwhile */
+	unsigned index;       /* of its record */
+	struct klp_rt_patch rec;
+	struct klp_linked linked;
+	struct klp_armed_site *site; /* by function; of all objects one behind the other */
+};
+
 static int klp_patch_record(struct klp_session *s, unsigned index, const struct klp_rt_patch *rec, struct klp_error *e)
 {
 	size_t at = offsetof(struct klp_rt_cb, patches) + index * sizeof(*rec);
@@ -59,25 +69,28 @@ static int klp_module_runtime(void *ctx, const char *name, uint64_t *function, s
 	return klp_shadow_call(ctx, name, function, e);
 }
 
-/* Links the module for a place near the object and maps it there. -EEXIST: the program took that place meanwhile. */
-static int klp_module_map(struct klp_session *s, const struct klp_module *m, const struct klp_object *o, uint64_t size,
-			  unsigned index, struct klp_linked *l, struct klp_error *e)
+/* Links the part for a place near its object and maps it there. -EEXIST: the program took that place meanwhile. */
+static int klp_part_map(struct klp_session *s, const struct klp_module *m, struct klp_load_part *part, uint64_t size,
+			struct klp_error *e)
 {
 	static const uint32_t prot[KLP_SEG_COUNT] = {PROT_READ | PROT_EXEC, PROT_READ, PROT_READ | PROT_WRITE,
 						     PROT_READ};
 	const struct klp_chooser chooser = {klp_module_choose, s, klp_module_runtime};
-	uint64_t base = klp_session_near(s, o, size, e);
+	const struct klp_mapping *where = klp_process_mapping(&s->p, part->at.start);
+	uint64_t base = klp_session_near(s, &part->at, size, e);
+	struct klp_linked *l = &part->linked;
 	unsigned mapped[KLP_SEG_COUNT], n = 0;
 	int rc;
 
 	if (!base)
 		return -e->err;
-	rc = klp_link(m, &s->p, o, base, &chooser, l, e);
+	part->at.path = where ? where->path : ""; /* of the list of mappings as it is now */
+	rc = klp_link(m, part->object, &s->p, &part->at, base, &chooser, l, e);
 	for (unsigned k = 0; k < KLP_SEG_COUNT && !rc; k++) {
 		if (!l->seg[k].size)
 			continue;
-		rc =
-		    klp_remote_map(&s->r, base + l->seg[k].offset, l->seg[k].size, prot[k], KLP_OWNER_PATCH + index, e);
+		rc = klp_remote_map(&s->r, base + l->seg[k].offset, l->seg[k].size, prot[k],
+				    KLP_OWNER_PATCH + part->index, e);
 		if (rc >= 0) {
 			mapped[n++] = (unsigned)rc;
 			rc = 0;
@@ -96,25 +109,27 @@ static int klp_module_map(struct klp_session *s, const struct klp_module *m, con
 	return rc;
 }
 
-/* Maps the module, copies it in and makes its site records. The record is LOADING from before the first mapping on. */
-static int klp_module_place(struct klp_session *s, const struct klp_module *m, const struct klp_object *o,
-			    unsigned index, struct klp_rt_patch *rec, struct klp_linked *l, struct klp_armed_site *site,
-			    struct klp_error *e)
+/* Maps the part, copies it in and makes its site records. The record is LOADING from before the first mapping on. */
+static int klp_part_place(struct klp_session *s, const struct klp_module *m, struct klp_load_part *part,
+			  struct klp_error *e)
 {
-	const struct klp_module_object *mo = &m->object[0];
-	struct klp_object object = *o; /* the process's own array is read again below */
+	const struct klp_module_object *mo = &m->object[part->object];
+	struct klp_linked *l = &part->linked;
+	struct klp_rt_patch *rec = &part->rec;
 	uint64_t size, base, *pair;
-	int rc = klp_link_measure(m, 4096, &size, e);
+	int rc = klp_link_measure(m, part->object, 4096, &size, e);
 
 	if (!rc)
-		rc = klp_shadow_prepare(s, m, &object, e);
+		rc = klp_patch_record(s, part->index, rec, e);
+	if (!rc)
+		rc = klp_shadow_prepare(s, m, &part->at, e);
 	if (rc)
 		return rc;
 	/* The place is where the kernel itself puts new mappings: a program that maps all the time may be faster. */
 	for (unsigned n = 0; n < KLP_NEAR_TRIES; n++) {
 		struct klp_error refresh = KLP_ERROR_INIT;
 
-		rc = klp_module_map(s, m, &object, size, index, l, e);
+		rc = klp_part_map(s, m, part, size, e);
 		if (rc && rc != -EEXIST && rc != -EFAULT) /* or a library went while names were looked up */
 			return rc;
 		if (klp_process_refresh(&s->p, &refresh)) {
@@ -131,10 +146,10 @@ static int klp_module_place(struct klp_session *s, const struct klp_module *m, c
 	pair =
 	    (uint64_t *)(void *)(l->seg[KLP_SEG_META].bytes + (l->functions_addr - base - l->seg[KLP_SEG_META].offset));
 	for (size_t i = 0; i < mo->function_count; i++) {
-		rc = klp_site_get(s, &object, &mo->function[i], &site[i], e);
+		rc = klp_site_get(s, &part->at, &mo->function[i], &part->site[i], e);
 		if (rc)
 			return rc;
-		pair[2 * i] = site[i].record;
+		pair[2 * i] = part->site[i].record;
 	}
 	rc = klp_states_fill(s, m, l, e);
 	if (rc)
@@ -155,108 +170,167 @@ static int klp_module_place(struct klp_session *s, const struct klp_module *m, c
 	rec->eh_frame = l->eh_frame_addr;
 	rec->eh_frame_len = l->eh_frame_size;
 	rec->names = l->names_addr;
-	return klp_patch_record(s, index, rec, e);
+	return klp_patch_record(s, part->index, rec, e);
+}
+
+static int klp_state_write(struct klp_session *s, const struct klp_load_part *part, enum klp_patch_state state,
+			   struct klp_error *e)
+{
+	const uint32_t word = state;
+
+	return klp_session_write_cb(s,
+				    offsetof(struct klp_rt_cb, patches) + part->index * sizeof(struct klp_rt_patch) +
+					offsetof(struct klp_rt_patch, state),
+				    &word, sizeof(word), e);
+}
+
+static bool klp_has_callbacks(const struct klp_module_object *mo)
+{
+	for (size_t k = 0; k < KLP_CALLBACK_KINDS; k++)
+		if (mo->callback[k])
+			return true;
+	return false;
 }
 
 /*
  * From the first callback on the patch's code has run, and what it has left behind may lead to the module: if the load
- * ends here, memory is given back as it is after an unload. So the record becomes DISABLED.
+ * ends here, memory is given back as it is after an unload. So the records become DISABLED, all before the first one.
  */
-static int klp_load_pre_patch(struct klp_session *s, const struct klp_module *m, unsigned index, struct klp_error *e)
+static int klp_load_pre_patch(struct klp_session *s, const struct klp_module *m, const struct klp_load_part *part,
+			      struct klp_error *e)
 {
-	const size_t at = offsetof(struct klp_rt_cb, patches) + index * sizeof(struct klp_rt_patch) +
-			  offsetof(struct klp_rt_patch, state);
-	const uint32_t loading = KLP_PATCH_LOADING, disabled = KLP_PATCH_DISABLED;
-	bool any = false;
-	int rc;
+	bool any = false, ran = false;
+	int rc = 0;
 
-	for (size_t k = 0; k < KLP_CALLBACK_KINDS; k++)
-		any |= m->object[0].callback[k] != NULL;
-	if (!any)
-		return 0;
-	rc = klp_session_write_cb(s, at, &disabled, sizeof(disabled), e);
-	if (!rc)
-		rc = klp_callback_stage(s, index, KLP_CALLBACK_PRE_PATCH, e);
-	if (rc == -EDEADLK && e->reason == KLP_NO_CALLBACK_THREAD) {
+	for (size_t i = 0; i < m->object_count; i++)
+		any |= klp_has_callbacks(&m->object[i]);
+	for (size_t i = 0; i < m->object_count && any && !rc; i++)
+		rc = klp_state_write(s, &part[i], KLP_PATCH_DISABLED, e);
+	for (size_t i = 0; i < m->object_count && !rc; i++) {
+		if (!klp_has_callbacks(&m->object[i]))
+			continue;
+		rc = klp_callback_stage(s, part[i].index, KLP_CALLBACK_PRE_PATCH, e);
+		ran |= !rc && m->object[i].callback[KLP_CALLBACK_PRE_PATCH];
+	}
+	if (rc == -EDEADLK && e->reason == KLP_NO_CALLBACK_THREAD && !ran) {
 		struct klp_error second = KLP_ERROR_INIT;
 
-		klp_session_write_cb(s, at, &loading, sizeof(loading), &second); /* nothing of it has run */
+		for (size_t i = 0; i < m->object_count; i++)
+			klp_state_write(s, &part[i], KLP_PATCH_LOADING, &second); /* nothing of it has run */
 	}
 	return rc;
 }
 
 /* Before any code of the module can run: the process's unwinder knows its frames. */
-static int klp_load_unwinding(struct klp_session *s, const struct klp_module *m, unsigned index,
-			      const struct klp_linked *l, struct klp_error *e)
+static int klp_load_unwinding(struct klp_session *s, const struct klp_module *m, const struct klp_load_part *part,
+			      struct klp_error *e)
 {
-	bool needs;
+	bool needs, any = false;
 	int rc = klp_module_needs_unwind(m, &needs, e);
 
-	if (!rc && l->fde_count)
-		rc = klp_unwinding_add(s, index, l, e);
-	if (!rc && (l->fde_count || needs))
+	for (size_t i = 0; i < m->object_count && !rc; i++) {
+		any |= part[i].linked.fde_count;
+		if (part[i].linked.fde_count)
+			rc = klp_unwinding_add(s, part[i].index, &part[i].linked, e);
+	}
+	if (!rc && (any || needs))
 		rc = klp_unwinding_hook(s, needs, e);
 	return rc;
 }
 
-static int klp_load_new(struct klp_session *s, const struct klp_module *m, const struct klp_object *o,
-			struct klp_error *e)
+/* A free record for each object, and what is known of the patch before anything is mapped. */
+static int klp_load_prepare(struct klp_session *s, const struct klp_module *m,
+			    const struct klp_object *const o[KLP_MODULE_MAX_OBJECTS], struct klp_load_part *part,
+			    struct klp_error *e)
 {
-	const struct klp_module_object *mo = &m->object[0];
-	struct klp_armed_site *site = calloc(mo->function_count, sizeof(*site));
-	struct klp_object object = *o;
-	struct klp_rt_patch rec = {0};
-	struct klp_linked linked = {0};
-	struct klp_patch *p = NULL;
+	uint32_t order = 1;
 	unsigned index = 0;
+
+	for (size_t i = 0; i < s->patch_count; i++)
+		if (s->patch[i].rec.order >= order)
+			order = s->patch[i].rec.order + 1;
+	for (unsigned i = 0; i < m->object_count; i++) {
+		struct klp_rt_patch *rec = &part[i].rec;
+
+		while (index < KLP_MAX_PATCHES && s->cb->patches[index].state != KLP_PATCH_FREE)
+			index++;
+		if (index == KLP_MAX_PATCHES)
+			return klp_fail(e, ENOSPC, KLP_LIMIT, "all %u patch records are in use", KLP_MAX_PATCHES);
+		part[i].object = i;
+		part[i].at = *o[i];
+		part[i].index = index++;
+		strcpy(rec->name, m->name); /* klp_applicable_name has checked its length */
+		rec->state = KLP_PATCH_LOADING;
+		rec->order = order;
+		rec->object = i;
+		memcpy(rec->digest, m->digest, sizeof(rec->digest));
+		rec->bias = o[i]->bias;
+		rec->object_start = o[i]->start;
+		rec->replace = s->opt.replace;
+	}
+	return 0;
+}
+
+/* Everything up to the transition: the parts are in their places, every site leads to its original. */
+static int klp_load_parts(struct klp_session *s, const struct klp_module *m, struct klp_load_part *part,
+			  struct klp_armed_site *site, struct klp_error *e)
+{
+	size_t functions = 0;
+	int rc = 0;
+
+	klp_log(s, 0, "enabling patch '%s'", m->name);
+	for (size_t i = 0; i < m->object_count && !rc; i++) {
+		part[i].site = site + functions;
+		functions += m->object[i].function_count;
+		rc = klp_part_place(s, m, &part[i], e);
+	}
+	if (!rc)
+		rc = klp_load_unwinding(s, m, part, e);
+	for (size_t i = 0; i < m->object_count; i++)
+		klp_linked_free(&part[i].linked);
+	if (!rc) {
+		klp_log(s, 0, "'%s': initializing patching transition", m->name);
+		rc = klp_load_pre_patch(s, m, part, e);
+	}
+	if (!rc)
+		rc = klp_sites_arm(s, site, functions, e);
+	for (size_t i = 0; i < m->object_count && !rc; i++)
+		for (size_t k = 0; k < m->object[i].function_count; k++)
+			if (part[i].site[k].site.weak_to_uprobe)
+				klp_log(s, 1,
+					"%s: its site is the function's first instruction: a uprobe there would bypass "
+					"the patch",
+					m->object[i].function[k].name);
+	return rc;
+}
+
+static int klp_load_new(struct klp_session *s, const struct klp_module *m,
+			const struct klp_object *const o[KLP_MODULE_MAX_OBJECTS], struct klp_error *e)
+{
+	struct klp_load_part *part = calloc(m->object_count, sizeof(*part));
+	struct klp_armed_site *site = calloc(klp_module_functions(m), sizeof(*site));
+	struct klp_patch *p = NULL;
+	unsigned first = 0;
 	int rc;
 
-	if (!site)
-		return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for sites");
-	while (index < KLP_MAX_PATCHES && s->cb->patches[index].state != KLP_PATCH_FREE)
-		index++;
-	if (index == KLP_MAX_PATCHES) {
-		free(site);
-		return klp_fail(e, ENOSPC, KLP_LIMIT, "all %u patch records are in use", KLP_MAX_PATCHES);
-	}
-	strcpy(rec.name, m->name); /* klp_applicable_name has checked its length */
-	rec.state = KLP_PATCH_LOADING;
-	rec.order = 1;
-	for (size_t i = 0; i < s->patch_count; i++)
-		if (s->patch[i].rec.order >= rec.order)
-			rec.order = s->patch[i].rec.order + 1;
-	memcpy(rec.digest, m->digest, sizeof(rec.digest));
-	rec.bias = object.bias;
-	rec.object_start = object.start;
-	rec.replace = s->opt.replace;
-	klp_log(s, 0, "enabling patch '%s'", rec.name);
-	rc = klp_patch_record(s, index, &rec, e);
+	if (!part || !site)
+		rc = klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for sites");
+	else
+		rc = klp_load_prepare(s, m, o, part, e);
 	if (!rc)
-		rc = klp_module_place(s, m, &object, index, &rec, &linked, site, e);
-	if (!rc)
-		rc = klp_load_unwinding(s, m, index, &linked, e);
-	klp_linked_free(&linked);
+		rc = klp_load_parts(s, m, part, site, e);
 	if (!rc) {
-		klp_log(s, 0, "'%s': initializing patching transition", rec.name);
-		rc = klp_load_pre_patch(s, m, index, e);
+		/* The records are complete now: as ENABLING they are read with their metadata. */
+		first = part[0].index;
+		for (size_t i = 0; i < m->object_count; i++)
+			s->cb->patches[part[i].index].state = KLP_PATCH_ENABLING;
 	}
-	if (!rc)
-		rc = klp_sites_arm(s, site, mo->function_count, e);
-	for (size_t i = 0; i < mo->function_count && !rc; i++)
-		if (site[i].site.weak_to_uprobe)
-			klp_log(
-			    s, 1,
-			    "%s: its site is the function's first instruction: a uprobe there would bypass the patch",
-			    mo->function[i].name);
+	free(part);
 	free(site);
-	if (rc)
-		return rc;
-	/* The record is complete now: as ENABLING it is read with its metadata. */
-	rec.state = KLP_PATCH_ENABLING;
-	s->cb->patches[index].state = KLP_PATCH_ENABLING;
-	rc = klp_patches_read(s, e);
+	if (!rc)
+		rc = klp_patches_read(s, e);
 	for (size_t i = 0; i < s->patch_count && !rc; i++)
-		if (s->patch[i].index == index)
+		if (s->patch[i].index == first)
 			p = &s->patch[i];
 	if (!rc && !p)
 		rc = klp_fail(e, EINVAL, KLP_INTERNAL, "the new patch is not in the list");
@@ -300,11 +374,15 @@ static int klp_load_owed(struct klp_session *s, const struct klp_module *m, stru
 {
 	const struct klp_patch *p = klp_patch_find(s, m->name);
 	enum klp_callback kind;
-	bool own = p && klp_callback_owed(&p->rec, &kind), any = s->cb && s->cb->callback.state;
+	bool own = false, any = s->cb && s->cb->callback.state;
 	int rc;
 
-	for (size_t i = 0; i < s->patch_count; i++)
-		any |= klp_callback_owed(&s->patch[i].rec, &kind);
+	for (size_t i = 0; i < s->patch_count; i++) {
+		bool owed = klp_callback_owed(&s->patch[i].rec, &kind);
+
+		any |= owed;
+		own |= owed && p && klp_patch_same(&s->patch[i], p);
+	}
 	if (!any)
 		return 0;
 	rc = klp_session_start(s, e);
@@ -315,10 +393,10 @@ static int klp_load_owed(struct klp_session *s, const struct klp_module *m, stru
 
 static int klp_load_session(struct klp_session *s, const struct klp_module *m, struct klp_error *e)
 {
-	const struct klp_object *o = NULL;
+	const struct klp_object *o[KLP_MODULE_MAX_OBJECTS] = {NULL};
 	struct klp_patch *p;
 	struct klp_reclaimed done;
-	int owed, rc = klp_applicable_object(s, m, &o, e);
+	int owed, rc = klp_applicable_objects(s, m, o, e);
 
 	if (rc)
 		return rc;
@@ -332,7 +410,7 @@ static int klp_load_session(struct klp_session *s, const struct klp_module *m, s
 	owed = klp_load_owed(s, m, e);
 	if (owed < 0)
 		return owed;
-	rc = klp_applicable_object(s, m, &o, e); /* the object array may have moved */
+	rc = klp_applicable_objects(s, m, o, e); /* the object array may have moved */
 	if (rc)
 		return rc;
 	p = klp_transition_patch(s);
@@ -354,7 +432,7 @@ static int klp_load_session(struct klp_session *s, const struct klp_module *m, s
 		klp_fail(e, EEXIST, KLP_EXISTS, "patch '%s' is loaded already", m->name);
 		return 1;
 	}
-	rc = klp_applicable_check(s, m, &o, e);
+	rc = klp_applicable_check(s, m, o, e);
 	if (rc)
 		return rc;
 	rc = klp_session_start(s, e);
@@ -365,7 +443,7 @@ static int klp_load_session(struct klp_session *s, const struct klp_module *m, s
 	if (!rc)
 		rc = klp_process_refresh(&s->p, e);
 	if (!rc)
-		rc = klp_applicable_object(s, m, &o, e); /* the object array may have moved */
+		rc = klp_applicable_objects(s, m, o, e); /* the object array may have moved */
 	if (!rc)
 		rc = klp_load_new(s, m, o, e);
 	if (!rc)
@@ -388,8 +466,7 @@ int klp_load(pid_t pid, const struct klp_module *m, const struct klp_options *o,
 	if (!rc)
 		rc = klp_load_session(&s, m, e);
 	if (result)
-		*result =
-		    klp_session_result(&s, pid, m->name, m->object_count ? m->object[0].function_count : 0, rc, e);
+		*result = klp_session_result(&s, pid, m->name, klp_module_functions(m), rc, e);
 	klp_session_close(&s);
 	return rc;
 }

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -66,15 +67,22 @@ static int klp_module_slurp(const char *path, struct klp_module *m, struct klp_e
 	return 0;
 }
 
-/* Each replacement is one function of the module's code. */
-static int klp_module_replacement(const struct klp_elf *f, const char *name, struct klp_error *e)
+/* Which object the section that it is in belongs to; 0 for one that is in none. */
+static unsigned klp_symbol_object(const struct klp_elf *f, const struct klp_elf_symbol *s)
+{
+	return s->shndx < f->section_count ? f->section[s->shndx].object : 0;
+}
+
+/* Each replacement is one function of the module's code for that object. */
+static int klp_module_replacement(const struct klp_elf *f, unsigned object, const char *name, struct klp_error *e)
 {
 	const struct klp_elf_symbol *found = NULL;
 
 	for (size_t i = 1; i < f->symbol_count; i++) {
 		const struct klp_elf_symbol *s = &f->symbol[i];
 
-		if (s->type != STT_FUNC || s->shndx == SHN_UNDEF || strcmp(s->name, name))
+		if (s->type != STT_FUNC || s->shndx == SHN_UNDEF || strcmp(s->name, name) ||
+		    klp_symbol_object(f, s) != object)
 			continue;
 		if (found)
 			return klp_fail(e, EINVAL, KLP_AMBIGUOUS, "the module has two functions named %s", name);
@@ -88,8 +96,12 @@ static int klp_module_replacement(const struct klp_elf *f, const char *name, str
 	return 0;
 }
 
-/* A callback is one function of the module's code, a state's record one datum of the module that can be written. */
-static int klp_module_own(const struct klp_elf *f, const char *name, unsigned type, uint64_t min, struct klp_error *e)
+#define KLP_ANY_OBJECT UINT_MAX
+
+/* A callback is one function of the module's code for its object, a state's record one datum of the module that can be
+ * written. */
+static int klp_module_own(const struct klp_elf *f, unsigned object, const char *name, unsigned type, uint64_t min,
+			  struct klp_error *e)
 {
 	const uint64_t want = type == STT_FUNC ? SHF_EXECINSTR : SHF_WRITE;
 	const struct klp_elf_symbol *found = NULL;
@@ -97,7 +109,8 @@ static int klp_module_own(const struct klp_elf *f, const char *name, unsigned ty
 	for (size_t i = 1; i < f->symbol_count; i++) {
 		const struct klp_elf_symbol *s = &f->symbol[i];
 
-		if (s->type != type || s->shndx == SHN_UNDEF || s->shndx >= f->section_count || strcmp(s->name, name))
+		if (s->type != type || s->shndx == SHN_UNDEF || s->shndx >= f->section_count || strcmp(s->name, name) ||
+		    (object != KLP_ANY_OBJECT && klp_symbol_object(f, s) != object))
 			continue;
 		if (found)
 			return klp_fail(e, EINVAL, KLP_AMBIGUOUS, "the module has two symbols named %s", name);
@@ -116,6 +129,10 @@ static int klp_module_agree(const struct klp_module *m, const struct klp_elf *f,
 	if (f->machine != m->machine)
 		return klp_fail(e, EINVAL, KLP_WRONG_ARCH, "the file is for machine %u, its metadata say %s",
 				f->machine, json_string_value(json_object_get(m->meta, "arch")));
+	for (size_t i = 1; i < f->section_count; i++)
+		if ((f->section[i].flags & SHF_ALLOC) && f->section[i].object >= m->object_count)
+			return klp_fail(e, EINVAL, KLP_BAD_MODULE, "section %s: the metadata have only %zu objects",
+					f->section[i].name, m->object_count);
 	for (size_t i = 1; i < f->symbol_count; i++) {
 		const struct klp_elf_symbol *s = &f->symbol[i];
 
@@ -130,7 +147,7 @@ static int klp_module_agree(const struct klp_module *m, const struct klp_elf *f,
 	}
 	for (size_t i = 0; i < m->object_count; i++)
 		for (size_t k = 0; k < m->object[i].function_count; k++) {
-			int rc = klp_module_replacement(f, m->object[i].function[k].replacement, e);
+			int rc = klp_module_replacement(f, (unsigned)i, m->object[i].function[k].replacement, e);
 
 			if (rc)
 				return rc;
@@ -138,13 +155,13 @@ static int klp_module_agree(const struct klp_module *m, const struct klp_elf *f,
 	for (size_t i = 0; i < m->object_count; i++)
 		for (size_t k = 0; k < KLP_CALLBACK_KINDS; k++) {
 			const char *name = m->object[i].callback[k];
-			int rc = name ? klp_module_own(f, name, STT_FUNC, 1, e) : 0;
+			int rc = name ? klp_module_own(f, (unsigned)i, name, STT_FUNC, 1, e) : 0;
 
 			if (rc)
 				return rc;
 		}
 	for (size_t i = 0; i < m->state_count; i++) {
-		int rc = klp_module_own(f, m->state[i].symbol, STT_OBJECT, KLP_STATE_RECORD_SIZE, e);
+		int rc = klp_module_own(f, KLP_ANY_OBJECT, m->state[i].symbol, STT_OBJECT, KLP_STATE_RECORD_SIZE, e);
 
 		if (rc)
 			return rc;

@@ -13,7 +13,8 @@
 #include "klp/process.h"
 
 #define KLP_MODULE_MAX_SIZE (64u << 20)
-#define KLP_MODULE_MAX_FUNCTIONS 1024u
+#define KLP_MODULE_MAX_OBJECTS 32u
+#define KLP_MODULE_MAX_FUNCTIONS 1024u /* of all objects together */
 #define KLP_MODULE_MAX_SYMBOLS 65536u
 #define KLP_MODULE_MAX_RANGES 16u
 #define KLP_MODULE_MAX_STATES 256u
@@ -104,6 +105,8 @@ int klp_module_read(const char *path, struct klp_module *m, struct klp_error *e)
 /* From the metadata alone, as it lies in a target. */
 int klp_module_parse_meta(const char *text, size_t len, struct klp_module *m, struct klp_error *e);
 void klp_module_free(struct klp_module *m);
+/* Of all objects. */
+size_t klp_module_functions(const struct klp_module *m);
 
 /* Does it have handlers or cleanups of its own: `exceptions` is true, or its unwind information names a personality
  * routine. */

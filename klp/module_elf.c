@@ -45,6 +45,24 @@ static int klp_elf_header(struct klp_elf *f, const uint8_t *image, size_t size, 
 	return 0;
 }
 
+/* .klp.N.NAME belongs to object N, which is above 0, without leading zeros; false: N is none. */
+static bool klp_elf_object(struct klp_elf_section *s)
+{
+	const char *p = s->name;
+
+	s->plain = p;
+	s->object = 0;
+	if (strncmp(p, ".klp.", 5) || p[5] < '0' || p[5] > '9')
+		return true;
+	for (p += 5; *p >= '0' && *p <= '9'; p++) {
+		s->object = s->object * 10 + (unsigned)(*p - '0');
+		if (!s->object || s->object > KLP_ELF_MAX_OBJECT)
+			return false;
+	}
+	s->plain = p;
+	return *p == '.' && p[1];
+}
+
 static int klp_elf_sections(struct klp_elf *f, const uint8_t *image, size_t size, struct klp_error *e)
 {
 	size_t count, names_index;
@@ -73,6 +91,9 @@ static int klp_elf_sections(struct klp_elf *f, const uint8_t *image, size_t size
 		s->name = klp_elf_name(image + names.sh_offset, names.sh_size, h.sh_name);
 		if (!s->name)
 			return klp_fail(e, EINVAL, KLP_BAD_MODULE, "section %zu has no readable name", i);
+		if (!klp_elf_object(s))
+			return klp_fail(e, EINVAL, KLP_BAD_MODULE,
+					"section %s does not say which object it belongs to (.klp.N.NAME)", s->name);
 		if (h.sh_type != SHT_NOBITS && h.sh_type != SHT_NULL &&
 		    (h.sh_offset > size || h.sh_size > size - h.sh_offset))
 			return klp_fail(e, EINVAL, KLP_BAD_MODULE, "section %s lies outside the file (truncated?)",

@@ -16,10 +16,13 @@
 #define KLP_ELF_MAX_SYMBOLS (1u << 20)
 #define KLP_ELF_MAX_NAME 4096u
 #define KLP_META_SECTION ".klp.meta"
+#define KLP_ELF_MAX_OBJECT 9999u   /* N of a section .klp.N.NAME */
 #define KLP_ELF_NO_SYMBOL SIZE_MAX /* of klp_elf_symbol.external: the symbol is the module's own */
 
 struct klp_elf_section {
 	const char *name;
+	const char *plain; /* of .klp.N.NAME: .NAME; else the name */
+	unsigned object;   /* N, else 0: the object of the metadata that it belongs to */
 	uint32_t type, link, info;
 	uint64_t flags, size, align, entsize;
 	const uint8_t *data; /* NULL for SHT_NOBITS and for size 0 */

@@ -12,7 +12,6 @@
 #include <string.h>
 
 #define KLP_META_MAX_TEXT (32u << 20)
-#define KLP_META_MAX_OBJECTS 64u
 #define KLP_META_MAX_ADDRESS (UINT64_C(1) << 56)
 #define KLP_META_MAX_LABELS 4096u
 
@@ -425,8 +424,8 @@ static int klp_meta_objects(struct klp_module *m, struct klp_error *e)
 		return rc;
 	if (json_array_size(list) == 0)
 		return klp_meta_bad(top, "objects", "is empty", e);
-	if (json_array_size(list) > KLP_META_MAX_OBJECTS)
-		return klp_fail(e, E2BIG, KLP_LIMIT, "metadata: more than %u objects", KLP_META_MAX_OBJECTS);
+	if (json_array_size(list) > KLP_MODULE_MAX_OBJECTS)
+		return klp_fail(e, E2BIG, KLP_LIMIT, "metadata: more than %u objects", KLP_MODULE_MAX_OBJECTS);
 	m->object = calloc(json_array_size(list), sizeof(*m->object));
 	if (!m->object)
 		return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for metadata");
@@ -547,6 +546,15 @@ int klp_module_parse_meta(const char *text, size_t len, struct klp_module *m, st
 	m->meta_text[len] = '\0';
 	m->meta_len = len;
 	return 0;
+}
+
+size_t klp_module_functions(const struct klp_module *m)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < m->object_count; i++)
+		n += m->object[i].function_count;
+	return n;
 }
 
 void klp_module_free(struct klp_module *m)

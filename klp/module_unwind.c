@@ -56,8 +56,8 @@ int klp_module_needs_unwind(const struct klp_module *m, bool *needs, struct klp_
 
 		if (!(s->flags & SHF_ALLOC) || !s->data)
 			continue;
-		*needs = !strncmp(s->name, ".gcc_except_table", 17) ||
-			 (!strcmp(s->name, ".eh_frame") && klp_eh_frame_has_handlers(s->data, s->size));
+		*needs = !strncmp(s->plain, ".gcc_except_table", 17) ||
+			 (!strcmp(s->plain, ".eh_frame") && klp_eh_frame_has_handlers(s->data, s->size));
 	}
 	klp_elf_close(&f);
 	return 0;
@@ -66,20 +66,24 @@ int klp_module_needs_unwind(const struct klp_module *m, bool *needs, struct klp_
 int klp_module_check_unwind(const struct klp_module *m, const struct klp_process *p, struct klp_error *e)
 {
 	struct klp_error why = KLP_ERROR_INIT;
-	const struct klp_object *o = NULL;
 	size_t count;
 	bool needs;
 	int rc = klp_module_needs_unwind(m, &needs, e);
 
 	if (rc)
 		return rc;
-	/* Plain C code lets exceptions pass: those of the object that it belongs to must be able to. */
-	if (m->object_count)
-		o = klp_process_object(p, m->object[0].build_id, m->object[0].build_id_len, &count);
 	if (needs)
 		rc = klp_unwinder_check(p, &why);
-	if (!rc && (needs || (o && o->dynamic)))
-		rc = klp_unwinder_check_own(p, needs ? NULL : o, &why);
+	if (!rc && needs)
+		rc = klp_unwinder_check_own(p, NULL, &why);
+	/* Plain C code lets exceptions pass: those of the objects that it belongs to must be able to. */
+	for (size_t i = 0; i < m->object_count && !rc && !needs; i++) {
+		const struct klp_object *o =
+		    klp_process_object(p, m->object[i].build_id, m->object[i].build_id_len, &count);
+
+		if (o && o->dynamic)
+			rc = klp_unwinder_check_own(p, o, &why);
+	}
 	if (!rc)
 		return 0;
 	if (why.reason != KLP_NO_UNWIND_INFO) { /* it could not be found out */

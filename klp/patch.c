@@ -33,7 +33,6 @@ void klp_patches_free(struct klp_session *s)
 static int klp_patch_read(struct klp_session *s, struct klp_patch *p, struct klp_error *e)
 {
 	const struct klp_rt_patch *rec = &p->rec;
-	size_t functions = 0;
 	char *text;
 	int rc;
 
@@ -62,9 +61,7 @@ static int klp_patch_read(struct klp_session *s, struct klp_patch *p, struct klp
 	free(text);
 	if (rc)
 		return rc;
-	for (size_t i = 0; i < p->meta.object_count; i++)
-		functions += p->meta.object[i].function_count;
-	if (functions != rec->function_count)
+	if (rec->object >= p->meta.object_count || klp_patch_object(p)->function_count != rec->function_count)
 		return klp_fail(e, EINVAL, KLP_TARGET_MEMORY,
 				"patch '%s' in the target disagrees with its own metadata", rec->name);
 	return 0;
@@ -101,6 +98,14 @@ static bool klp_patch_in_stack(const struct klp_patch *p)
 	return p->rec.state >= KLP_PATCH_ENABLING && p->rec.state <= KLP_PATCH_DISABLING;
 }
 
+bool klp_patch_is_first(const struct klp_session *s, size_t i)
+{
+	for (size_t k = 0; k < i; k++)
+		if (klp_patch_same(&s->patch[k], &s->patch[i]))
+			return false;
+	return true;
+}
+
 struct klp_patch *klp_patch_find(struct klp_session *s, const char *name)
 {
 	for (size_t i = 0; i < s->patch_count; i++)
@@ -116,7 +121,8 @@ unsigned klp_patch_stack_order(const struct klp_session *s, const struct klp_pat
 	if (!klp_patch_in_stack(p))
 		return 0;
 	for (size_t i = 0; i < s->patch_count; i++)
-		if (klp_patch_in_stack(&s->patch[i]) && s->patch[i].rec.order < p->rec.order)
+		if (klp_patch_in_stack(&s->patch[i]) && s->patch[i].rec.order < p->rec.order &&
+		    klp_patch_is_first(s, i))
 			below++;
 	return below + 1;
 }
@@ -153,4 +159,15 @@ void klp_patch_state_op(const struct klp_session *s, const struct klp_patch *p, 
 	_Static_assert(offsetof(struct klp_rt_patch, order) == offsetof(struct klp_rt_patch, state) + 4,
 		       "state and order together");
 	klp_op_store(op, addr, (uint64_t)state | (uint64_t)p->rec.order << 32);
+}
+
+size_t klp_patch_state_ops(const struct klp_session *s, const struct klp_patch *p, enum klp_patch_state state,
+			   struct klp_rt_op *op)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->patch_count; i++)
+		if (klp_patch_same(&s->patch[i], p))
+			klp_patch_state_op(s, &s->patch[i], state, &op[n++]);
+	return n;
 }

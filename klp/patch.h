@@ -14,6 +14,11 @@
  *   ENABLED -> DISABLING, DISABLING -> DISABLED   the same for unload
  *   DISABLED -> FREE         when its memory has been given back; stays DISABLED while that is not possible
  *   ENABLING <-> DISABLING   by reversal
+ *
+ * A patch of several objects has a record for each (struct klp_rt_patch.object), told by their equal `order`. Each has
+ * its own place near its object, its own functions, callbacks and unwind information; they change their state together,
+ * by one request. So a tool that is killed leaves all of them in one state, but for those that are being made (LOADING,
+ * DISABLED before pre_patch) or given back (DISABLED, FREE), which calls do not reach.
  */
 #ifndef KLP_PATCH_STATE_H
 #define KLP_PATCH_STATE_H
@@ -40,8 +45,20 @@ struct klp_patch {
 	struct klp_rt_patch rec; /* copy of the record */
 	bool has_meta;
 	struct klp_module meta; /* parsed from the target's copy of the metadata */
-	uint64_t *function;     /* rec.function_count pairs {site record, new function} */
+	uint64_t *function;     /* rec.function_count pairs {site record, new function}, of the record's object */
 };
+
+/* The object that the record is about. */
+static inline const struct klp_module_object *klp_patch_object(const struct klp_patch *p)
+{
+	return &p->meta.object[p->rec.object];
+}
+
+/* Do both records belong to one patch? */
+static inline bool klp_patch_same(const struct klp_patch *a, const struct klp_patch *b)
+{
+	return a->rec.order == b->rec.order;
+}
 
 const char *klp_patch_state_name(unsigned state);
 
@@ -49,7 +66,10 @@ const char *klp_patch_state_name(unsigned state);
 int klp_patches_read(struct klp_session *s, struct klp_error *e);
 void klp_patches_free(struct klp_session *s);
 
-/* By name, states ENABLING to DISABLING; NULL if none. */
+/* Is record number i of the list the first one of its patch? */
+bool klp_patch_is_first(const struct klp_session *s, size_t i);
+
+/* By name, states ENABLING to DISABLING, its first record; NULL if none. */
 struct klp_patch *klp_patch_find(struct klp_session *s, const char *name);
 
 /* Position in the stack, from 1, counting patches that are ENABLING, ENABLED or DISABLING; 0 if it is none of them. */
@@ -64,5 +84,8 @@ uint64_t klp_patch_effective(const struct klp_session *s, uint64_t site_record,
 /* Writes state and order by one aligned store of the helper, as an op of a request. */
 void klp_patch_state_op(const struct klp_session *s, const struct klp_patch *p, enum klp_patch_state state,
 			struct klp_rt_op *op);
+/* The same for all records of the patch: an op for each, at most KLP_MAX_PATCHES; returns how many. */
+size_t klp_patch_state_ops(const struct klp_session *s, const struct klp_patch *p, enum klp_patch_state state,
+			   struct klp_rt_op *op);
 
 #endif

@@ -7,12 +7,7 @@
 
 const struct klp_module_function *klp_patch_function(const struct klp_patch *p, size_t k)
 {
-	for (size_t i = 0; i < p->meta.object_count; i++) {
-		if (k < p->meta.object[i].function_count)
-			return &p->meta.object[i].function[k];
-		k -= p->meta.object[i].function_count;
-	}
-	return NULL;
+	return k < klp_patch_object(p)->function_count ? &klp_patch_object(p)->function[k] : NULL;
 }
 
 struct klp_plan_sets {
@@ -25,7 +20,7 @@ static bool klp_in_before(const struct klp_patch *p, const void *ctx)
 {
 	const struct klp_plan_sets *set = ctx;
 
-	if (p->index == set->patch->index)
+	if (klp_patch_same(p, set->patch))
 		return set->kind == KLP_TRANSITION_UNLOAD;
 	return p->rec.state == KLP_PATCH_ENABLED;
 }
@@ -34,7 +29,7 @@ static bool klp_in_after(const struct klp_patch *p, const void *ctx)
 {
 	const struct klp_plan_sets *set = ctx;
 
-	if (p->index == set->patch->index)
+	if (klp_patch_same(p, set->patch))
 		return set->kind == KLP_TRANSITION_LOAD;
 	return p->rec.state == KLP_PATCH_ENABLED && !set->replace;
 }
@@ -115,31 +110,63 @@ static int klp_plan_add(struct klp_session *s, struct klp_plan *plan, struct klp
 	return rc;
 }
 
+/* A record for each object: a transition of a part of a patch would mix it with the rest's originals. */
+static int klp_plan_check_whole(const struct klp_session *s, const struct klp_patch *p, struct klp_error *e)
+{
+	bool seen[KLP_MODULE_MAX_OBJECTS] = {false}, whole = true;
+	size_t count = 0;
+
+	for (size_t i = 0; i < s->patch_count; i++) {
+		const struct klp_patch *part = &s->patch[i];
+
+		if (!klp_patch_same(part, p))
+			continue;
+		whole &= part->has_meta && part->rec.object < p->meta.object_count && part->rec.state == p->rec.state &&
+			 !memcmp(part->rec.digest, p->rec.digest, 32) && !seen[part->rec.object];
+		if (!whole)
+			break;
+		seen[part->rec.object] = true;
+		count++;
+	}
+	return whole && count == p->meta.object_count
+		   ? 0
+		   : klp_fail(e, EINVAL, KLP_TARGET_MEMORY, "patch '%s' in the target has not a record for each object",
+			      p->rec.name);
+}
+
 int klp_plan_make(struct klp_session *s, struct klp_patch *p, enum klp_transition_kind kind, struct klp_plan *out,
 		  struct klp_error *e)
 {
 	struct klp_site_set all;
-	int rc = klp_sites_read(s, &all, e);
+	int rc;
 
 	memset(out, 0, sizeof(*out));
+	rc = klp_plan_check_whole(s, p, e);
+	if (!rc)
+		rc = klp_sites_read(s, &all, e);
 	if (rc)
 		return rc;
 	out->patch = p;
 	out->kind = kind;
 	out->replace = kind == KLP_TRANSITION_LOAD && p->rec.replace;
-	for (size_t k = 0; k < p->rec.function_count && !rc; k++)
-		rc = klp_plan_add(s, out, &all, p, k, e);
+	for (size_t i = 0; i < s->patch_count && !rc; i++) {
+		const struct klp_patch *part = &s->patch[i];
+
+		for (size_t k = 0; klp_patch_same(part, p) && k < part->rec.function_count && !rc; k++)
+			rc = klp_plan_add(s, out, &all, part, k, e);
+	}
 	for (size_t i = 0; out->replace && i < s->patch_count && !rc; i++) {
 		const struct klp_patch *other = &s->patch[i];
 
-		if (other->index == p->index || other->rec.state != KLP_PATCH_ENABLED)
+		if (klp_patch_same(other, p) || other->rec.state != KLP_PATCH_ENABLED)
 			continue;
 		rc = klp_plan_leave_patch(out, 0, other, e);
 		for (size_t k = 0; k < other->rec.function_count && !rc; k++)
 			rc = klp_plan_add(s, out, &all, other, k, e);
 	}
-	if (!rc)
-		rc = klp_plan_leave_patch(out, kind == KLP_TRANSITION_LOAD ? 1 : 0, p, e);
+	for (size_t i = 0; i < s->patch_count && !rc; i++)
+		if (klp_patch_same(&s->patch[i], p))
+			rc = klp_plan_leave_patch(out, kind == KLP_TRANSITION_LOAD ? 1 : 0, &s->patch[i], e);
 	klp_site_set_free(&all);
 	if (rc)
 		klp_plan_free(out);

@@ -16,7 +16,7 @@ struct klp_plan_site {
 };
 
 struct klp_plan {
-	struct klp_patch *patch;
+	struct klp_patch *patch; /* its first record */
 	enum klp_transition_kind kind;
 	bool replace;
 	struct klp_plan_site *site; /* only those whose target changes */
@@ -29,7 +29,7 @@ int klp_plan_make(struct klp_session *s, struct klp_patch *p, enum klp_transitio
 		  struct klp_error *e);
 void klp_plan_free(struct klp_plan *plan);
 
-/* Function number k of a patch, objects in order. */
+/* Function number k of a record. */
 const struct klp_module_function *klp_patch_function(const struct klp_patch *p, size_t k);
 
 #endif

@@ -133,7 +133,7 @@ int klp_reclaim(struct klp_session *s, unsigned wait_ms, struct klp_reclaimed *o
 
 		if (!klp_patch_is_garbage(p)) {
 			kept += p->rec.state != KLP_PATCH_DISABLED;
-			out->pinned += p->rec.state == KLP_PATCH_DISABLED;
+			out->pinned += p->rec.state == KLP_PATCH_DISABLED && klp_patch_is_first(s, i);
 		} else if (p->rec.state == KLP_PATCH_DISABLED) {
 			range[ranges++] = (struct klp_range){p->rec.text, p->rec.text + p->rec.text_len};
 			sweep = true;

@@ -36,14 +36,24 @@ int klp_states_check(const struct klp_session *s, const struct klp_module *m, st
 	return 0;
 }
 
-/* The record's data in the target, which is hostile. */
+/* The record's data in the target, which is hostile. It lies in the part of one of the patch's objects. */
 static int klp_state_read(const struct klp_session *s, const struct klp_patch *p, size_t index, uint64_t *data,
 			  struct klp_error *e)
 {
-	uint64_t table = p->rec.functions + p->rec.function_count * 16 + KLP_CALLBACK_KINDS * 8, addr;
 	uint8_t record[KLP_STATE_RECORD_SIZE];
-	int rc = klp_process_read(&s->p, table + index * 8, &addr, sizeof(addr), e);
+	uint64_t addr = 0;
+	int rc = 0;
 
+	for (size_t i = 0; i < s->patch_count && !addr && !rc; i++) {
+		const struct klp_rt_patch *rec = &s->patch[i].rec;
+
+		if (!klp_patch_same(&s->patch[i], p))
+			continue;
+		p = &s->patch[i];
+		rc = klp_process_read(&s->p,
+				      rec->functions + rec->function_count * 16 + (KLP_CALLBACK_KINDS + index) * 8,
+				      &addr, sizeof(addr), e);
+	}
 	if (!rc && (addr < p->rec.base || addr - p->rec.base >= p->rec.len))
 		rc = klp_fail(e, EINVAL, KLP_TARGET_MEMORY, "state %u of patch '%s' in the target is not in its data",
 			      p->meta.state[index].id, p->rec.name);
@@ -63,6 +73,8 @@ int klp_states_fill(const struct klp_session *s, const struct klp_module *m, str
 		const struct klp_module_state *known = NULL;
 		uint64_t data = 0;
 
+		if (l->state[i] == KLP_LINK_NO_STATE)
+			continue;
 		for (size_t k = 0; k < s->patch_count; k++) {
 			const struct klp_patch *p = &s->patch[k];
 			const struct klp_module_state *old =

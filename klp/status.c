@@ -29,15 +29,15 @@ static const char *klp_site_word(struct klp_session *s, struct klp_site_set *sit
 	return word[state];
 }
 
-static json_t *klp_status_functions(struct klp_session *s, const struct klp_patch *p, struct klp_site_set *sites)
+/* Those of one of the patch's objects. */
+static void klp_status_functions(struct klp_session *s, const struct klp_patch *p, struct klp_site_set *sites,
+				 json_t *list)
 {
-	json_t *list = json_array();
-
 	for (size_t k = 0; k < p->rec.function_count; k++) {
 		const struct klp_module_function *fn = klp_patch_function(p, k);
 		json_t *o = json_object();
 
-		json_object_set_new(o, "object", klp_json_text(p->meta.object[0].name));
+		json_object_set_new(o, "object", klp_json_text(klp_patch_object(p)->name));
 		json_object_set_new(o, "name", klp_json_text(fn->name));
 		json_object_set_new(o, "sympos", json_integer((json_int_t)fn->sympos));
 		json_object_set_new(o, "old_address", json_integer((json_int_t)(p->rec.bias + fn->address)));
@@ -45,7 +45,6 @@ static json_t *klp_status_functions(struct klp_session *s, const struct klp_patc
 		json_object_set_new(o, "site", json_string(klp_site_word(s, sites, p->function[2 * k])));
 		json_array_append_new(list, o);
 	}
-	return list;
 }
 
 static json_t *klp_status_transition(struct klp_session *s, const struct klp_patch *p)
@@ -76,18 +75,27 @@ static json_t *klp_status_callback(const struct klp_session *s, const struct klp
 	enum klp_callback kind;
 	bool asked = c->state == KLP_RT_CALLBACK_ASKED || c->state == KLP_RT_CALLBACK_RUNS;
 
-	if (asked && c->patch == p->index)
-		return json_pack("{s:s, s:s, s:I}", "name", klp_callback_name(c->kind), "state", "running", "tid",
-				 (json_int_t)c->tid);
-	if (!KLP_TR_ACTIVE(s->cb->transition) && klp_callback_owed(&p->rec, &kind))
-		return json_pack("{s:s, s:s}", "name", klp_callback_name(kind), "state", "owed");
+	for (size_t i = 0; i < s->patch_count; i++) {
+		const struct klp_patch *part = &s->patch[i];
+
+		if (!klp_patch_same(part, p))
+			continue;
+		if (asked && c->patch == part->index)
+			return json_pack("{s:s, s:s, s:I}", "name", klp_callback_name(c->kind), "state", "running",
+					 "tid", (json_int_t)c->tid);
+		if (!KLP_TR_ACTIVE(s->cb->transition) && klp_callback_owed(&part->rec, &kind))
+			return json_pack("{s:s, s:s}", "name", klp_callback_name(kind), "state", "owed");
+	}
 	return json_null();
 }
 
 static json_t *klp_status_patch(struct klp_session *s, const struct klp_patch *p, struct klp_site_set *sites)
 {
-	json_t *o = json_object();
+	json_t *o = json_object(), *functions = json_array();
 
+	for (size_t i = 0; i < s->patch_count; i++)
+		if (klp_patch_same(&s->patch[i], p) && s->patch[i].has_meta)
+			klp_status_functions(s, &s->patch[i], sites, functions);
 	json_object_set_new(o, "name", klp_json_text(p->rec.name));
 	json_object_set_new(o, "state", json_string(klp_patch_state_name(p->rec.state)));
 	json_object_set_new(o, "enabled",
@@ -95,7 +103,7 @@ static json_t *klp_status_patch(struct klp_session *s, const struct klp_patch *p
 	json_object_set_new(o, "replace", json_boolean(p->rec.replace));
 	json_object_set_new(o, "forced", json_boolean(p->rec.forced));
 	json_object_set_new(o, "stack_order", json_integer((json_int_t)klp_patch_stack_order(s, p)));
-	json_object_set_new(o, "functions", p->has_meta ? klp_status_functions(s, p, sites) : json_array());
+	json_object_set_new(o, "functions", functions);
 	json_object_set_new(o, "states", klp_states_json(&p->meta));
 	json_object_set_new(o, "callback", klp_status_callback(s, p));
 	json_object_set_new(o, "transition", klp_status_transition(s, p));
@@ -128,7 +136,8 @@ int klp_status(pid_t pid, json_t **result, struct klp_error *e)
 		json_object_set_new(o, "runtime", json_boolean(s.r.image != 0));
 		json_object_set_new(o, "shadow_variables", json_integer((json_int_t)shadow));
 		for (size_t i = 0; i < s.patch_count; i++)
-			json_array_append_new(list, klp_status_patch(&s, &s.patch[i], &sites));
+			if (klp_patch_is_first(&s, i))
+				json_array_append_new(list, klp_status_patch(&s, &s.patch[i], &sites));
 		json_object_set_new(o, "patches", list);
 		*result = o;
 	} else {

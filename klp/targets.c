@@ -56,9 +56,9 @@ static bool klp_wants_module(struct klp_process *p, const void *ctx)
 	size_t n;
 
 	for (size_t i = 0; i < m->object_count; i++)
-		if (klp_process_object(p, m->object[i].build_id, m->object[i].build_id_len, &n))
-			return true;
-	return false;
+		if (!klp_process_object(p, m->object[i].build_id, m->object[i].build_id_len, &n))
+			return false;
+	return m->object_count > 0;
 }
 
 static bool klp_wants_runtime(struct klp_process *p, const void *ctx)

@@ -134,7 +134,7 @@ int klp_transition_start(struct klp_session *s, struct klp_patch *p, enum klp_tr
 	if (rc)
 		goto out;
 	word = KLP_TR(id, generation, 1u, 0u);
-	klp_patch_state_op(s, p, kind == KLP_TRANSITION_LOAD ? KLP_PATCH_ENABLING : KLP_PATCH_DISABLING, &op[n++]);
+	n += klp_patch_state_ops(s, p, kind == KLP_TRANSITION_LOAD ? KLP_PATCH_ENABLING : KLP_PATCH_DISABLING, &op[n]);
 	klp_op_store(&op[n++], klp_cb_addr(s, offsetof(struct klp_rt_cb, transition)), word);
 	klp_op_sync(&op[n++]); /* S1: pairs with the re-load of the word behind the count in dispatch */
 	for (size_t i = 0; i < plan.count; i++)
@@ -162,7 +162,8 @@ int klp_transition_reverse(struct klp_session *s, struct klp_error *e)
 	struct klp_patch *p = klp_transition_patch(s);
 	bool patching;
 	uint32_t next;
-	struct klp_rt_op op[3];
+	struct klp_rt_op op[KLP_MAX_PATCHES + 2];
+	size_t n;
 	int rc;
 
 	if (!p)
@@ -177,10 +178,10 @@ int klp_transition_reverse(struct klp_session *s, struct klp_error *e)
 	rc = klp_session_write_cb(s, offsetof(struct klp_rt_cb, next_generation), &next, sizeof(next), e);
 	if (rc)
 		return rc;
-	klp_patch_state_op(s, p, patching ? KLP_PATCH_ENABLING : KLP_PATCH_DISABLING, &op[0]);
-	klp_op_store(&op[1], klp_cb_addr(s, offsetof(struct klp_rt_cb, transition)), word);
-	klp_op_sync(&op[2]); /* a dispatch that does not show in in_sp afterwards has seen the new word */
-	rc = klp_remote_run(&s->r, op, 3, e);
+	n = klp_patch_state_ops(s, p, patching ? KLP_PATCH_ENABLING : KLP_PATCH_DISABLING, op);
+	klp_op_store(&op[n++], klp_cb_addr(s, offsetof(struct klp_rt_cb, transition)), word);
+	klp_op_sync(&op[n++]); /* a dispatch that does not show in in_sp afterwards has seen the new word */
+	rc = klp_remote_run(&s->r, op, n, e);
 	if (!rc)
 		rc = klp_session_read_cb(s, e);
 	return rc ? rc : klp_patches_read(s, e);
@@ -277,11 +278,11 @@ static int klp_transition_complete(struct klp_run *run, struct klp_error *e)
 		klp_op_store(&run->op[n++], run->plan.site[i].armed.record + offsetof(struct klp_rt_site, slot),
 			     run->plan.site[i].pc[target]);
 	klp_op_sync(&run->op[n++]); /* S5: nobody loads a stub from a slot any more when the word becomes 0 */
-	klp_patch_state_op(s, run->plan.patch, enabled ? KLP_PATCH_ENABLED : KLP_PATCH_DISABLED, &run->op[n++]);
+	n += klp_patch_state_ops(s, run->plan.patch, enabled ? KLP_PATCH_ENABLED : KLP_PATCH_DISABLED, &run->op[n]);
 	for (size_t i = 0; run->plan.replace && enabled && i < s->patch_count; i++) {
 		const struct klp_patch *other = &s->patch[i];
 
-		if (other->index != run->plan.patch->index && other->rec.state == KLP_PATCH_ENABLED)
+		if (!klp_patch_same(other, run->plan.patch) && other->rec.state == KLP_PATCH_ENABLED)
 			klp_patch_state_op(s, other, KLP_PATCH_DISABLED, &run->op[n++]);
 	}
 	klp_op_store(&run->op[n++], klp_cb_addr(s, offsetof(struct klp_rt_cb, transition)), 0);
@@ -417,12 +418,13 @@ int klp_transition_force(struct klp_session *s, struct klp_error *e)
 	int rc = klp_run_open(&run, s, e);
 	uint32_t forced = 1;
 
-	if (!rc)
-		rc = klp_session_write_cb(s,
-					  offsetof(struct klp_rt_cb, patches) +
-					      run.plan.patch->index * sizeof(struct klp_rt_patch) +
-					      offsetof(struct klp_rt_patch, forced),
-					  &forced, sizeof(forced), e);
+	for (size_t i = 0; i < s->patch_count && !rc; i++)
+		if (klp_patch_same(&s->patch[i], run.plan.patch))
+			rc = klp_session_write_cb(s,
+						  offsetof(struct klp_rt_cb, patches) +
+						      s->patch[i].index * sizeof(struct klp_rt_patch) +
+						      offsetof(struct klp_rt_patch, forced),
+						  &forced, sizeof(forced), e);
 	if (!rc)
 		rc = klp_transition_complete(&run, e);
 	klp_run_close(&run);

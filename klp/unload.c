@@ -36,7 +36,7 @@ static int klp_unload_start(struct klp_session *s, const char *name, struct klp_
 	if (!p || p->rec.state != KLP_PATCH_ENABLED)
 		return klp_fail(e, EINVAL, KLP_TARGET_MEMORY, "patch '%s' is in no state to be unloaded", name);
 	klp_log(s, 0, "'%s': initializing unpatching transition", name);
-	rc = klp_callback_stage(s, p->index, KLP_CALLBACK_PRE_UNPATCH, e);
+	rc = klp_callbacks_pass(s, p->rec.order, KLP_CALLBACK_PRE_UNPATCH, e);
 	if (rc)
 		return rc;
 	p = klp_patch_find(s, name); /* the list has been read again */
@@ -61,8 +61,12 @@ static int klp_unload_session(struct klp_session *s, const char *name, struct kl
 		if (!p)
 			return 1;
 		/* A load that did not come as far: undone now. */
-		undone = p->rec.state == KLP_PATCH_LOADING || klp_callback_owed(&p->rec, &kind) ||
-			 (s->cb->callback.state && s->cb->callback.patch == p->index);
+		undone = false;
+		for (size_t i = 0; i < s->patch_count; i++)
+			undone |=
+			    klp_patch_same(&s->patch[i], p) &&
+			    (s->patch[i].rec.state == KLP_PATCH_LOADING || klp_callback_owed(&s->patch[i].rec, &kind) ||
+			     (s->cb->callback.state && s->cb->callback.patch == s->patch[i].index));
 		/* Unloaded before, its memory still there: try to give it back. */
 		rc = klp_session_start(s, e);
 		rc = rc ? rc : klp_callbacks_run_owed(s, e);
@@ -104,7 +108,7 @@ int klp_unload(pid_t pid, const char *name, const struct klp_options *o, json_t 
 	if (!rc) {
 		const struct klp_patch *p = klp_patch_find(&s, name);
 
-		functions = p ? (size_t)p->rec.function_count : 0;
+		functions = p ? klp_module_functions(&p->meta) : 0;
 		rc = klp_unload_session(&s, name, &done, e);
 	}
 	if (result) {

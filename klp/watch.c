@@ -7,11 +7,13 @@
 #include "klp/session.h"
 #include "klp/unwinding.h"
 
-/* One process in which the object is, or was at the last look. */
+#define KLP_PLACE_FACTOR 0x9e3779b97f4a7c15u /* odd: no place of one object is lost among those of the others */
+
+/* One process in which the objects are, or were at the last look. */
 struct klp_watched {
 	pid_t pid;
-	uint64_t start_time, place; /* of the process; where the object begins */
-	bool settled;               /* the patch is there, or was refused: nothing to do before the object goes */
+	uint64_t start_time, place; /* of the process; klp_watch_place */
+	bool settled;               /* the patch is there, or was refused: nothing to do before an object goes */
 	bool seen;
 	uint64_t unwinders;      /* klp_unwinding_signature: it changes behind a load, too */
 	bool told;               /* there has been an event about this place; */
@@ -70,16 +72,25 @@ static struct klp_watched *klp_watched_get(struct klp_watch *w, pid_t pid, uint6
 	return &w->list[w->count++];
 }
 
-/* Where the patched object begins in the process, 0: it is not there. */
+/* Where the patched objects begin in the process, as one number that changes when one of them comes back elsewhere; 0:
+ * one is not there. */
 static uint64_t klp_watch_place(const struct klp_watch *w, const struct klp_process *p)
 {
-	size_t n;
-	const struct klp_object *o = klp_process_object(p, w->m->object[0].build_id, w->m->object[0].build_id_len, &n);
+	uint64_t place = 0;
 
-	return o ? o->start : 0;
+	for (size_t i = 0; i < w->m->object_count; i++) {
+		const struct klp_module_object *mo = &w->m->object[i];
+		size_t n;
+		const struct klp_object *o = klp_process_object(p, mo->build_id, mo->build_id_len, &n);
+
+		if (!o)
+			return 0;
+		place = place * KLP_PLACE_FACTOR + o->start;
+	}
+	return place ? place : 1;
 }
 
-/* The object went, or is another mapping of the same file now: what was loaded for the old one is unloaded. */
+/* An object went, or is another mapping of the same file now: what was loaded for the old one is unloaded. */
 static void klp_watch_went(struct klp_watch *w, struct klp_watched *k, json_t *events)
 {
 	struct klp_error e = KLP_ERROR_INIT;

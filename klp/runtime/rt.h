@@ -253,14 +253,18 @@ struct klp_rt_map {
 #define KLP_OWNER_ARENA 0x100u
 #define KLP_OWNER_PATCH 0x1000u
 
-/* A loaded patch. All E; what it means is in klp/patch.h. `meta` is the module's own JSON, in the target. */
+/*
+ * A loaded patch, or of one with several objects what is loaded for one of them: their records have one `order`, which
+ * no other patch has, and one state. All E; what it means is in klp/patch.h. `meta` is the module's own JSON, in the
+ * target.
+ */
 struct klp_rt_patch {
 	char name[64];
 	uint32_t state; /* enum klp_patch_state, 0 = free record; written last */
 	uint32_t order; /* position in the stack, from 1 */
 	uint64_t meta, meta_len;
 	uint64_t text, text_len; /* the module's executable range */
-	uint64_t base, len;      /* the whole module */
+	uint64_t base, len;      /* the whole module, or its part for the object */
 	uint8_t digest[32];      /* SHA-256 of the module file */
 	uint64_t bias;           /* load bias of the patched object */
 	uint64_t object_start;   /* its lowest mapping */
@@ -272,7 +276,7 @@ struct klp_rt_patch {
 	uint64_t eh_frame, eh_frame_len; /* the module's unwind information as it is linked; length 0: none */
 	uint64_t names;                  /* struct klp_rt_names in the module's mapping; 0: none */
 	uint32_t callbacks;              /* bits 1 << enum klp_callback: klp/callbacks.h */
-	uint32_t pad;
+	uint32_t object;                 /* which one of the metadata's objects */
 };
 
 /* The module's own functions and data, for debuggers (klp/symfile.h): behind this follow count Elf64_Sym, whose

@@ -31,9 +31,9 @@ static void fuzz_link(const struct klp_process *self, const struct klp_module *m
 	struct klp_linked l;
 	uint64_t length;
 
-	if (klp_module_check_unwind(m, self, &e) || klp_link_measure(m, 4096, &length, &e) || !o)
+	if (klp_module_check_unwind(m, self, &e) || klp_link_measure(m, 0, 4096, &length, &e) || !o)
 		return;
-	if (klp_link(m, self, o, (o->start - (256u << 20)) & ~4095ull, NULL, &l, &e))
+	if (klp_link(m, 0, self, o, (o->start - (256u << 20)) & ~4095ull, NULL, &l, &e))
 		return;
 	if (l.size != length)
 		abort();

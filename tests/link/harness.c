@@ -231,13 +231,13 @@ int load(const char *object, const struct klp_object *o, json_t *symbols, struct
 	free(path);
 	if (rc)
 		return rc;
-	rc = klp_link_measure(&out->m, 4096, &size, e);
+	rc = klp_link_measure(&out->m, 0, 4096, &size, e);
 	if (rc) {
 		klp_module_free(&out->m);
 		return rc;
 	}
 	base = near_base(o, size);
-	rc = klp_link(&out->m, &self, o, base, NULL, &out->l, e);
+	rc = klp_link(&out->m, 0, &self, o, base, NULL, &out->l, e);
 	if (rc) {
 		munmap((void *)base, (size_t)size);
 		klp_module_free(&out->m);

@@ -6,6 +6,7 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,9 +53,9 @@ static int use_bytes(const uint8_t *bytes, size_t len)
 		json_decref(klp_module_info(&m));
 		rc = klp_module_check_unwind(&m, &self, &e);
 		if (!rc)
-			rc = klp_link_measure(&m, 4096, &size, &e);
+			rc = klp_link_measure(&m, 0, 4096, &size, &e);
 		if (!rc) {
-			rc = klp_link(&m, &self, me, (me->start - (64u << 20)) & ~4095ull, NULL, &l, &e);
+			rc = klp_link(&m, 0, &self, me, (me->start - (64u << 20)) & ~4095ull, NULL, &l, &e);
 			if (!rc) {
 				ck_assert_uint_eq(l.size, size);
 				klp_linked_free(&l);
@@ -263,7 +264,7 @@ START_TEST(P30_every_relocation_type)
 				char number[32];
 
 				snprintf(number, sizeof(number), "type %u", type);
-				ck_assert_int_eq(klp_link_measure(&m, 4096, &size, &e), -ENOTSUP);
+				ck_assert_int_eq(klp_link_measure(&m, 0, 4096, &size, &e), -ENOTSUP);
 				ck_assert_int_eq(e.reason, KLP_BAD_RELOC);
 				ck_assert_msg(strstr(e.text, known ? known->name : number) != NULL, "%s", e.text);
 			}
@@ -544,7 +545,7 @@ START_TEST(P30_authored_symbols)
 		ck_assert_msg(rc == 0, "%s", e.text);
 		ck_assert(m.state_count == 1 && m.state[0].id == 7 && m.state[0].version == 3);
 		ck_assert_str_eq(m.object[0].callback[KLP_CALLBACK_POST_PATCH], "m_run");
-		rc = klp_link(&m, &self, me, (me->start - (64u << 20)) & ~4095ull, NULL, &l, &e);
+		rc = klp_link(&m, 0, &self, me, (me->start - (64u << 20)) & ~4095ull, NULL, &l, &e);
 		ck_assert_msg(rc == 0, "%s", e.text);
 		table = (const uint64_t *)(const void *)(l.seg[KLP_SEG_META].bytes +
 							 (l.functions_addr - l.base - l.seg[KLP_SEG_META].offset) +
@@ -678,7 +679,7 @@ START_TEST(unknown_keys_and_digest)
 }
 END_TEST
 
-/* File and metadata must agree; several objects are read, but not linked. */
+/* File and metadata must agree. */
 START_TEST(P30_disagreement)
 {
 	static const struct {
@@ -693,7 +694,6 @@ START_TEST(P30_disagreement)
 	struct klp_error e = KLP_ERROR_INIT;
 	struct klp_module m;
 	json_t *meta, *o;
-	uint64_t size;
 	char *path, *text;
 
 	snprintf(object, sizeof(object), "%s/plain.o", directory);
@@ -734,13 +734,194 @@ START_TEST(P30_disagreement)
 	json_object_set_new(o, "build_id", json_string("aabbccdd"));
 	json_array_append_new(json_object_get(meta, "objects"), o);
 	path = make_module(object, meta);
-	ck_assert_msg(klp_module_read(path, &m, &e) == 0, "%s", e.text);
-	ck_assert_uint_eq(m.object_count, 2);
-	ck_assert_int_eq(klp_link_measure(&m, 4096, &size, &e), -ENOTSUP);
-	ck_assert_int_eq(e.reason, KLP_UNSUPPORTED);
-	klp_module_free(&m);
+	ck_assert_int_lt(klp_module_read(path, &m, &e), 0); /* the function is there, but for the first object only */
+	ck_assert_int_eq(e.reason, KLP_BAD_FUNCTION);
 	unlink(path);
 	free(path);
+}
+END_TEST
+
+static void run(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+static void run(const char *fmt, ...)
+{
+	char command[16384];
+	va_list ap;
+
+	va_start(ap, fmt);
+	ck_assert_int_lt(vsnprintf(command, sizeof(command), fmt, ap), (int)sizeof(command));
+	va_end(ap);
+	ck_assert_msg(system(command) == 0, "%s", command);
+}
+
+/* The metadata of a module that patches the same object twice, as if it were two: for where its parts are. */
+static json_t *two_objects(void)
+{
+	json_t *meta = json_loads(good_text, 0, NULL), *objects = json_object_get(meta, "objects"), *second, *symbols,
+	       *y;
+	size_t i, count;
+
+	second = json_deep_copy(json_array_get(objects, 0));
+	json_object_set_new(second, "name", json_string("second"));
+	json_object_set_new(second, "build_id", json_string("aabbccdd"));
+	json_array_append_new(objects, second);
+	symbols = json_object_get(meta, "symbols");
+	count = json_array_size(symbols);
+	for (i = 0; i < count; i++) {
+		y = json_deep_copy(json_array_get(symbols, i));
+		json_object_set_new(y, "object", json_integer(1));
+		json_array_append_new(symbols, y);
+	}
+	return meta;
+}
+
+/* An object file of two parts, one for each, to which `options` of objcopy have been done. */
+static char *two_parts(const json_t *symbols, const char *options)
+{
+	char *out = strdup("/tmp/klp-link-parts-XXXXXX"), names[2][4096] = {"", ""};
+	size_t count = json_array_size(symbols) / 2, i;
+	int fd = mkstemp(out);
+	json_t *y;
+
+	ck_assert(fd >= 0);
+	close(fd);
+	json_array_foreach(symbols, i, y)
+	{
+		char *to = names[i >= count] + strlen(names[i >= count]);
+		const char *name = json_string_value(json_object_get(y, "name"));
+
+		snprintf(to, sizeof(names[0]) - (size_t)(to - names[i >= count]), " --redefine-sym %s=klp:%zu:%s", name,
+			 i, name);
+	}
+	run("objcopy -N _GLOBAL_OFFSET_TABLE_ -w -G none %s %s/plain.o %s.0", names[0], directory, out);
+	run("objcopy -N _GLOBAL_OFFSET_TABLE_ -w -G none --prefix-alloc-sections=.klp.1 %s %s/plain.o %s.1", names[1],
+	    directory, out);
+	run("ld -r -o %s.2 %s.0 %s.1 && objcopy %s %s.2 %s && rm %s.[012]", out, out, out, options, out, out, out);
+	return out;
+}
+
+/* Reads the module; 0, or a refusal that has been seen to say why. */
+static int read_parts(json_t *meta, const char *options, struct klp_module *m, struct klp_error *e)
+{
+	char *text = json_dumps(meta, 0), *object = two_parts(json_object_get(meta, "symbols"), options), *path;
+	json_t *none = json_array();
+	int rc;
+
+	path = make_module_text(object, none, text, strlen(text));
+	rc = klp_module_read(path, m, e);
+	unlink(path);
+	unlink(object);
+	free(path);
+	free(object);
+	free(text);
+	json_decref(none);
+	json_decref(meta);
+	return rc;
+}
+
+/* B27: each part is laid out and linked on its own, at a place of its own. */
+START_TEST(several_objects)
+{
+	struct klp_error e = KLP_ERROR_INIT;
+	struct klp_linked l[2];
+	struct klp_module m;
+
+	ck_assert_msg(read_parts(two_objects(), "", &m, &e) == 0, "%s", e.text);
+	ck_assert_uint_eq(m.object_count, 2);
+	ck_assert_uint_eq(klp_module_functions(&m), 2);
+	for (unsigned i = 0; i < 2; i++) {
+		uint64_t base = (me->start - (uint64_t)(i + 1) * (256u << 20)) & ~4095ull, size;
+
+		ck_assert_msg(klp_link_measure(&m, i, 4096, &size, &e) == 0, "%s", e.text);
+		ck_assert_msg(klp_link(&m, i, &self, me, base, NULL, &l[i], &e) == 0, "%s", e.text);
+		ck_assert_uint_eq(l[i].size, size);
+		ck_assert_uint_eq(l[i].base, base);
+		ck_assert_uint_eq(l[i].function_count, 1);
+		ck_assert(l[i].new_function[0] >= l[i].text_addr &&
+			  l[i].new_function[0] < l[i].text_addr + l[i].text_len);
+		ck_assert_uint_gt(l[i].eh_frame_size, 0);
+		ck_assert_uint_gt(l[i].fde_count, 0);
+	}
+	/* The same code, at two places: neither has anything of the other. */
+	ck_assert_uint_eq(l[0].size, l[1].size);
+	ck_assert_uint_eq(l[0].fde_count, l[1].fde_count);
+	ck_assert_uint_eq(l[0].new_function[0] - l[0].base, l[1].new_function[0] - l[1].base);
+	ck_assert_int_ne(klp_link_measure(&m, 2, 4096, &l[0].size, &e), 0);
+	klp_linked_free(&l[0]);
+	klp_linked_free(&l[1]);
+	klp_module_free(&m);
+}
+END_TEST
+
+/* What goes from one part to the other is refused, whichever way it is written. */
+START_TEST(several_objects_apart)
+{
+	struct klp_error e = KLP_ERROR_INIT;
+	json_t *meta = two_objects(), *y;
+	struct klp_module m;
+	uint64_t size;
+
+	/* A symbol of the second part that is the first object's. */
+	y = json_array_get(json_object_get(meta, "symbols"), json_array_size(json_object_get(meta, "symbols")) / 2);
+	json_object_set_new(y, "object", json_integer(0));
+	ck_assert_msg(read_parts(meta, "", &m, &e) == 0, "%s", e.text);
+	ck_assert_int_eq(klp_link_measure(&m, 0, 4096, &size, &e), 0);
+	ck_assert_int_eq(klp_link_measure(&m, 1, 4096, &size, &e), -ENOTSUP);
+	ck_assert_msg(strstr(e.text, "refers to t_add, which belongs to target") != NULL, "%s", e.text);
+	klp_module_free(&m);
+	/* The second part's data among the first one's. */
+	ck_assert_msg(read_parts(two_objects(), "--rename-section .klp.1.data=.data.other", &m, &e) == 0, "%s", e.text);
+	ck_assert_int_eq(klp_link_measure(&m, 0, 4096, &size, &e), 0);
+	ck_assert_int_eq(klp_link_measure(&m, 1, 4096, &size, &e), -ENOTSUP);
+	ck_assert_msg(strstr(e.text, "which belongs to target") != NULL, "%s", e.text);
+	klp_module_free(&m);
+}
+END_TEST
+
+START_TEST(P30_several_objects)
+{
+	static const char *const name[] = {".klp.0.text",     ".klp.01.text",         ".klp.2.text",
+					   ".klp.99999.text", ".klp.4294967297.text", ".klp.1",
+					   ".klp.1.",         ".klp.1text",           ".text.lost"};
+	struct klp_error e = KLP_ERROR_INIT;
+	struct klp_module m;
+	char option[256];
+	json_t *meta, *list;
+
+	for (size_t i = 0; i < sizeof(name) / sizeof(name[0]); i++) {
+		snprintf(option, sizeof(option), "--rename-section .klp.1.text=%s", name[i]);
+		ck_assert_msg(read_parts(two_objects(), option, &m, &e) < 0, "%s", name[i]);
+		ck_assert_msg(e.reason == KLP_BAD_MODULE || e.reason == KLP_BAD_FUNCTION || e.reason == KLP_AMBIGUOUS,
+			      "%s: %s", name[i], e.text);
+	}
+	/* Sections of an object that the metadata do not have. */
+	meta = two_objects();
+	json_array_remove(json_object_get(meta, "objects"), 1);
+	list = json_object_get(meta, "symbols");
+	for (size_t i = 0; i < json_array_size(list); i++)
+		json_object_set_new(json_array_get(list, i), "object", json_integer(0));
+	ck_assert_int_lt(read_parts(meta, "", &m, &e), 0);
+	ck_assert_msg(strstr(e.text, "have only 1 objects") != NULL, "%s", e.text);
+	/* Each object with its own build-id, too many of them. */
+	meta = json_loads(good_text, 0, NULL);
+	list = json_object_get(meta, "objects");
+	for (int i = 0; i < 10000; i++) {
+		json_t *o = json_deep_copy(json_array_get(list, 0));
+
+		json_object_set_new(o, "build_id", json_sprintf("%08x", i + 1));
+		json_array_append_new(list, o);
+	}
+	refuse_meta(meta, "10000 objects");
+	while (json_array_size(list) > KLP_MODULE_MAX_OBJECTS)
+		json_array_remove(list, json_array_size(list) - 1);
+	{
+		char *text = json_dumps(meta, 0);
+
+		ck_assert_msg(klp_module_parse_meta(text, strlen(text), &m, &e) == 0, "%s", e.text);
+		ck_assert_uint_eq(m.object_count, KLP_MODULE_MAX_OBJECTS);
+		klp_module_free(&m);
+		free(text);
+	}
+	json_decref(meta);
 }
 END_TEST
 
@@ -797,6 +978,9 @@ int main(int argc, char **argv)
 	tcase_add_test(c, P30_metadata_text);
 	tcase_add_test(c, unknown_keys_and_digest);
 	tcase_add_test(c, P30_disagreement);
+	tcase_add_test(c, several_objects);
+	tcase_add_test(c, several_objects_apart);
+	tcase_add_test(c, P30_several_objects);
 	suite_add_tcase(s, c);
 	r = srunner_create(s);
 	srunner_set_fork_status(r, CK_NOFORK);

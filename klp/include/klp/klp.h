@@ -74,16 +74,16 @@ int klp_perf_map(pid_t pid, FILE *out, struct klp_error *e);
 int klp_sites_file(const char *path, json_t **result, struct klp_error *e);
 int klp_sites_process(pid_t pid, json_t **result, struct klp_error *e);
 
-/* Pids of processes that map an object of the module / have any klp runtime. *pids malloc'ed. */
+/* Pids of processes that map every object of the module / have any klp runtime. *pids malloc'ed. */
 int klp_find_targets(const struct klp_module *m, pid_t **pids, size_t *count, struct klp_error *e);
 int klp_find_patched(pid_t **pids, size_t *count, struct klp_error *e);
 
 /*
  * Objects that come and go: a process that starts, a library or plug-in that is opened later, closed, opened again.
- * Each look finds the processes (the given ones, or with count 0 all) that map the module's object, loads the patch
- * where it has come since the last look, and unloads it where the object has gone, so that its memory is given back and
- * callbacks are run. The window in which the object's old code can be called is the time between two looks, and the
- * load.
+ * Each look finds the processes (the given ones, or with count 0 all) that map the module's object (all of them if
+ * there are several), loads the patch where it has come since the last look, and unloads it where an object has gone,
+ * so that its memory is given back and callbacks are run. The window in which the object's old code can be called is
+ * the time between two looks, and the load.
  *
  * Appends {"pid", "patch", "event": "came" | "there" (loaded already) | "went" | "ended", "result": as of klp_load or
  * klp_unload, or null} to *events. A refusal is an event, once; what only waits (pending, busy, traced, stopped) is
