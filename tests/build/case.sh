@@ -8,7 +8,7 @@ case_setup "$1"
 case_build
 nothing_left "$1"
 
-seen=0
+seen=0 objects=
 while read -r what rest; do
 	case $what in
 	exit)
@@ -27,6 +27,7 @@ while read -r what rest; do
 		jq -e --arg s "${rest% *}" --arg f "${rest#* }" '.changed | any(.symbol == $s and (.file | endswith($f)))' \
 			"$scratch/report.json" >/dev/null || fail "$rest: not so in the report"
 		;;
+	objects) objects=$rest ;;
 	not-changed) ! report_has changed "$rest" || fail "$rest is in the report's list of changed" ;;
 	compiled-again)
 		n=$(jq .build.compiled_again "$scratch/report.json")
@@ -43,6 +44,7 @@ done <"$tests/cases/$1/expect"
 if [ "$status" = 0 ]; then
 	[ -s "$scratch/fix.klp" ] || fail "there is no module"
 	module_info "$scratch/fix.klp" >"$scratch/info.json" || fail "klpctl does not take the module"
+	[ -z "$objects" ] || jq -e --argjson n "$objects" '.objects | length == $n' "$scratch/info.json" >/dev/null || fail "the module is not for $objects objects"
 	jq -e '.name == "fix"' "$scratch/info.json" >/dev/null || fail "the module has another name"
 else
 	[ ! -e "$scratch/fix.klp" ] || fail "there is a module"

@@ -16,13 +16,13 @@ void kb_check_callbacks(struct kb_drive *d)
 	size_t i, k;
 	json_t *s, *other;
 
-	json_array_foreach(d->statements, i, s)
+	json_array_foreach(d->t->statements, i, s)
 	{
 		const char *kind = kb_str(s, "kind");
 
 		if (!kb_is_callback(kind))
 			continue;
-		json_array_foreach(d->statements, k, other)
+		json_array_foreach(d->t->statements, k, other)
 		{
 			char *text;
 

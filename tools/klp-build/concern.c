@@ -58,9 +58,10 @@ static bool kb_touches_build(const struct kb_drive *d)
 	{
 		bool read = false;
 
-		json_object_foreach(d->patched_units, key, unit)
-		    json_object_foreach(json_object_get(unit, "deps"), path, sha) read =
-			read || !strcmp(kb_relative(d, path), file);
+		for (size_t i = 0; i < d->target_count; i++)
+			json_object_foreach(d->target[i].patched_units, key, unit)
+			    json_object_foreach(json_object_get(unit, "deps"), path, sha) read =
+				read || !strcmp(kb_relative(d, path), file);
 		if (!read)
 			return true;
 	}
@@ -79,18 +80,18 @@ static bool kb_is_of_module(const json_t *found, const char *file)
 	return false;
 }
 
-static void kb_sort_units(struct kb_concern *c, const json_t *found)
+static void kb_sort_units(struct kb_concern *c, const struct kb_target *t)
 {
 	bool doubt = kb_touches_build(c->d);
 	const char *key;
 	json_t *unit;
 
-	json_object_foreach(c->d->patched_units, key, unit)
+	json_object_foreach(t->patched_units, key, unit)
 	{
 		json_object_set_new(c->changed, key,
 				    doubt ? json_null()
-					  : kb_changed_files(json_object_get(c->d->original_units, key), unit));
-		if (kb_is_of_module(found, kb_relative(c->d, kb_str(unit, "source"))))
+					  : kb_changed_files(json_object_get(t->original_units, key), unit));
+		if (kb_is_of_module(t->found, kb_relative(c->d, kb_str(unit, "source"))))
 			json_object_set_new(c->module, key, json_true());
 	}
 }
@@ -161,17 +162,16 @@ static void kb_note_rest(const struct kb_concern *c, size_t unknown)
 						   unknown));
 }
 
-bool kb_check_layouts(struct kb_drive *d, const json_t *found)
+/* Of the target that is looked at; returns how many units could not be compared. */
+static size_t kb_compare_layouts(struct kb_concern *c)
 {
-	struct kb_concern c = {
-	    .d = d, .changed = json_object(), .module = json_object(), .said = json_object(), .types = json_object()};
-	size_t before = json_array_size(json_object_get(d->report, "refused")), unknown = 0;
+	struct kb_drive *d = c->d;
+	size_t unknown = 0;
 	json_t *unit;
 
-	kb_sort_units(&c, found);
-	json_object_foreach(d->patched_units, c.key, unit)
+	json_object_foreach(d->t->patched_units, c->key, unit)
 	{
-		const json_t *other = json_object_get(d->original_units, c.key);
+		const json_t *other = json_object_get(d->t->original_units, c->key);
 		json_t *was, *is;
 
 		if (!other || json_is_true(json_object_get(unit, "asm")) ||
@@ -179,16 +179,35 @@ bool kb_check_layouts(struct kb_drive *d, const json_t *found)
 			continue;
 		was = kb_layouts(kb_str(other, "kept"));
 		is = kb_layouts(kb_str(unit, "kept"));
-		c.file = kb_relative(d, kb_str(unit, "source"));
+		c->file = kb_relative(d, kb_str(unit, "source"));
 		if (was && is)
-			kb_layout_differences(was, is, kb_decide_layout, &c);
+			kb_layout_differences(was, is, kb_decide_layout, c);
 		else
 			unknown++;
 		json_decref(was);
 		json_decref(is);
 	}
+	return unknown;
+}
+
+/* One target's object of another layout is as well seen by the new code of another target. */
+bool kb_check_layouts(struct kb_drive *d)
+{
+	struct kb_concern c = {
+	    .d = d, .changed = json_object(), .module = json_object(), .said = json_object(), .types = json_object()};
+	size_t before = json_array_size(json_object_get(d->report, "refused")), unknown = 0;
+
+	for (size_t i = 0; i < d->target_count; i++)
+		kb_sort_units(&c, &d->target[i]);
+	for (size_t i = 0; i < d->target_count; i++) {
+		d->t = &d->target[i];
+		unknown += kb_compare_layouts(&c);
+	}
 	kb_note_rest(&c, unknown);
-	kb_note_statements(d, "layout");
+	for (size_t i = 0; i < d->target_count; i++) {
+		d->t = &d->target[i];
+		kb_note_statements(d, "layout");
+	}
 	json_decref(c.changed);
 	json_decref(c.module);
 	json_decref(c.said);

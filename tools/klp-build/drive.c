@@ -52,13 +52,15 @@ void kb_refuse(struct kb_drive *d, const char *symbol, const char *file, const c
 	}
 	json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:s}", "symbol", symbol, "section", "", "file",
 					      file, "reason", reason, "advice", advice));
+	if (d->target_count > 1)
+		json_object_set_new(json_array_get(list, json_array_size(list) - 1), "target", json_string(d->t->name));
 }
 
 /* The link that made the target: by name, else by content (install, cp, libtool's .libs). */
 static const json_t *kb_target_link(struct kb_drive *d, long long after, long long before)
 {
 	const struct kb_run *r = d->run;
-	char *path = kb_format("%s/%s", r->root, r->o->target), *file = kb_tree_path(r, path), *libs, sha[KB_SHA];
+	char *path = kb_format("%s/%s", r->root, d->t->name), *file = kb_tree_path(r, path), *libs, sha[KB_SHA];
 	const char *slash;
 	json_t *link = NULL;
 
@@ -172,7 +174,7 @@ static bool kb_units_of(struct kb_drive *d, const json_t *link, long long before
 		ok = false;
 	}
 	if (ok && !json_object_size(*units)) {
-		kb_refuse(d, "", d->run->o->target, "klp-build saw none of its compilations",
+		kb_refuse(d, "", d->t->name, "klp-build saw none of its compilations",
 			  "the build command must compile the program, by a compiler that is found in the PATH");
 		ok = false;
 	}
@@ -353,6 +355,14 @@ static bool kb_is_there(const struct kb_drive *d, const char *path)
 	return there;
 }
 
+static bool kb_is_of_target(const struct kb_drive *d, const char *key)
+{
+	for (size_t i = 0; i < d->target_count; i++)
+		if (json_object_get(d->target[i].original_units, key))
+			return true;
+	return false;
+}
+
 /* All units of the build that are stale and matter: the target's, and those whose object is still there (generators,
  * libraries). */
 static size_t kb_force_stale(struct kb_drive *d, int pass)
@@ -364,7 +374,7 @@ static size_t kb_force_stale(struct kb_drive *d, int pass)
 	json_array_foreach(d->records.compiles, i, unit) json_object_set(latest, kb_str(unit, "key"), unit);
 	json_object_foreach(latest, key, unit)
 	{
-		if (!json_object_get(d->original_units, key) && !kb_is_there(d, kb_str(unit, "output")))
+		if (!kb_is_of_target(d, key) && !kb_is_there(d, kb_str(unit, "output")))
 			continue;
 		/* A source that the patch or the build removed cannot be compiled. */
 		if (!kb_is_there(d, kb_str(unit, "source")) || !kb_is_stale(d, unit, cache))
@@ -379,17 +389,16 @@ static size_t kb_force_stale(struct kb_drive *d, int pass)
 
 static int kb_build_patched(struct kb_drive *d)
 {
-	const json_t *l = d->original_link;
 	size_t stale = 0;
 
 	for (int pass = 1; pass <= KB_MAX_PASSES; pass++) {
 		stale = kb_force_stale(d, pass);
 		if (pass > 1 && !stale)
 			break;
-		if (stale) {
-			char *target = kb_format("%s/%s", d->run->root, d->run->o->target);
+		for (size_t i = 0; i < d->target_count && stale; i++) {
+			char *target = kb_format("%s/%s", d->run->root, d->target[i].name);
 
-			kb_unlink_tree(d, kb_str(l, "output"));
+			kb_unlink_tree(d, kb_str(d->target[i].original_link, "output"));
 			kb_unlink_tree(d, target);
 			free(target);
 		}
@@ -407,7 +416,7 @@ static bool kb_check_fresh(struct kb_drive *d)
 	const char *key;
 	bool ok = true;
 
-	json_object_foreach(d->patched_units, key, unit)
+	json_object_foreach(d->t->patched_units, key, unit)
 	{
 		const json_t *latest = kb_record_latest(&d->records, key, d->records.seq);
 
@@ -430,23 +439,23 @@ static bool kb_check_fresh(struct kb_drive *d)
 static size_t kb_pair_units(const struct kb_drive *d, struct klp_unit **out)
 {
 	struct klp_unit *units =
-	    kb_alloc((json_object_size(d->original_units) + json_object_size(d->patched_units)) * sizeof(*units));
+	    kb_alloc((json_object_size(d->t->original_units) + json_object_size(d->t->patched_units)) * sizeof(*units));
 	const char *key;
 	json_t *unit;
 	size_t n = 0;
 
-	json_object_foreach(d->original_units, key, unit)
+	json_object_foreach(d->t->original_units, key, unit)
 	{
-		const json_t *other = json_object_get(d->patched_units, key);
+		const json_t *other = json_object_get(d->t->patched_units, key);
 
 		units[n].name = kb_relative(d, kb_str(unit, "source"));
 		units[n].original_o = kb_str(unit, "kept");
 		units[n].patched_o = other ? kb_str(other, "kept") : NULL;
 		units[n++].assembly = json_is_true(json_object_get(unit, "asm"));
 	}
-	json_object_foreach(d->patched_units, key, unit)
+	json_object_foreach(d->t->patched_units, key, unit)
 	{
-		if (json_object_get(d->original_units, key))
+		if (json_object_get(d->t->original_units, key))
 			continue;
 		units[n].name = kb_relative(d, kb_str(unit, "source"));
 		units[n].patched_o = kb_str(unit, "kept");
@@ -509,8 +518,8 @@ static bool kb_again_is_local(const json_t *unit, const json_t *other, const cha
 static bool kb_build_again(struct kb_drive *d, const json_t *found)
 {
 	const json_t *wanted = json_object_get(found, "again"), *link = NULL;
-	json_t *list = json_object(), *units = NULL, *old = d->patched_units, *e, *unit;
-	char *target = kb_format("%s/%s", d->run->root, d->run->o->target);
+	json_t *list = json_object(), *units = NULL, *old = d->t->patched_units, *e, *unit;
+	char *target = kb_format("%s/%s", d->run->root, d->t->name);
 	long long seq = d->records.seq;
 	const char *key;
 	bool ok = true;
@@ -534,7 +543,7 @@ static bool kb_build_again(struct kb_drive *d, const json_t *found)
 	ok = ok && json_object_size(list);
 	if (ok) {
 		d->run->again = kb_format("%s/again", d->run->work);
-		kb_unlink_tree(d, kb_str(d->patched_link, "output"));
+		kb_unlink_tree(d, kb_str(d->t->patched_link, "output"));
 		kb_unlink_tree(d, target);
 		ok = !json_dump_file(list, d->run->again, 0) &&
 		     !kb_build(d->run, "patched build of units that do without what the running file does not have");
@@ -556,8 +565,8 @@ static bool kb_build_again(struct kb_drive *d, const json_t *found)
 				kb_again_is_local(unit, other, kb_relative(d, kb_str(unit, "source")), found)));
 	}
 	if (ok) {
-		d->patched_link = link;
-		d->patched_units = units;
+		d->t->patched_link = link;
+		d->t->patched_units = units;
 		json_decref(old);
 	} else {
 		json_decref(units);
@@ -590,30 +599,65 @@ static void kb_note_once(struct kb_run *r, json_t *note)
 	json_array_append(r->notes, note);
 }
 
-/* The module for what runs, at that path. */
+static void kb_report_error(struct kb_drive *d, const struct klp_error *e)
+{
+	kb_error("%s", e->text);
+	json_object_set_new(d->report, "error",
+			    json_pack("{s:s, s:s}", "reason", klp_reason_name(e->reason), "text", e->text));
+}
+
+/* Puts what the comparison of one target said into the report; of several targets each entry says which. */
+static void kb_report_found(struct kb_drive *d, json_t *found)
+{
+	const char *key;
+	json_t *list, *entry;
+	size_t i;
+
+	if (d->target_count == 1) {
+		json_object_update(d->report, found);
+		return;
+	}
+	json_object_foreach(found, key, list)
+	{
+		json_t *all = json_object_get(d->report, key);
+
+		if (!json_is_array(list) || !strcmp(key, "notes"))
+			continue;
+		if (!all) {
+			all = json_array();
+			json_object_set_new(d->report, key, all);
+		}
+		json_array_foreach(list, i, entry)
+		{
+			json_object_set_new(entry, "target", json_string(d->t->name));
+			json_array_append(all, entry);
+		}
+	}
+}
+
+/* The module of the target that is looked at, for what runs, at that path. */
 static int kb_compare(struct kb_drive *d, const char *module)
 {
 	const struct kb_options *o = d->run->o;
-	const char *running = d->shipped ? d->shipped : kb_str(d->original_link, "kept");
+	const char *running = d->t->shipped ? d->t->shipped : kb_str(d->t->original_link, "kept");
 	char *debug = kb_debug_file(running, o->debug);
 	struct klp_error e = KLP_ERROR_INIT;
 	struct klp_unit *units;
-	struct klp_objdiff_input in = {.original_linked = kb_str(d->original_link, "kept"),
-				       .patched_linked = kb_str(d->patched_link, "kept"),
+	struct klp_objdiff_input in = {.original_linked = kb_str(d->t->original_link, "kept"),
+				       .patched_linked = kb_str(d->t->patched_link, "kept"),
 				       .running = running,
 				       .debug = debug,
 				       .patch_name = o->name,
 				       .description = o->description,
-				       .statements = d->statements,
-				       .dry_run = o->dry_run,
+				       .statements = d->t->statements,
+				       .dry_run = o->dry_run && d->target_count == 1,
 				       .output = module};
 	json_t *found = NULL;
 	int result;
 
 	if (o->debug && !debug) {
 		kb_error("%s holds no debug file for %s", o->debug, running);
-		result = KB_FAILED;
-		goto out;
+		return KB_FAILED;
 	}
 	in.unit_count = kb_pair_units(d, &units);
 	in.units = units;
@@ -625,7 +669,7 @@ static int kb_compare(struct kb_drive *d, const char *module)
 		json_t *again = NULL;
 
 		free(units);
-		in.patched_linked = kb_str(d->patched_link, "kept");
+		in.patched_linked = kb_str(d->t->patched_link, "kept");
 		in.unit_count = kb_pair_units(d, &units);
 		in.units = units;
 		/* What was refused at first is the better answer if this way is closed, too. */
@@ -639,27 +683,35 @@ static int kb_compare(struct kb_drive *d, const char *module)
 		}
 		json_decref(again);
 	}
+	json_decref(d->t->found);
+	d->t->found = found;
 	if (found) {
 		json_t *note;
 		size_t i;
 
 		json_array_foreach(json_object_get(found, "notes"), i, note) kb_note_once(d->run, note);
-		json_object_update(d->report, found);
-		if (!kb_check_layouts(d, found) || (result == KLP_OBJDIFF_BUILT && !kb_check_ipa_ra(d, found))) {
-			json_object_del(d->report, "metadata");
-			result = KLP_OBJDIFF_REFUSED;
-		}
-		json_decref(found);
+		kb_report_found(d, found);
 	}
-	if (result == KLP_OBJDIFF_FAILED) {
-		kb_error("%s", e.text);
-		json_object_set_new(d->report, "error",
-				    json_pack("{s:s, s:s}", "reason", klp_reason_name(e.reason), "text", e.text));
-	}
+	if (result == KLP_OBJDIFF_FAILED)
+		kb_report_error(d, &e);
 	free(units);
-out:
 	free(debug);
 	return result;
+}
+
+/* What the driver itself has against the module. */
+static int kb_judge(struct kb_drive *d, int result)
+{
+	bool ok = result == KLP_OBJDIFF_FAILED || kb_check_layouts(d);
+
+	for (size_t i = 0; i < d->target_count && ok && result == KLP_OBJDIFF_BUILT; i++) {
+		d->t = &d->target[i];
+		ok = kb_check_ipa_ra(d);
+	}
+	if (ok)
+		return result;
+	json_object_del(d->report, "metadata");
+	return KLP_OBJDIFF_REFUSED;
 }
 
 /* Where the module for what runs goes: of several with its build-id in the name. */
@@ -693,19 +745,19 @@ static int kb_make_modules(struct kb_drive *d)
 				result = KB_REFUSED;
 		}
 		if (result == KB_BUILT)
-			result = kb_compare(d, module);
-		kb_build_id(d->shipped ? d->shipped : kb_str(d->original_link, "kept"), id, link);
+			result = kb_judge(d, kb_compare(d, module));
+		kb_build_id(d->t->shipped ? d->t->shipped : kb_str(d->t->original_link, "kept"), id, link);
 		output = kb_output(d, id);
 		json_array_foreach(modules, k, other) if (!strcmp(kb_str(other, "output"), output))
 		{
-			kb_error("%s and %s have the same build-id", kb_str(other, "running"), d->shipped);
+			kb_error("%s and %s have the same build-id", kb_str(other, "running"), d->t->shipped);
 			result = KB_FAILED;
 		}
-		json_array_append_new(modules, json_pack("{s:s?, s:s, s:s, s:s}", "running", d->shipped, "build_id", id,
-							 "output", output, "made", module));
+		json_array_append_new(modules, json_pack("{s:s?, s:s, s:s, s:s}", "running", d->t->shipped, "build_id",
+							 id, "output", output, "made", module));
 		if (result != KB_BUILT && count > 1)
 			json_array_append_new(d->run->notes,
-					      json_sprintf("no module is made: that is about %s", d->shipped));
+					      json_sprintf("no module is made: that is about %s", d->t->shipped));
 		free(module);
 		free(output);
 	}
@@ -721,10 +773,70 @@ static int kb_make_modules(struct kb_drive *d)
 	return result;
 }
 
+/* Adds what the target is and what became of it to the report's list. */
+static void kb_note_target(struct kb_drive *d, json_t *targets, int result)
+{
+	char id[130], link[256];
+
+	kb_build_id(d->t->shipped ? d->t->shipped : kb_str(d->t->original_link, "kept"), id, link);
+	json_array_append_new(targets,
+			      json_pack("{s:s, s:s?, s:s, s:b}", "target", d->t->name, "running", d->t->shipped,
+					"build_id", id, "patched", result == KLP_OBJDIFF_BUILT));
+}
+
+/*
+ * One module for all targets: each is compared and resolved on its own, against its own running file, and what came of
+ * them is put together. A target that the diffs do not change is not in it. All are looked at, so that everything that
+ * is refused is said.
+ */
+static int kb_make_joint(struct kb_drive *d)
+{
+	char **part = kb_alloc(d->target_count * sizeof(*part)), *joint = kb_format("%s/module.klp", d->run->work);
+	json_t *targets = json_array(), *report = NULL;
+	struct klp_error e = KLP_ERROR_INIT;
+	int result = KB_NO_CHANGE;
+	size_t count = 0;
+
+	for (size_t i = 0; i < d->target_count; i++) {
+		char *module = kb_format("%s/module-%zu.klp", d->run->work, i);
+		int one;
+
+		d->t = &d->target[i];
+		one = kb_compare(d, module);
+		kb_note_target(d, targets, one);
+		if (one == KLP_OBJDIFF_BUILT)
+			part[count++] = module;
+		else
+			free(module);
+		if (one != KLP_OBJDIFF_NO_CHANGE && result != KB_FAILED && result != KB_REFUSED)
+			result = one;
+		if (one == KLP_OBJDIFF_FAILED)
+			break;
+	}
+	if (result != KB_FAILED)
+		result = kb_judge(d, result);
+	if (result == KB_BUILT) {
+		result = klp_objdiff_merge((const char *const *)part, count, joint, &report, &e);
+		kb_report_found(d, report);
+		json_object_set(d->report, "metadata", json_object_get(report, "metadata"));
+		if (result == KB_FAILED)
+			kb_report_error(d, &e);
+	}
+	if (result == KB_BUILT && !d->run->o->dry_run)
+		result = kb_install(joint, d->run->o->output);
+	json_object_set_new(d->report, "targets", targets);
+	json_decref(report);
+	while (count)
+		free(part[--count]);
+	free(part);
+	free(joint);
+	return result;
+}
+
 /* What make would take for up to date goes from the copy: the target with what its name leads to, and libtool's. */
 static void kb_drop_target(const struct kb_drive *d)
 {
-	char *path = kb_format("%s/%s", d->run->tree, d->run->o->target), *real = kb_canonical("/", path), *libs;
+	char *path = kb_format("%s/%s", d->run->tree, d->t->name), *real = kb_canonical("/", path), *libs;
 	const char *slash = strrchr(path, '/');
 
 	libs = kb_format("%.*s/.libs/%s", (int)(slash - path), path, slash + 1);
@@ -752,7 +864,7 @@ static bool kb_drop_missing(const struct kb_drive *d)
 	bool any = false;
 	size_t i;
 
-	kb_link_units(&d->records, d->original_link, d->original_seq, d->run->root, units, missing);
+	kb_link_units(&d->records, d->t->original_link, d->original_seq, d->run->root, units, missing);
 	json_array_foreach(missing, i, m)
 	{
 		char *file = kb_tree_path(d->run, kb_str(m, "path"));
@@ -770,10 +882,12 @@ static bool kb_drop_missing(const struct kb_drive *d)
 static void kb_note_lines(const struct kb_drive *d)
 {
 	json_int_t kept = 0, apart = 0, plain = 0;
+	json_t *units = json_object(), *unit;
 	const char *key;
-	json_t *unit;
 
-	json_object_foreach(d->patched_units, key, unit)
+	for (size_t i = 0; i < d->target_count; i++)
+		json_object_update(units, d->target[i].patched_units);
+	json_object_foreach(units, key, unit)
 	{
 		const char *lines = kb_str(unit, "lines");
 
@@ -787,18 +901,89 @@ static void kb_note_lines(const struct kb_drive *d)
 						   "use __LINE__ below an inserted or removed line count as changed",
 						   kb_relative(d, kb_str(unit, "source"))));
 	}
+	json_decref(units);
 	json_object_set_new(d->facts, "lines",
 			    json_pack("{s:I, s:I, s:I}", "kept", kept, "apart", apart, "plain", plain));
+}
+
+/* Runs fn for each target, until one says false. */
+static bool kb_each_target(struct kb_drive *d, bool (*fn)(struct kb_drive *d))
+{
+	for (size_t i = 0; i < d->target_count; i++) {
+		d->t = &d->target[i];
+		if (!fn(d))
+			return false;
+	}
+	return true;
+}
+
+static bool kb_find_original_link(struct kb_drive *d)
+{
+	d->t->original_link = kb_target_link(d, 0, d->original_seq);
+	return d->t->original_link != NULL;
+}
+
+static bool kb_find_patched_link(struct kb_drive *d)
+{
+	d->t->patched_link = kb_target_link(d, 0, d->records.seq);
+	if (!d->t->patched_link)
+		kb_error("the patched build made no %s", d->t->name);
+	return d->t->patched_link != NULL;
+}
+
+static void kb_drop_targets(struct kb_drive *d)
+{
+	for (size_t i = 0; i < d->target_count; i++) {
+		d->t = &d->target[i];
+		kb_drop_target(d);
+	}
+}
+
+/* kb_drop_missing of all targets. */
+static bool kb_drop_all_missing(struct kb_drive *d)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < d->target_count; i++) {
+		d->t = &d->target[i];
+		any |= kb_drop_missing(d);
+	}
+	return any;
+}
+
+static bool kb_read_original_units(struct kb_drive *d)
+{
+	return kb_units_of(d, d->t->original_link, d->original_seq, &d->t->original_units) && kb_check_compilers(d);
+}
+
+static bool kb_read_patched_units(struct kb_drive *d)
+{
+	return kb_units_of(d, d->t->patched_link, d->records.seq, &d->t->patched_units) && kb_check_fresh(d);
+}
+
+static void kb_say_no_link(const struct kb_drive *d)
+{
+	char *path = kb_format("%s/%s", d->run->tree, d->t->name);
+
+	if (access(path, F_OK))
+		kb_error("the build command made no %s in %s", d->t->name, d->run->o->source);
+	else
+		kb_error("klp-build did not see how %s was linked: the build command must compile and link it, "
+			 "by a compiler that is "
+			 "found in the PATH (--cc-dir adds a directory)",
+			 d->t->name);
+	free(path);
 }
 
 static int kb_build_both(struct kb_drive *d)
 {
 	struct kb_run *r = d->run;
-	size_t again = 0, i;
+	size_t again = 0, units = 0, i;
+	bool linked = false;
 	json_t *unit;
 	int rc;
 
-	kb_drop_target(d);
+	kb_drop_targets(d);
 	for (int pass = 1; pass <= 2; pass++) {
 		if (kb_build(r, "original build")) {
 			if (pass == 1)
@@ -807,25 +992,16 @@ static int kb_build_both(struct kb_drive *d)
 		}
 		kb_records_load(&d->records, r->log);
 		d->original_seq = d->records.seq;
-		d->original_link = kb_target_link(d, 0, d->original_seq);
-		if (!d->original_link || !kb_drop_missing(d))
+		linked = kb_each_target(d, kb_find_original_link);
+		if (!linked || !kb_drop_all_missing(d))
 			break;
-		kb_drop_target(d);
+		kb_drop_targets(d);
 	}
-	if (!d->original_link) {
-		char *path = kb_format("%s/%s", r->tree, r->o->target);
-
-		if (access(path, F_OK))
-			kb_error("the build command made no %s in %s", r->o->target, r->o->source);
-		else
-			kb_error("klp-build did not see how %s was linked: the build command must compile and link it, "
-				 "by a compiler that is "
-				 "found in the PATH (--cc-dir adds a directory)",
-				 r->o->target);
-		free(path);
+	if (!linked) {
+		kb_say_no_link(d);
 		return KB_FAILED;
 	}
-	if (!kb_units_of(d, d->original_link, d->original_seq, &d->original_units) || !kb_check_compilers(d))
+	if (!kb_each_target(d, kb_read_original_units))
 		return KB_REFUSED;
 	for (i = 0; i < r->o->diff_count; i++) {
 		kb_note_touched(d, r->o->diffs[i]);
@@ -836,29 +1012,32 @@ static int kb_build_both(struct kb_drive *d)
 	rc = kb_build_patched(d);
 	if (rc)
 		return rc;
-	d->patched_link = kb_target_link(d, 0, d->records.seq);
-	if (!d->patched_link) {
-		kb_error("the patched build made no %s", r->o->target);
+	if (!kb_each_target(d, kb_find_patched_link))
 		return KB_FAILED;
-	}
-	if (!kb_units_of(d, d->patched_link, d->records.seq, &d->patched_units) || !kb_check_fresh(d))
+	if (!kb_each_target(d, kb_read_patched_units))
 		return KB_REFUSED;
 	kb_note_lines(d);
 	json_array_foreach(d->records.compiles, i, unit) again += kb_seq(unit) > d->original_seq;
-	json_object_set_new(d->facts, "units", json_integer((json_int_t)json_object_size(d->patched_units)));
+	for (i = 0; i < d->target_count; i++)
+		units += json_object_size(d->target[i].patched_units);
+	json_object_set_new(d->facts, "units", json_integer((json_int_t)units));
 	json_object_set_new(d->facts, "compiled_again", json_integer((json_int_t)again));
-	if (!kb_find_statements(d))
+	if (!kb_each_target(d, kb_find_statements))
 		return KB_REFUSED;
-	rc = kb_make_modules(d);
-	kb_note_statements(d, "data");
+	rc = d->target_count > 1 ? kb_make_joint(d) : kb_make_modules(d);
+	for (i = 0; i < d->target_count; i++) {
+		d->t = &d->target[i];
+		kb_note_statements(d, "data");
+	}
 	return rc;
 }
 
 int kb_drive(struct kb_run *r)
 {
 	static const char *const results[] = {"built", "failed", "usage", "no change", "refused"};
-	struct kb_drive d = {.run = r};
+	struct kb_drive d = {.run = r, .target_count = r->o->target_count};
 	struct timespec start, end;
+	char *names;
 	int rc;
 
 	elf_version(EV_CURRENT);
@@ -866,11 +1045,26 @@ int kb_drive(struct kb_run *r)
 	r->notes = json_array();
 	d.added = json_object();
 	d.touched = json_object();
-	d.facts = json_pack("{s:s, s:s, s:s}", "source", r->source, "command", r->o->build, "target", r->o->target);
+	d.target = kb_alloc(d.target_count * sizeof(*d.target));
+	names = kb_format("%s", r->o->target[0]);
+	for (size_t i = 0; i < d.target_count; i++) {
+		char *longer = i ? kb_format("%s, %s", names, r->o->target[i]) : NULL;
+
+		d.target[i].name = r->o->target[i];
+		if (!longer)
+			continue;
+		free(names);
+		names = longer;
+	}
+	d.t = d.target;
+	d.facts = json_pack("{s:s, s:s, s:s}", "source", r->source, "command", r->o->build, "target", names);
+	free(names);
 	d.report = json_pack("{s:s, s:o}", "klp_version", KLP_VERSION, "build", d.facts);
 	rc = KB_FAILED;
-	if (kb_prepare(r)) {
-		kb_read_producers(&d, 0);
+	if (!kb_match_running(&d)) {
+		rc = KB_USAGE;
+	} else if (kb_prepare(r)) {
+		kb_read_all_producers(&d);
 		rc = kb_build_both(&d);
 	}
 	clock_gettime(CLOCK_MONOTONIC, &end);
@@ -884,8 +1078,9 @@ int kb_drive(struct kb_run *r)
 	json_object_set_new(d.report, "result", json_string(results[rc]));
 	json_object_set_new(d.report, "exit", json_integer(rc));
 	json_object_set_new(d.report, "output",
-			    rc == KB_BUILT && !r->o->dry_run && r->o->running_count < 2 ? json_string(r->o->output)
-											: json_null());
+			    rc == KB_BUILT && !r->o->dry_run && (d.target_count > 1 || r->o->running_count < 2)
+				? json_string(r->o->output)
+				: json_null());
 	json_object_set(d.report, "notes", r->notes);
 	kb_report_print(d.report, r->o->explain);
 	if (r->o->report && !kb_report_write(d.report, r->o->report)) {

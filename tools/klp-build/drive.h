@@ -5,20 +5,29 @@
 
 #include "klp-build.h"
 
-struct kb_drive {
-	struct kb_run *run;
-	struct kb_records records;
-	long long original_seq; /* the last record of the original build */
-	json_t *report;
-	json_t *facts; /* report.build */
+/* One of the linked files that the build makes and the patch is for. */
+struct kb_target {
+	const char *name;         /* its path within the tree */
+	const char *running_file; /* --running, or NULL; of a single target there may be several */
 	const json_t *original_link, *patched_link;
 	json_t *original_units, *patched_units;
-	json_t *added;      /* base names of files that the diffs create */
-	json_t *touched;    /* paths within the tree of files that they change */
-	json_t *before;     /* files of the tree before the diffs */
 	json_t *statements; /* [{kind, name, file, why}] of the patched units; why: the symbol of a callback or state */
 	char *shipped;      /* what runs, NULL: the rebuilt original; of several the one that is looked at */
 	json_t *running;    /* kb_producers of it, or of its debug file */
+	json_t *found;      /* what the comparison said */
+};
+
+struct kb_drive {
+	struct kb_run *run;
+	struct kb_target *target, *t; /* all, and the one that is looked at */
+	size_t target_count;
+	struct kb_records records;
+	long long original_seq; /* the last record of the original build */
+	json_t *report;
+	json_t *facts;   /* report.build */
+	json_t *added;   /* base names of files that the diffs create */
+	json_t *touched; /* paths within the tree of files that they change */
+	json_t *before;  /* files of the tree before the diffs */
 };
 
 /* drive.c */
@@ -43,18 +52,22 @@ bool kb_is_callback(const char *kind);
 void kb_check_callbacks(struct kb_drive *d);
 
 /* concern.c */
-/* true if no type has another layout, in any way that concerns the module; `found` is what the comparison said. */
-bool kb_check_layouts(struct kb_drive *d, const json_t *found);
+/* true if no type of any target has another layout, in any way that concerns the module. The targets have been
+ * compared. */
+bool kb_check_layouts(struct kb_drive *d);
 
 /* running.c */
-/* Finds what runs, the index-th of several, and what its debug information says of its compilers. The first before
- * anything is built. */
+/* Which file of --running is which target's. false: it cannot be said, and why not has been. */
+bool kb_match_running(struct kb_drive *d);
+/* Finds what runs, of a single target the index-th of several, and what its debug information says of its compilers. */
 void kb_read_producers(struct kb_drive *d, size_t index);
+/* The same of all targets, before anything is built. */
+void kb_read_all_producers(struct kb_drive *d);
 /* The result of a build that ended badly: KB_REFUSED if the recorder stopped it because of the compiler. */
 int kb_build_ended(struct kb_drive *d);
 /* Refuses units of the original build that another compiler made than the one of what runs. */
 bool kb_check_compilers(struct kb_drive *d);
 /* Refuses changed functions whose callers may rely on registers that they leave alone (hazard H6). */
-bool kb_check_ipa_ra(struct kb_drive *d, const json_t *found);
+bool kb_check_ipa_ra(struct kb_drive *d);
 
 #endif

@@ -38,8 +38,10 @@ enum kb_place {
 };
 
 struct kb_options {
-	const char *source, *build, *target, *output, *name, *description, *debug, *report, *explain, *keep;
-	const char **running; /* files that run, one module each */
+	const char *source, *build, *output, *name, *description, *debug, *report, *explain, *keep;
+	const char **target; /* within the tree */
+	size_t target_count;
+	const char **running; /* files that run: of one target one module each, of several targets one for each */
 	size_t running_count;
 	char **diffs;
 	size_t diff_count;

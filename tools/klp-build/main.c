@@ -36,13 +36,17 @@ static void kb_help(void)
 	    "\n"
 	    "  -s, --source DIR      the source tree; it is not changed\n"
 	    "  -b, --build COMMAND   what builds it, run by sh in the tree\n"
-	    "  -t, --target FILE     the program or library that the command makes, relative to the tree\n"
+	    "  -t, --target FILE     the program or library that the command makes, relative to the tree. Given again: "
+	    "a\n"
+	    "                        program and its libraries, which are patched together by one module\n"
 	    "  -o, --output FILE     the module\n"
 	    "  -n, --name NAME       the patch's name; else that of the output file\n"
 	    "      --description TEXT\n"
 	    "      --running FILE    the file that runs (may be stripped); else TARGET in the tree. Given again: "
 	    "other\n"
-	    "                        builds of the same source; FILE-BUILD_ID.klp is made for each\n"
+	    "                        builds of the same source; FILE-BUILD_ID.klp is made for each. Of several "
+	    "targets\n"
+	    "                        one for each, by its name, or as TARGET=FILE\n"
 	    "      --debug FILE|DIR  its debug file, or where to look for it\n"
 	    "  -p, --strip N         leading path components of the diffs; else 1 is tried, then 0\n"
 	    "      --cc-dir DIR      where compilers are that are not in the PATH; can be given again\n"
@@ -277,10 +281,27 @@ static char *kb_name_of(const char *output)
 	return kb_format("%.*s", (int)n, base);
 }
 
+/* Its path within the tree. */
+static bool kb_find_target(const struct kb_run *r, const char **target)
+{
+	while (!strncmp(*target, "./", 2))
+		*target += 2;
+	if (**target == '/') {
+		char *real = kb_canonical("/", *target);
+
+		if (!kb_is_below(real, r->source) || strlen(real) <= strlen(r->source)) {
+			kb_usage("the target is not in the source tree: ", *target);
+			return false;
+		}
+		*target = real + strlen(r->source) + 1;
+	}
+	return true;
+}
+
 static int kb_run(struct kb_options *o)
 {
 	struct kb_run r = {.o = o};
-	const char *path = getenv("PATH"), *target = o->target;
+	const char *path = getenv("PATH");
 	char self[PATH_MAX], cwd[PATH_MAX], *keep = NULL;
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	struct stat st;
@@ -297,22 +318,19 @@ static int kb_run(struct kb_options *o)
 	}
 	if (!strcmp(r.source, "/"))
 		return kb_usage("the root directory is no source tree", "");
-	while (!strncmp(target, "./", 2))
-		target += 2;
-	if (*target == '/') {
-		char *real = kb_canonical("/", target);
-
-		if (!kb_is_below(real, r.source) || strlen(real) <= strlen(r.source))
-			return kb_usage("the target is not in the source tree: ", target);
-		target = real + strlen(r.source) + 1;
+	for (size_t i = 0; i < o->target_count; i++) {
+		if (!kb_find_target(&r, &o->target[i]))
+			return KB_USAGE;
+		for (size_t k = 0; k < i; k++)
+			if (!strcmp(o->target[k], o->target[i]))
+				return kb_usage("the same target twice: ", o->target[i]);
 	}
-	o->target = target;
 	for (size_t i = 0; i < o->diff_count; i++)
 		if (access(o->diffs[i], R_OK)) {
 			kb_error("%s: %s", o->diffs[i], strerror(errno));
 			return KB_FAILED;
 		}
-	for (size_t i = 0; i < o->running_count; i++)
+	for (size_t i = 0; i < o->running_count && o->target_count == 1; i++)
 		if (access(o->running[i], R_OK)) {
 			kb_error("%s: %s", o->running[i], strerror(errno));
 			return KB_FAILED;
@@ -321,7 +339,7 @@ static int kb_run(struct kb_options *o)
 		kb_error("%s: %s", o->debug, strerror(errno));
 		return KB_FAILED;
 	}
-	if (o->debug && o->running_count > 1 && !S_ISDIR(st.st_mode))
+	if (o->debug && (o->running_count > 1 || o->target_count > 1) && !S_ISDIR(st.st_mode))
 		return kb_usage("of several running files --debug is the directory of their debug files: ", o->debug);
 	if (o->keep) {
 		keep = kb_canonical(cwd, o->keep);
@@ -403,6 +421,7 @@ int main(int argc, char **argv)
 		return argc == 3 ? kb_check_unwind(argv[2]) : kb_usage("--check-unwind takes one FILE", "");
 	o.cc_dirs = kb_alloc((size_t)argc * sizeof(*o.cc_dirs));
 	o.running = kb_alloc((size_t)argc * sizeof(*o.running));
+	o.target = kb_alloc((size_t)argc * sizeof(*o.target));
 	while ((c = getopt_long(argc, argv, "s:b:t:o:n:p:vhV", kb_long_options, NULL)) != -1) {
 		switch (c) {
 		case 's':
@@ -412,7 +431,7 @@ int main(int argc, char **argv)
 			o.build = optarg;
 			break;
 		case 't':
-			o.target = optarg;
+			o.target[o.target_count++] = optarg;
 			break;
 		case 'o':
 			o.output = optarg;
@@ -462,7 +481,7 @@ int main(int argc, char **argv)
 			return KB_USAGE;
 		}
 	}
-	if (!o.source || !o.build || !o.target)
+	if (!o.source || !o.build || !o.target_count)
 		return kb_usage("needed: ", !o.source ? "-s SOURCE" : !o.build ? "-b COMMAND" : "-t TARGET");
 	if (optind == argc)
 		return kb_usage("no diff is given", "");

@@ -26,6 +26,10 @@ static void kb_print_entry(FILE *f, const char *what, const json_t *e)
 	const char *symbol = kb_field(e, "symbol"), *file = kb_field(e, "file"), *section = kb_field(e, "section");
 
 	fprintf(f, "%s: ", what);
+	if (*kb_field(e, "target")) {
+		kb_put(f, kb_field(e, "target"));
+		fputs(": ", f);
+	}
 	kb_put(f, *symbol ? symbol : section);
 	if (*file) {
 		fputs(*symbol || *section ? " (" : "", f);
@@ -116,16 +120,22 @@ static void kb_html_cell(FILE *f, const char *tag, const char *text)
 static void kb_html_list(FILE *f, const json_t *report, const char *key, const char *title)
 {
 	const json_t *list = json_object_get(report, key);
+	bool several = json_array_size(json_object_get(report, "targets")) > 1;
 	size_t i;
 	json_t *e;
 
 	if (!json_array_size(list))
 		return;
 	kb_html_cell(f, "h2", title);
-	fputs("<table><tr><th>symbol</th><th>file</th><th>reason</th><th>advice</th></tr>\n", f);
+	fputs("<table><tr>", f);
+	if (several)
+		kb_html_cell(f, "th", "target");
+	fputs("<th>symbol</th><th>file</th><th>reason</th><th>advice</th></tr>\n", f);
 	json_array_foreach(list, i, e)
 	{
 		fputs("<tr>", f);
+		if (several)
+			kb_html_cell(f, "td", kb_field(e, "target"));
 		kb_html_cell(f, "td", *kb_field(e, "symbol") ? kb_field(e, "symbol") : kb_field(e, "section"));
 		kb_html_cell(f, "td", kb_field(e, "file"));
 		kb_html_cell(f, "td", *kb_field(e, "reason") ? kb_field(e, "reason") : kb_field(e, "action"));

@@ -42,7 +42,7 @@ static void kb_read_section(struct kb_drive *d, const char *file, const char *at
 			kb_refuse(d, name, file, "a statement about it gives no reason",
 				  "write why the change is right");
 		else
-			json_array_append(d->statements, s);
+			json_array_append(d->t->statements, s);
 		json_decref(s);
 	}
 }
@@ -74,8 +74,8 @@ bool kb_find_statements(struct kb_drive *d)
 	const char *key;
 	json_t *unit;
 
-	d->statements = json_array();
-	json_object_foreach(d->patched_units, key, unit)
+	d->t->statements = json_array();
+	json_object_foreach(d->t->patched_units, key, unit)
 	    kb_read_statements(d, kb_relative(d, kb_str(unit, "source")), kb_str(unit, "kept"));
 	kb_check_callbacks(d);
 	return json_array_size(json_object_get(d->report, "refused")) == before;
@@ -86,7 +86,7 @@ const json_t *kb_statement_about(const struct kb_drive *d, const char *kind, con
 	size_t i;
 	json_t *s;
 
-	json_array_foreach(d->statements, i, s)
+	json_array_foreach(d->t->statements, i, s)
 	{
 		if (strcmp(kb_str(s, "kind"), kind) || strcmp(kb_str(s, "name"), name))
 			continue;
@@ -114,7 +114,7 @@ void kb_note_statements(struct kb_drive *d, const char *kind)
 	size_t i, k;
 	json_t *s, *a;
 
-	json_array_foreach(d->statements, i, s)
+	json_array_foreach(d->t->statements, i, s)
 	{
 		bool used = strcmp(kb_str(s, "kind"), kind);
 

@@ -5,6 +5,8 @@
 #include <string.h>
 #include "tools/klp-build/objdiff/module.h"
 
+#define OM_MAX_SECTIONS 60000 /* the file has a table of relocations for each, and no extended numbers */
+
 struct buf {
 	uint8_t *data;
 	size_t len, cap;
@@ -41,6 +43,7 @@ struct outsec {
 struct out {
 	struct rs *r;
 	struct od_pool *p;
+	uint16_t machine;
 	struct outsec *sec;
 	size_t count, cap;
 	struct buf local, undef, str; /* Elf64_Sym, Elf64_Sym, bytes */
@@ -411,7 +414,7 @@ static void write_file(struct out *o, json_t *meta, uint8_t **image, size_t *len
 	struct buf f = {NULL, 0, 0}, sh = {NULL, 0, 0}, names = {NULL, 0, 0};
 	Elf64_Ehdr eh = {.e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT},
 			 .e_type = ET_REL,
-			 .e_machine = o->r->d->arch->machine,
+			 .e_machine = o->machine,
 			 .e_version = EV_CURRENT,
 			 .e_ehsize = sizeof(Elf64_Ehdr),
 			 .e_shentsize = sizeof(Elf64_Shdr)};
@@ -481,9 +484,76 @@ static void write_file(struct out *o, json_t *meta, uint8_t **image, size_t *len
 	*len = f.len;
 }
 
+/* The sections of one module, as those of the metadata's object number `object`; its symbols begin at symbol_base. */
+static void add_part(struct out *o, const struct klp_elf *f, unsigned object, size_t symbol_base)
+{
+	uint32_t *sec = od_alloc(o->p, f->section_count, sizeof(*sec)),
+		 *sym = od_alloc(o->p, f->symbol_count, sizeof(*sym));
+
+	for (size_t i = 1; i < f->section_count; i++) {
+		const struct klp_elf_section *s = &f->section[i];
+
+		if (!(s->flags & SHF_ALLOC) || s->type == SHT_NULL)
+			continue;
+		sec[i] =
+		    (uint32_t)add_sec(o, (struct outsec){.name = object ? od_printf(o->p, ".klp.%u%s%s", object,
+										    *s->name == '.' ? "" : ".", s->name)
+									: od_printf(o->p, "%s", s->name),
+							 .type = s->type,
+							 .flags = s->flags,
+							 .size = s->size,
+							 .align = s->align,
+							 .data = s->data}) +
+		    1;
+	}
+	for (size_t i = 1; i < f->symbol_count; i++) {
+		const struct klp_elf_symbol *s = &f->symbol[i];
+
+		if (s->external != KLP_ELF_NO_SYMBOL)
+			sym[i] = undef_symbol(o, symbol_base + s->external, s->external_name);
+		else if (s->shndx >= SHN_LORESERVE || sec[s->shndx])
+			sym[i] = add_local(o, *s->name ? s->name : NULL, s->type,
+					   s->shndx >= SHN_LORESERVE ? s->shndx : sec[s->shndx], s->value, s->size);
+	}
+	for (size_t i = 1; i < f->section_count; i++) {
+		const struct klp_elf_section *s = &f->section[i];
+
+		if (s->type != SHT_RELA || !s->data || s->info >= f->section_count || !sec[s->info])
+			continue;
+		for (size_t k = 0; k < s->size / sizeof(Elf64_Rela); k++) {
+			Elf64_Rela ra;
+
+			memcpy(&ra, s->data + k * sizeof(ra), sizeof(ra));
+			if (ELF64_R_SYM(ra.r_info) >= f->symbol_count) {
+				o->failed = true;
+				return;
+			}
+			add_rel(o, sec[s->info] - 1, ra.r_offset, (uint32_t)ELF64_R_TYPE(ra.r_info),
+				sym[ELF64_R_SYM(ra.r_info)], ra.r_addend);
+		}
+	}
+}
+
+int om_merge(struct od_pool *pool, const struct klp_elf *part, const size_t *symbol_base, size_t count, json_t *meta,
+	     uint8_t **image, size_t *len, struct klp_error *e)
+{
+	struct out o = {.p = pool, .machine = part[0].machine};
+
+	put(o.p, &o.str, "", 1, 1);
+	add_local(&o, NULL, STT_NOTYPE, 0, 0, 0);
+	for (size_t i = 0; i < count; i++)
+		add_part(&o, &part[i], (unsigned)i, symbol_base[i]);
+	if (o.failed)
+		return klp_fail(e, EINVAL, KLP_INTERNAL, "a relocation of a module names a symbol that does not exist");
+	if (o.count > OM_MAX_SECTIONS)
+		return klp_fail(e, E2BIG, KLP_LIMIT, "the module would have %zu sections", o.count);
+	write_file(&o, meta, image, len);
+	return 0;
+}
+
 int om_build(struct rs *r, json_t *escapes, json_t *meta, uint8_t **image, size_t *len, struct klp_error *e)
 {
-	struct out o = {.r = r, .p = &r->d->pool, .escapes = escapes};
+	struct out o = {.r = r, .p = &r->d->pool, .machine = r->d->arch->machine, .escapes = escapes};
 	size_t own;
 
 	put(o.p, &o.str, "", 1, 1);
@@ -505,7 +575,7 @@ int om_build(struct rs *r, json_t *escapes, json_t *meta, uint8_t **image, size_
 	own = o.count;
 	if (!own)
 		return klp_fail(e, EINVAL, KLP_INTERNAL, "a module without content");
-	if (own > 60000)
+	if (own > OM_MAX_SECTIONS)
 		return klp_fail(e, E2BIG, KLP_LIMIT, "the module would have %zu sections", own);
 	for (size_t i = 0; i < own; i++) {
 		struct od_sec *s = o.sec[i].from;

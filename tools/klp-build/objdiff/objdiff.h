@@ -60,6 +60,13 @@ enum klp_objdiff_result {
  */
 int klp_objdiff_run(const struct klp_objdiff_input *input, json_t **report, struct klp_error *e);
 
+/*
+ * Makes one module of several, each for one object and written by klp_objdiff_run for the same patch. *report has
+ * `metadata` and `refused`. KLP_OBJDIFF_REFUSED: two of them have a state of the same number.
+ */
+int klp_objdiff_merge(const char *const *module, size_t count, const char *output, json_t **report,
+		      struct klp_error *e);
+
 /* Compares two objects only: changed, new, removed, data, refused and notes. Same results (0: they differ). */
 int klp_objdiff_compare(const char *original_o, const char *patched_o, json_t **report, struct klp_error *e);
 

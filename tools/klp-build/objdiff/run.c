@@ -331,7 +331,7 @@ static json_t *describe_all(struct rs *r, bool *coupled, bool *exceptions, struc
 	return functions;
 }
 
-static int write_output(const char *path, const uint8_t *image, size_t len, struct klp_error *e)
+int om_write(const char *path, const uint8_t *image, size_t len, struct klp_error *e)
 {
 	char tmp[4096];
 	int fd;
@@ -409,7 +409,7 @@ static int build(struct rs *r, const struct klp_objdiff_input *in, struct klp_er
 		json_object_del(d->report, "metadata");
 		return KLP_OBJDIFF_REFUSED;
 	}
-	if (rc || !image || (!in->dry_run && write_output(in->output, image, len, e)))
+	if (rc || !image || (!in->dry_run && om_write(in->output, image, len, e)))
 		return KLP_OBJDIFF_FAILED;
 	return KLP_OBJDIFF_BUILT;
 }
