@@ -121,8 +121,9 @@ static int klp_plan_check_whole(const struct klp_session *s, const struct klp_pa
 
 		if (!klp_patch_same(part, p))
 			continue;
-		whole &= part->has_meta && part->rec.object < p->meta.object_count && part->rec.state == p->rec.state &&
-			 !memcmp(part->rec.digest, p->rec.digest, 32) && !seen[part->rec.object];
+		/* A child that is forked between the stores of a request may find them in different states. */
+		whole &= part->has_meta && part->rec.object < p->meta.object_count &&
+			 !memcmp(part->rec.digest, p->rec.digest, sizeof(p->rec.digest)) && !seen[part->rec.object];
 		if (!whole)
 			break;
 		seen[part->rec.object] = true;

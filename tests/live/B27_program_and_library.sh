@@ -8,7 +8,7 @@ begin
 pl_program
 pl_patch fix 's/VERSION 1/VERSION 2/'
 pl_patch all 's/VERSION 1/VERSION 3/'
-pl_patch half 's/return LIBRARY_VERSION;/return LIBRARY_VERSION + 0 * (int)sizeof(notes);/;s/v + inner/v + 0 + inner/;s/leaf(slow) \* 10;/leaf(slow) * 10 + (slow > 7);/'
+pl_patch half 's/leaf(slow) \* 10;/leaf(slow) * 10 + (slow > 7);/'
 jq -e '.targets | length == 2 and all(.patched)' "$work/fix.json" >/dev/null || die "the report: $(cat "$work/fix.json")"
 jq -e '(.targets | map(.patched)) == [false, true] and (.metadata.objects | length == 1)' "$work/half.json" >/dev/null || die "the report: $(cat "$work/half.json")"
 "$klpctl" info --json "$work/fix.klp" | jq -e '[.objects[].name] == ["prog", "libpair.so"]' >/dev/null || die "the module's objects"
@@ -72,7 +72,7 @@ expect_status 'all' '[.patches[] | select(.enabled) | .name] | join(" ")'
 no_mix "$calls"
 unload all
 expect 1111 call
-expect_status 0 '.patches | length'
+given_back fix
 [ "$(text_print "$(p)")" = "$before" ] || die "the text is not as it was"
 
 # Load and unload, many times; then with a tool that is killed at some instant.
@@ -107,7 +107,7 @@ for ((i = 0; i < $(full 30 1000); i++)); do
 done
 ctl 0,3 unload -v --json -p "$(p)" fix
 no_mix "$calls"
-expect_status 0 '.patches | length'
+given_back fix
 [ "$(text_print "$(p)")" = "$before" ] || die "after the kills the text is not as it was"
 
 # The library goes while it is patched: the program's part stays, and says so; then everything goes.
@@ -115,7 +115,7 @@ ctl 0 load -v --json -p "$(p)" "$work/fix.klp"
 expect 0 close
 expect_status 'armed gone' '[.patches[0].functions[].site] | unique | join(" ")'
 unload fix
-expect_status 0 '.patches | length'
+given_back fix
 expect 0 open
 expect 1111 call
 no_mix "$calls"
@@ -133,5 +133,5 @@ for i in 1 2; do
 	expect 0 close
 	wait_for 10 seen went $i || die "the watch did not unload it: $(cat "$work/watched")"
 done
-expect_status 0 '.patches | length'
+given_back fix
 alive

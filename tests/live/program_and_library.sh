@@ -12,10 +12,9 @@ pl_program() {
 	#define LIBRARY_VERSION 1
 	C
 	cat >"$work/tree/pair.c" <<-'C'
-	#include <string.h>
 	#include <klp/patch.h>
 	#include "version.h"
-	extern char notes[4096];
+	void note(int c);
 	__attribute__((noipa)) static int inner(void)
 	{
 		return LIBRARY_VERSION;
@@ -46,6 +45,13 @@ pl_program() {
 	static atomic_int stop;
 	static atomic_long mixed, calls;
 
+	void note(int c)
+	{
+		size_t n = strlen(notes);
+
+		if (n < sizeof(notes) - 1)
+			notes[n] = (char)c;
+	}
 	__attribute__((noipa)) static int leaf(int slow)
 	{
 		if (slow)
@@ -106,7 +112,7 @@ pl_program() {
 				v = mixed;
 			} else if (!strncmp(line, "note", 4)) {
 				n = snprintf(out, sizeof(out), "%s\n", notes);
-				notes[0] = 0;
+				memset(notes, 0, sizeof(notes));
 				if (write(1, out, (size_t)n) != n)
 					abort();
 				continue;
@@ -146,5 +152,13 @@ pl_patch() {
 	sed -i "$sed" "$work/b"/*.[ch]
 	(cd "$work" && diff -u a b) >"$work/$name.diff"
 	"$klp_build" -s "$work/tree" -b "make KLP_CFLAGS='$klp_cflags'" -t prog -t libpair.so --running "$work/prog" --running "$work/libpair.so" \
-		"$work/$name.diff" -o "$work/$name.klp" --report "$work/$name.json" >"$work/log" 2>&1 || die "klp-build: $(tail -3 "$work/log")"
+		"$work/$name.diff" -o "$work/$name.klp" --report "$work/$name.json" >"$work/log" 2>&1 || die "klp-build: $(tail -30 "$work/log")"
+}
+# given_back NAME: nothing is left of it. Where a thread could not be seen outside of its memory in time, the next command gives it back.
+no_patch() {
+	ctl 0 unload --json -p "$(p)" "$1"
+	[ "$(status '.patches | length')" = 0 ]
+}
+given_back() {
+	[ "$(status '.patches | length')" = 0 ] || wait_for 20 no_patch "$1" || die "there is still: $(cat "$work/status")"
 }
