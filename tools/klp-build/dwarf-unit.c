@@ -2,6 +2,7 @@
 /* The units of a file's debug information, and the simplest questions to an entry. */
 #include "klp-build.h"
 #include "dwarf-unit.h"
+#include "dwarf-object.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -83,9 +84,12 @@ void kb_dwarf_each_unit(const char *path, void (*fn)(void *ctx, Dwarf_Debug dbg,
 	Dwarf_Off abbrev;
 	Dwarf_Sig8 signature;
 	Dwarf_Error error = NULL;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	Dwarf_Debug dbg = fd >= 0 ? kb_open_dwarf(fd) : NULL;
+	int fd = kb_open_relocated(path);
+	Dwarf_Debug dbg;
 
+	if (fd < 0)
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+	dbg = fd >= 0 ? kb_open_dwarf(fd) : NULL;
 	if (!dbg)
 		goto out;
 	while (dwarf_next_cu_header_d(dbg, 1, &length, &version, &abbrev, &address, &offset_size, &extension,

@@ -8,7 +8,7 @@
  * one by one, as everything is; what the link made of them can be read only from both. A low half may name the
  * instruction of the high half instead of what is meant: it means what that one's relocation says.
  *
- * What only extraction and resolution need is in struct od_arch_modules. An architecture without it can be compared.
+ * What only extraction and resolution need is in struct od_arch_modules.
  */
 #ifndef KLP_OBJDIFF_ARCH_H
 #define KLP_OBJDIFF_ARCH_H
@@ -21,6 +21,7 @@ struct od_sec;
 struct od_rel;
 struct lk;
 struct lk_plt;
+struct od_placed;
 
 enum od_rel_class {
 	OD_REL_UNKNOWN = 0, /* compared, but refused in what changes */
@@ -32,6 +33,9 @@ enum od_rel_class {
 
 enum od_half { OD_WHOLE = 0, OD_HALF_HIGH, OD_HALF_LOW };
 
+/* Of relocations that make a distance together, at one place: what each does with the bits there. */
+enum od_term { OD_NO_TERM = 0, OD_TERM_SET, OD_TERM_ADD, OD_TERM_SUB };
+
 struct od_rel_info {
 	enum od_rel_class class;
 	enum od_half half;
@@ -40,6 +44,10 @@ struct od_rel_info {
 	bool pc;       /* relative to its own place */
 	bool word;     /* an address in data: the link may leave it to the dynamic linker */
 	bool by_label; /* a low half whose symbol is the place of its high half */
+	bool
+	    aligns; /* OD_REL_NONE: the addend's bytes of NOPs align what is behind them, if the linker keeps so many */
+	enum od_term term;
+	uint8_t bits; /* of a term */
 };
 
 /* What a relocation of a linked file fills in. */
@@ -62,6 +70,8 @@ struct od_operand {
 	bool valid;
 	bool whole;     /* value is all of it; else one half */
 	bool slot;      /* value is a slot's address (of a half: leads to one) */
+	bool gone;      /* a half that the link left out: the other one is all of the value */
+	bool alone;     /* a half that is all of the value */
 	uint64_t value; /* the symbol's address, without the addend; of a half: with it */
 };
 
@@ -69,7 +79,11 @@ struct od_operand {
 struct od_arch_modules {
 	/* The same string is always at a multiple of what it was compiled for: the instructions may rely on that. */
 	bool strings_aligned;
-	const char *indirect; /* gcc's option by which code reaches other objects' data through slots */
+	/* Every global that code reaches through a slot is in the table of dynamic symbols. */
+	bool slots_export;
+	bool reads_tls;           /* operand and join read thread-local references: offsets in the block, or slots */
+	const char *indirect;     /* gcc's option by which code reaches other objects' data through slots */
+	const char *data_pointer; /* the symbol whose address a register always holds; NULL: there is none */
 	/* The option without which code does not call this function of the compiler's library; NULL: it is none. */
 	const char *(*without)(const char *name);
 
@@ -87,6 +101,11 @@ struct od_arch_modules {
 	/* The symbol's or slot's address from two valid halves. NULL where there are none. */
 	struct od_operand (*join)(const struct od_operand *high, const struct od_rel *hr, const struct od_operand *low,
 				  const struct od_rel *lr);
+	/*
+	 * Finds what the link left out of a function's code: placed.h. Every byte and instruction in the linked file
+	 * is explained, but for where operands lead to. NULL: links leave nothing out.
+	 */
+	bool (*relaxed)(struct od_placed *p);
 	/* The entries in a section of PLT entries; at most size / 8. */
 	size_t (*plt)(const uint8_t *code, uint64_t size, uint64_t addr, uint64_t entsize, struct lk_plt *out);
 };
@@ -97,10 +116,11 @@ struct od_arch {
 	struct od_rel_info (*rel)(uint32_t type);
 	/* The name of a type of OD_REL_UNKNOWN; NULL: it has none here, or no type has. */
 	const char *(*rel_name)(uint32_t type);
+	bool distances; /* in debug information are relocations, too */
 	/* The address goes into a register that is used only as the base of loads before it is overwritten, or not at
 	 * all. */
 	bool (*only_loads)(const struct od_sec *s, const struct od_rel *r);
-	const struct od_arch_modules *modules; /* NULL: klp-build makes no modules for it */
+	const struct od_arch_modules *modules;
 };
 
 extern const struct od_arch od_x86_64, od_aarch64, od_riscv64;

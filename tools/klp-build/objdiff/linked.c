@@ -226,10 +226,6 @@ int lk_load(struct od_pool *p, const char *path, bool debug, struct lk *l, struc
 	if ((eh->e_type != ET_EXEC && eh->e_type != ET_DYN) || !l->arch)
 		return klp_fail(e, EINVAL, KLP_WRONG_ARCH, "%s is not a program or shared object for %s", path,
 				OD_ARCH_NAMES);
-	if (!l->arch->modules)
-		return klp_fail(e, EINVAL, KLP_UNSUPPORTED,
-				"%s: klp-build does not make modules for %s yet, nor read linked files for it", path,
-				l->arch->name);
 	l->type = eh->e_type;
 	if (!eh->e_shnum || !eh->e_shoff)
 		return klp_fail(e, EINVAL, KLP_UNSUPPORTED,
@@ -260,6 +256,9 @@ int lk_load(struct od_pool *p, const char *path, bool debug, struct lk *l, struc
 			l->producer = (const char *)l->image + l->sec[i].off;
 	}
 	rc = read_symbols(p, l, SHT_SYMTAB, &l->sym, &l->sym_count, e);
+	for (size_t i = 1; l->arch->modules->data_pointer && i < l->sym_count; i++)
+		if (l->sym[i].shndx && !strcmp(l->sym[i].name, l->arch->modules->data_pointer))
+			l->data_pointer = l->sym[i].value;
 	read_notes(l);
 	if (rc || debug)
 		return rc;
@@ -296,9 +295,12 @@ const struct lk_sec *lk_sec_at(const struct lk *l, uint64_t addr)
 	return NULL;
 }
 
-/* $x and $d say where code and data begin (aarch64, riscv64). */
+/* $x and $d say where code and data begin (aarch64, riscv64); compilers' labels remain in files for linkers that relax.
+ */
 static bool is_mark(const char *name)
 {
+	if (name[0] == '.' && name[1] == 'L')
+		return true;
 	return name[0] == '$' && (name[1] == 'x' || name[1] == 'd') && (!name[2] || name[2] == '.' || name[1] == 'x');
 }
 
@@ -363,6 +365,21 @@ const struct lk_sym *lk_at(const struct lk *l, uint64_t addr, const char *prefer
 	return best;
 }
 
+const struct lk_sym *lk_tls_at(const struct lk *l, uint64_t off, const char *prefer)
+{
+	const struct lk_sym *best = NULL;
+
+	for (size_t i = 1; i < l->sym_count; i++) {
+		const struct lk_sym *y = &l->sym[i];
+
+		if (y->type != STT_TLS || !y->shndx || y->value != off)
+			continue;
+		if (!best || (prefer && !strcmp(y->name, prefer)))
+			best = y;
+	}
+	return best;
+}
+
 const struct lk_dynrel *lk_rel_at(const struct lk *l, uint64_t slot)
 {
 	for (size_t i = 0; i < l->rel_count; i++)
@@ -377,6 +394,13 @@ uint64_t lk_plt_slot(const struct lk *l, uint64_t addr)
 		if (l->plt[i].addr == addr)
 			return l->plt[i].slot;
 	return 0;
+}
+
+/* Links that shorten code leave less of a function. */
+static bool same_size(const struct lk *l, const struct lk_sym *linked, const struct od_sym *y)
+{
+	return linked->type == STT_FUNC && l->arch->modules->relaxed ? linked->size <= y->size
+								     : linked->size == y->size;
 }
 
 size_t lk_find_group(const struct lk *l, const struct od_obj *o)
@@ -400,7 +424,7 @@ size_t lk_find_group(const struct lk *l, const struct od_obj *o)
 			if (l->sym[k].type != STT_FUNC && l->sym[k].type != STT_OBJECT)
 				continue;
 			for (size_t n = 1; !ours && n < o->sym_count; n++)
-				ours = o->sym[n].type == l->sym[k].type && o->sym[n].size == l->sym[k].size &&
+				ours = o->sym[n].type == l->sym[k].type && same_size(l, &l->sym[k], &o->sym[n]) &&
 				       !strcmp(o->sym[n].name, l->sym[k].name);
 			fits = ours;
 		}

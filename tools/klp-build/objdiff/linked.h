@@ -52,6 +52,7 @@ struct lk {
 	uint8_t build_id[64];
 	size_t build_id_len;
 	const char *producer, *soname;
+	uint64_t data_pointer; /* what the register of that name always holds; 0: none, or not known */
 };
 
 int lk_load(struct od_pool *p, const char *path, bool debug, struct lk *out, struct klp_error *e);
@@ -62,6 +63,8 @@ const struct lk_sec *lk_sec_at(const struct lk *l, uint64_t addr);
 const struct lk_sym *lk_global(const struct lk *l, const char *name);
 const struct lk_sym *lk_local(const struct lk *l, const char *name, size_t group);
 const struct lk_sym *lk_dynamic(const struct lk *l, const char *name);
+/* The thread-local variable at this offset of the block, preferably of this name. */
+const struct lk_sym *lk_tls_at(const struct lk *l, uint64_t off, const char *prefer);
 /* Any function or datum at exactly this address, global ones first. */
 const struct lk_sym *lk_at(const struct lk *l, uint64_t addr, const char *prefer);
 const struct lk_dynrel *lk_rel_at(const struct lk *l, uint64_t slot);

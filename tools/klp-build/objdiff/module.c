@@ -6,6 +6,7 @@
 #include "tools/klp-build/objdiff/module.h"
 
 #define OM_MAX_SECTIONS 60000 /* the file has a table of relocations for each, and no extended numbers */
+#define MAX_NOPS 4096u /* before aligned code */
 
 struct buf {
 	uint8_t *data;
@@ -117,12 +118,14 @@ static void escape(struct out *o, const char *name)
 	json_array_append_new(o->escapes, json_string(name));
 }
 
-/* A switch's table of distances to its own function's code. */
+/* A switch's table of distances to its own function's code, from there or from the table. */
 static bool jump_table(const struct od_sec *s)
 {
 	for (size_t i = 0; i < s->rel_count; i++) {
 		uint32_t in = s->obj->sym[s->rel[i].sym].shndx;
 
+		if (in == s->index && od_rel_info(s, &s->rel[i]).term)
+			continue;
 		if (!in || in >= s->obj->sec_count || s->obj->sec[in].kind != OD_CODE)
 			return false;
 	}
@@ -214,10 +217,39 @@ static void string_rel(struct out *o, size_t sec, uint64_t off, struct od_sec *s
 	add_rel(o, sec, off, rel->type, add_local(o, NULL, STT_NOTYPE, (uint32_t)o->strings + 1, place, len), addend);
 }
 
+/* It names its high half, which says what is meant. */
+static void low_half(struct out *o, size_t sec, uint64_t off, struct od_sec *s, const struct od_rel *rel)
+{
+	const struct od_sym *label = &s->obj->sym[rel->sym];
+	const struct od_sec *in = s;
+	struct od_target t;
+
+	if (!od_rel_meant(&in, rel) || rel->addend || !in->out_sym) {
+		od_refuse_sec(o->r->d, s, "report it to the compiler's authors",
+			      "the low half of an address names no high half that is in the module, or several");
+		o->failed = true;
+		return;
+	}
+	t = od_resolve(&o->r->d->global_after, s, rel);
+	if (t.sec && t.sec->out_sym && t.sec->kind != OD_CODE) /* of code the high half says it */
+		note_escape(o, s, rel, &t);
+	add_rel(o, sec, off, rel->type, add_local(o, NULL, STT_NOTYPE, in->out_shndx, label->value, 0), 0);
+}
+
 static void one_rel(struct out *o, size_t sec, uint64_t off, struct od_sec *s, const struct od_rel *rel)
 {
-	struct rs_result x = rs_resolve(o->r, s, rel);
+	struct rs_result x;
 	uint32_t sym;
+
+	if (od_rel_info(s, rel).by_label) {
+		low_half(o, sec, off, s, rel);
+		return;
+	}
+	if (od_rel_info(s, rel).aligns) {
+		add_rel(o, sec, off, rel->type, 0, rel->addend);
+		return;
+	}
+	x = rs_resolve(o->r, s, rel);
 
 	switch (x.kind) {
 	case RS_FAILED:
@@ -266,6 +298,44 @@ const char *om_function_name(struct od *d, struct od_sec *s)
 							x->obj == s->obj ? od_printf(&d->pool, ".%u", s->index) : "");
 		}
 	return s->out_name;
+}
+
+/* The power of two above the number of NOPs' bytes. */
+static uint64_t alignment(uint64_t nops)
+{
+	uint64_t align = 1;
+
+	while (align <= nops)
+		align *= 2;
+	return align;
+}
+
+/*
+ * The linker of modules removes no NOPs: it puts the section where the greatest alignment holds, and the others must
+ * hold there too.
+ */
+static void check_alignments(struct out *o, struct od_sec *s)
+{
+	uint64_t most = 1, residue = 0;
+
+	for (unsigned pass = 0; pass < 2; pass++)
+		for (size_t i = 0; i < s->rel_count; i++) {
+			uint64_t nops = (uint64_t)s->rel[i].addend, end = s->rel[i].off + nops, align;
+
+			if (!od_rel_info(s, &s->rel[i]).aligns)
+				continue;
+			align = nops > MAX_NOPS ? 0 : alignment(nops);
+			if (align > most) {
+				most = align;
+				residue = -end & (align - 1);
+			}
+			if (align && (!pass || !((residue + end) & (align - 1))))
+				continue;
+			od_refuse_sec(o->r->d, s, "compile this unit with -mno-relax",
+				      "several places in it are aligned in ways that cannot hold together in a module");
+			o->failed = true;
+			return;
+		}
 }
 
 static void add_sections(struct out *o)
@@ -580,6 +650,7 @@ int om_build(struct rs *r, json_t *escapes, json_t *meta, uint8_t **image, size_
 	for (size_t i = 0; i < own; i++) {
 		struct od_sec *s = o.sec[i].from;
 
+		check_alignments(&o, s);
 		for (size_t k = 0; k < s->rel_count; k++)
 			one_rel(&o, i, s->rel[k].off, s, &s->rel[k]);
 	}

@@ -292,7 +292,7 @@ static void restore_own_address(struct od_pool *p, struct od_sec *s)
 	struct od_rel *more, own;
 	uint64_t at = 0;
 
-	if (!s->obj->arch->modules || s->kind != OD_CODE || !s->sym || s->hot || s->obj->sym[s->sym].bind != STB_LOCAL)
+	if (s->kind != OD_CODE || !s->sym || s->hot || s->obj->sym[s->sym].bind != STB_LOCAL)
 		return;
 	while (s->obj->arch->modules->own_address(s, at, &own)) {
 		bool known = false;
@@ -587,8 +587,20 @@ static const struct od_rel *half_in(const struct od_sec *s, const struct od_rel 
 		if (o->sym != r->sym || (exact && o->addend != r->addend))
 			continue;
 		other = od_rel_info(s, o);
-		if (other.class == i->class && other.half && other.half != i->half)
+		if (other.class == i->class && other.half && other.half != i->half && !other.by_label && !o->named)
 			return o;
+	}
+	return NULL;
+}
+
+/* A low half of the section that names the high half. */
+static const struct od_rel *naming_half(const struct od_sec *s, const struct od_rel *high)
+{
+	for (size_t k = 0; k < s->rel_count; k++) {
+		const struct od_sec *in = s;
+
+		if (od_rel_info(s, &s->rel[k]).by_label && od_rel_meant(&in, &s->rel[k]) == high)
+			return &s->rel[k];
 	}
 	return NULL;
 }
@@ -597,7 +609,14 @@ const struct od_rel *od_other_half(const struct od_sec *s, const struct od_rel *
 {
 	struct od_rel_info i = od_rel_info(s, r);
 	const struct od_sec *f = s->hot ? s->hot : s;
-	const struct od_rel *o = half_in(s, r, &i, exact);
+	const struct od_rel *o;
+
+	*in = s;
+	if (i.by_label)
+		return od_rel_meant(in, r);
+	if (r->named)
+		return naming_half(s, r);
+	o = half_in(s, r, &i, exact);
 
 	*in = s;
 	for (size_t k = 0; !o && s->kind == OD_CODE && k < s->obj->sec_count; k++) {

@@ -42,6 +42,8 @@ enum od_kind {
 	OD_UNKNOWN,
 };
 
+struct od_placed;
+
 struct od_rel {
 	uint64_t off;
 	uint32_t type, sym;
@@ -82,6 +84,7 @@ struct od_sec {
 	bool constructor;                      /* referred to by an OD_INIT section */
 	uint32_t out_shndx, out_sym, out_func; /* in the module's file */
 	const char *out_name;
+	struct od_placed *placed[2]; /* in the tree's linked file, in the running one; NULL: not looked for yet */
 };
 
 struct od_obj {

@@ -114,6 +114,8 @@ int rs_start(struct rs *r, struct od *d, const struct klp_objdiff_input *in, str
 		od_refuse(d, "", ".comment", in->running, "build with the compiler that built the running file",
 			  "the running file was built by \"%s\", this build by \"%s\"", r->running.producer,
 			  r->original.producer);
+	if (!r->running.data_pointer)
+		r->running.data_pointer = r->debug.data_pointer;
 	r->names = r->running.sym_count ? &r->running : r->have_debug && r->debug.sym_count ? &r->debug : NULL;
 	/* equal addresses say nothing unless all that lies there is equal too */
 	if (layouts_equal(&r->original, &r->running)) {
@@ -165,19 +167,11 @@ bool rs_running_address(struct rs *r, const struct lk_sym *y, struct od_sec *s, 
 	return true;
 }
 
-/* The field that a relocation of a `before` section became, in a linked file. */
-struct place {
-	bool valid, dynamic;
-	uint64_t addr; /* S */
-	uint64_t slot;
-	const struct lk_sym *sym; /* dynamic */
-};
-
-static struct place slot_place(const struct lk *l, uint64_t slot)
+static struct rs_place slot_place(const struct lk *l, uint64_t slot)
 {
 	const struct lk_dynrel *d = lk_rel_at(l, slot);
 	const uint8_t *b = lk_bytes(l, slot, 8);
-	struct place p = {.slot = slot};
+	struct rs_place p = {.slot = slot};
 
 	if (d && d->sym && d->sym->shndx == SHN_UNDEF) {
 		p.valid = p.dynamic = true;
@@ -196,11 +190,11 @@ static struct place slot_place(const struct lk *l, uint64_t slot)
 }
 
 /* A word of data: the link may have left it to the dynamic linker. */
-static struct place word_place(const struct lk *l, uint64_t at, const struct od_rel *rel)
+static struct rs_place word_place(const struct lk *l, uint64_t at, const struct od_rel *rel)
 {
 	const struct lk_dynrel *d = lk_rel_at(l, at);
 	const uint8_t *b = lk_bytes(l, at, 8);
-	struct place p = {.valid = b != NULL};
+	struct rs_place p = {.valid = b != NULL};
 	uint64_t w;
 
 	if (!b)
@@ -217,31 +211,61 @@ static struct place word_place(const struct lk *l, uint64_t at, const struct od_
 	return p;
 }
 
-/* The address of a section's first byte in the linked file, which has a symbol for it; false if that is not to be had.
- */
-static bool base_of_part(struct rs *r, const struct lk *l, const struct od_sec *part, uint64_t *base)
+const struct od_placed *rs_place(struct rs *r, const struct lk *l, struct od_sec *s, uint64_t addr, uint64_t size)
 {
-	int side = l == &r->patched;
-	const struct od_sym *own;
-	const struct lk_sym *y;
+	struct od_placed **cached = &s->placed[l == &r->running], *p = *cached;
+	const struct od_sym *own = &s->obj->sym[s->sym];
 
-	if (!part->sym || (l != &r->patched && l != &r->original))
-		return false;
-	own = &part->obj->sym[part->sym];
-	y = lk_sym_of(l, part->obj, own, side);
+	if (p && p->addr == addr && p->linked_size == size)
+		return p;
+	p = *cached = od_alloc(&r->d->pool, 1, sizeof(*p));
+	*p = (struct od_placed){.pool = &r->d->pool,
+				.s = s,
+				.l = l,
+				.from = own->value,
+				.size = own->size,
+				.addr = addr,
+				.linked_size = size};
+	if (s->kind == OD_CODE && l->arch->modules->relaxed && !l->arch->modules->relaxed(p) && !p->why)
+		p->why = "it cannot be read";
+	return p;
+}
+
+const struct od_placed *rs_placed(struct rs *r, const struct lk *l, struct od_sec *s)
+{
+	const struct lk_sym *y;
+	uint64_t addr;
+
+	if (!s->sym)
+		return NULL;
+	y = lk_sym_of(l == &r->patched ? l : &r->original, s->obj, &s->obj->sym[s->sym], l == &r->patched);
 	if (!y)
-		return false;
-	*base = y->value - own->value;
-	return true;
+		return NULL;
+	addr = y->value;
+	if (l == &r->running && !rs_running_address(r, y, s, &addr))
+		return NULL;
+	return rs_place(r, l, s, addr, y->size);
+}
+
+static struct od_operand half_operand(const struct od_placed *p, const struct od_rel *rel)
+{
+	uint64_t at;
+
+	if (!od_placed_at(p, rel->off, &at))
+		return (struct od_operand){.valid = false};
+	if (od_placed_gone(p, rel->off))
+		return (struct od_operand){.valid = true, .gone = true};
+	return p->l->arch->modules->operand(p->l, at, rel);
 }
 
 /*
  * Reads an operand that takes two instructions. In merged sections each addend has a place of its own; elsewhere any
  * other reference to the symbol will do.
  */
-static struct od_operand joined_operand(struct rs *r, const struct lk *l, const struct od_sec *s, uint64_t base,
-					const struct od_rel *rel, const struct od_operand *half)
+static struct od_operand joined_operand(struct rs *r, const struct od_placed *p, const struct od_rel *rel,
+					const struct od_operand *half)
 {
+	const struct od_sec *s = p->s;
 	uint32_t to = s->obj->sym[rel->sym].shndx;
 	bool merged = to && to < s->obj->sec_count && s->obj->sec[to].flags & SHF_MERGE;
 	const struct od_sec *in;
@@ -250,29 +274,39 @@ static struct od_operand joined_operand(struct rs *r, const struct lk *l, const 
 
 	if (!other && !merged)
 		other = od_other_half(s, rel, false, &in);
-	if (!other || !l->arch->modules->join || (in != s && !base_of_part(r, l, in, &base)))
+	if (!other || !p->l->arch->modules->join)
 		return none;
-	o = l->arch->modules->operand(l, base + other->off, other);
+	if (in != s)
+		p = rs_placed(r, p->l, &s->obj->sec[in->index]);
+	if (!p)
+		return none;
+	o = half_operand(p, other);
 	if (!o.valid)
 		return none;
-	return od_rel_info(s, rel).half == OD_HALF_HIGH ? l->arch->modules->join(half, rel, &o, other)
-							: l->arch->modules->join(&o, other, half, rel);
+	return od_rel_info(s, rel).half == OD_HALF_HIGH ? p->l->arch->modules->join(half, rel, &o, other)
+							: p->l->arch->modules->join(&o, other, half, rel);
 }
 
-/* `base`: the address that the section's first byte got. */
-static struct place read_place(struct rs *r, const struct lk *l, const struct od_sec *s, uint64_t base,
-			       const struct od_rel *rel)
+struct od_operand rs_read_operand(struct rs *r, const struct od_placed *p, const struct od_rel *rel)
 {
-	struct place p = {.valid = false};
+	struct od_operand o = half_operand(p, rel);
+
+	if (o.valid && !o.whole)
+		o = joined_operand(r, p, rel, &o);
+	return o;
+}
+
+struct rs_place rs_read_place(struct rs *r, const struct od_placed *at, const struct od_rel *rel)
+{
+	const struct lk *l = at->l;
+	struct rs_place p = {.valid = false};
 	struct od_operand o;
 	const struct lk_dynrel *d;
 	uint64_t slot;
 
-	if (od_rel_info(s, rel).word)
-		return word_place(l, base + rel->off, rel);
-	o = l->arch->modules->operand(l, base + rel->off, rel);
-	if (o.valid && !o.whole)
-		o = joined_operand(r, l, s, base, rel, &o);
+	if (od_rel_info(at->s, rel).word)
+		return od_placed_at(at, rel->off, &slot) ? word_place(l, slot, rel) : p;
+	o = rs_read_operand(r, at, rel);
 	if (!o.valid)
 		return p;
 	if (o.slot)
@@ -281,7 +315,7 @@ static struct place read_place(struct rs *r, const struct lk *l, const struct od
 	p.addr = o.value;
 	slot = lk_plt_slot(l, p.addr);
 	if (slot) {
-		struct place q = slot_place(l, slot);
+		struct rs_place q = slot_place(l, slot);
 
 		d = lk_rel_at(l, slot);
 		if (q.valid && q.dynamic)
@@ -341,6 +375,14 @@ static void note_again(struct rs *r, const char *symbol, const char *unit, const
 		json_array_append_new(r->d->again, o);
 }
 
+/* Where the same relocation fills in slots and words of data, which the program may change. */
+static bool in_got(const struct lk *l, const struct lk_dynrel *d)
+{
+	const struct lk_sec *s = lk_sec_at(l, d->off);
+
+	return s && !strncmp(s->name, ".got", 4) && !d->addend;
+}
+
 static struct rs_result dynamic_symbol(struct rs *r, struct od_sec *s, const struct od_rel *rel, const struct lk_sym *y)
 {
 	const struct lk_sym *have = lk_dynamic(&r->running, y->name);
@@ -353,7 +395,8 @@ static struct rs_result dynamic_symbol(struct rs *r, struct od_sec *s, const str
 
 		enum od_slot kind = r->d->arch->modules->slot(d->type);
 
-		if (d->sym && !strcmp(d->sym->name, y->name) && (kind == OD_SLOT_ADDRESS || kind == OD_SLOT_JUMP) &&
+		if (d->sym && !strcmp(d->sym->name, y->name) &&
+		    ((kind == OD_SLOT_ADDRESS && in_got(&r->running, d)) || kind == OD_SLOT_JUMP) &&
 		    (!got || kind == OD_SLOT_ADDRESS))
 			got = d->off;
 	}
@@ -471,6 +514,14 @@ static bool is_entry(const struct od_sec *s, const struct od_rel *rel, const str
 	return t->sec->sym && off == (int64_t)t->sec->obj->sym[t->sec->sym].value;
 }
 
+static const char *unknown_type(struct rs *r, uint32_t type)
+{
+	const char *name = r->d->arch->rel_name ? r->d->arch->rel_name(type) : NULL;
+
+	return od_printf(&r->d->pool, "a relocation that klp-build does not know: %s (type %u)",
+			 name ? name : "it has no name here", type);
+}
+
 struct rs_result rs_resolve(struct rs *r, struct od_sec *s, const struct od_rel *rel)
 {
 	struct rs_result internal = {.kind = RS_INTERNAL, .addend = rel->addend};
@@ -478,7 +529,8 @@ struct rs_result rs_resolve(struct rs *r, struct od_sec *s, const struct od_rel 
 	struct od_rel_info info = od_rel_info(s, rel);
 	const struct lk_sym *me = NULL, *want, *y, *found;
 	const struct od_sym *named = t.sym;
-	struct place p = {.valid = false};
+	struct rs_place p = {.valid = false};
+	const struct od_placed *at;
 	uint64_t addr, plt = 0;
 	int64_t addend = rel->addend;
 	const char *without;
@@ -489,8 +541,14 @@ struct rs_result rs_resolve(struct rs *r, struct od_sec *s, const struct od_rel 
 	if (info.class == OD_REL_TLS)
 		return tls_symbol(r, s, rel, &t);
 	if (info.class == OD_REL_UNKNOWN)
-		return refused(r, s, t.sym->name, "build without the option that makes it",
-			       "a relocation type that klp-build does not know");
+		return refused(r, s, t.sym->name, "build without the option that makes it", unknown_type(r, rel->type));
+	if (info.term) {
+		internal.target = t;
+		return t.sec && t.sec->included
+			   ? internal
+			   : refused(r, s, t.sym->name, "",
+				     "a distance between places of which one is not in the module");
+	}
 	if (is_runtime_name(t.sym->name))
 		return runtime_symbol(r, s, rel, &t);
 	internal.target = t;
@@ -524,7 +582,14 @@ struct rs_result rs_resolve(struct rs *r, struct od_sec *s, const struct od_rel 
 		me = lk_sym_of(&r->patched, s->obj, own, 1);
 		if (!me)
 			return refused(r, s, own->name, "", "its place in the linked patched program cannot be told");
-		p = read_place(r, &r->patched, s, me->value - own->value, rel);
+		at = rs_place(r, &r->patched, s, me->value, me->size);
+		if (at->why)
+			return refused(r, s, own->name, "",
+				       od_printf(&r->d->pool,
+						 "what the link made of it cannot be read back from the patched "
+						 "program: %s, at offset %llu",
+						 at->why, (unsigned long long)at->why_at));
+		p = rs_read_place(r, at, rel);
 		if (!p.valid)
 			return refused(
 			    r, s, named->name, "",
@@ -576,102 +641,4 @@ struct rs_result rs_resolve(struct rs *r, struct od_sec *s, const struct od_rel 
 		return (struct rs_result){.kind = RS_FAILED};
 	out = address_symbol(r, y->name, y->type == STT_FUNC, addr, addend);
 	return out;
-}
-
-/* The bits of a section's byte that the link may have changed. */
-static uint8_t link_mask(const struct od_sec *s, uint64_t off)
-{
-	uint8_t mask = 0;
-
-	for (size_t i = 0; i < s->rel_count; i++)
-		mask |= s->obj->arch->modules->link_mask(&s->rel[i], off);
-	return mask;
-}
-
-/* Operands name the same things although the addresses differ. */
-static bool equal_operand(struct rs *r, struct od_sec *s, const struct od_rel *rel, uint64_t a, uint64_t b)
-{
-	struct place x = read_place(r, &r->original, s, a, rel), y = read_place(r, &r->running, s, b, rel);
-	struct od_target t = od_resolve(&r->d->global_before, s, rel);
-	const struct lk_sym *m, *n;
-	uint64_t bias = 0;
-
-	if (od_rel_info(s, rel).class == OD_REL_NONE || od_rel_info(s, rel).class == OD_REL_TLS)
-		return true; /* offsets of named variables are checked where they are used */
-	if (!x.valid || !y.valid || x.dynamic != y.dynamic)
-		return false;
-	if (x.dynamic)
-		return !strcmp(x.sym->name, y.sym->name);
-	if (t.sec && (t.sec->kind == OD_STRINGS || t.sec->kind == OD_CONSTS)) {
-		uint64_t w = t.sec->kind == OD_CONSTS ? t.sec->entsize : 0;
-		const uint8_t *p, *q;
-
-		bias = (uint64_t)(rel->addend + od_rel_bias(s, rel));
-		if (w)
-			return (p = lk_bytes(&r->original, x.addr + bias, w)) &&
-			       (q = lk_bytes(&r->running, y.addr + bias, w)) && !memcmp(p, q, w);
-		for (;; bias++) {
-			p = lk_bytes(&r->original, x.addr + bias, 1);
-			q = lk_bytes(&r->running, y.addr + bias, 1);
-			if (!p || !q || *p != *q)
-				return false;
-			if (!*p)
-				return true;
-		}
-	}
-	if (t.sec && t.sec->kind == OD_ANON) {
-		if (t.sym->type != STT_SECTION)
-			return true;
-		for (uint64_t i = 0; i < t.sec->size; i++) {
-			const uint8_t *p = lk_bytes(&r->original, x.addr + i, 1),
-				      *q = lk_bytes(&r->running, y.addr + i, 1);
-
-			if (!p || !q || ((*p ^ *q) & ~link_mask(t.sec, i)))
-				return false;
-		}
-		return true;
-	}
-	if (t.sec && t.sym->type == STT_SECTION && t.sec->sym)
-		bias = t.sec->obj->sym[t.sec->sym].value;
-	m = lk_at(&r->original, x.addr + bias, NULL);
-	if (!m || !r->names)
-		return false;
-	n = lk_at(r->names, y.addr + bias, m->name);
-	return n && !strcmp(m->name, n->name);
-}
-
-bool rs_check_equal(struct rs *r, struct od_sec *s, const struct lk_sym *y, uint64_t at)
-{
-	const struct od_sym *own = s->sym ? &s->obj->sym[s->sym] : NULL;
-	const uint8_t *a = lk_bytes(&r->original, y->value, y->size), *b = lk_bytes(&r->running, at, y->size);
-
-	if (s->kind != OD_CODE && s->kind != OD_RODATA)
-		return true; /* a variable has the value that it has; its size was compared with the symbol's */
-	if (!a || !b || !own) {
-		od_refuse(r->d, y->name, s->name, s->obj->unit, "rebuild exactly what runs",
-			  "not in the running file as in the rebuild");
-		return false;
-	}
-	for (uint64_t i = 0; i < y->size; i++) {
-		if (a[i] == b[i] || (!r->same_layout && !((a[i] ^ b[i]) & ~link_mask(s, own->value + i))))
-			continue;
-		od_refuse(r->d, y->name, s->name, s->obj->unit,
-			  "rebuild exactly what runs: same source, compiler and flags",
-			  "the running file differs from the rebuilt original in %s at offset %llu", y->name,
-			  (unsigned long long)i);
-		return false;
-	}
-	for (size_t i = 0; !r->same_layout && i < s->rel_count; i++) {
-		uint64_t off = s->rel[i].off - own->value;
-
-		if (s->rel[i].off < own->value || off >= y->size ||
-		    equal_operand(r, s, &s->rel[i], y->value - own->value, at - own->value))
-			continue;
-		od_refuse(r->d, y->name, s->name, s->obj->unit,
-			  "rebuild exactly what runs: same source, compiler and flags",
-			  "an operand of %s at offset %llu means something else in the running file", y->name,
-			  (unsigned long long)off);
-		return false;
-	}
-	return true;
 }

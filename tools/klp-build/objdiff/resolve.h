@@ -7,7 +7,7 @@
 #define KLP_OBJDIFF_RESOLVE_H
 
 #include "tools/klp-build/objdiff/diff.h"
-#include "tools/klp-build/objdiff/linked.h"
+#include "tools/klp-build/objdiff/placed.h"
 
 struct rs {
 	struct od *d;
@@ -22,6 +22,21 @@ int rs_start(struct rs *r, struct od *d, const struct klp_objdiff_input *in, str
 
 /* Address in the running file of a symbol of the linked original; false (refused) if it cannot be said. */
 bool rs_running_address(struct rs *r, const struct lk_sym *y, struct od_sec *for_whom, uint64_t *addr);
+/* What a relocation became in a linked file. */
+struct rs_place {
+	bool valid, dynamic;
+	uint64_t addr; /* S */
+	uint64_t slot;
+	const struct lk_sym *sym; /* dynamic */
+};
+
+/* Where a linked file has the section's function or datum, which begins at `addr` there; ->why if it cannot be. */
+const struct od_placed *rs_place(struct rs *r, const struct lk *l, struct od_sec *s, uint64_t addr, uint64_t size);
+/* The same by its symbol. NULL: that is not to be had. */
+const struct od_placed *rs_placed(struct rs *r, const struct lk *l, struct od_sec *s);
+struct od_operand rs_read_operand(struct rs *r, const struct od_placed *p, const struct od_rel *rel);
+struct rs_place rs_read_place(struct rs *r, const struct od_placed *p, const struct od_rel *rel);
+
 /* The linked original's function or datum is byte for byte in the running file. Refuses. */
 bool rs_check_equal(struct rs *r, struct od_sec *before, const struct lk_sym *y, uint64_t running);
 

@@ -110,6 +110,46 @@ static bool is_copy(const struct lk *l, const struct lk_sym *y)
 	return rel && l->arch->modules->slot(rel->type) == OD_SLOT_COPY;
 }
 
+static bool reached_by_slot(const struct od_obj *objects, size_t count, const char *name)
+{
+	for (size_t i = 0; i < count; i++)
+		for (size_t k = 0; k < objects[i].sec_count; k++) {
+			const struct od_sec *s = &objects[i].sec[k];
+
+			for (size_t n = 0; n < s->rel_count; n++)
+				if (od_rel_is_got(s, &s->rel[n]) && !strcmp(objects[i].sym[s->rel[n].sym].name, name))
+					return true;
+		}
+	return false;
+}
+
+/* A global function of some unit that the program does not export: so it exports only what something asks for. */
+static bool keeps_globals(const struct rs *r)
+{
+	for (size_t i = 0; i < r->d->global_after.size; i++) {
+		const struct od_map_slot *g = &r->d->global_after.slot[i];
+
+		if (g->name && g->def.sym->type == STT_FUNC && g->def.sym->vis == STV_DEFAULT &&
+		    lk_global(&r->patched, g->name) && !lk_dynamic(&r->patched, g->name))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Some links write every global that code reaches through a slot into an executable's table of dynamic symbols. Nobody
+ * asked for that export.
+ */
+static bool is_export_of_slot(const struct rs *r, const struct od_obj *objects, const struct lk_sym *y)
+{
+	bool executable = false;
+
+	for (size_t i = 0; i < r->patched.ph_count; i++)
+		executable |= r->patched.ph[i].p_type == PT_INTERP;
+	return r->d->arch && r->d->arch->modules->slots_export && executable && !r->patched.soname &&
+	       reached_by_slot(objects, r->d->count, y->name) && keeps_globals(r);
+}
+
 /* dlsym and other objects would not find it: the patched link must export what the original does. */
 static void check_exports(struct rs *r)
 {
@@ -118,7 +158,15 @@ static void check_exports(struct rs *r)
 	for (size_t i = 1; i < b->dyn_count; i++) {
 		const struct lk_sym *y = &b->dyn[i], *o = lk_dynamic(a, y->name);
 
-		if (y->shndx && !is_copy(b, y) && (!o || !o->shndx) && lk_global(a, y->name) == NULL)
+		if (!y->shndx || is_copy(b, y) || (o && o->shndx) || lk_global(a, y->name))
+			continue;
+		if (!o && is_export_of_slot(r, r->d->after, y))
+			od_note(
+			    r->d,
+			    "%s is new, and in the patched program's table of dynamic symbols because code reaches it "
+			    "through a slot; other objects will not find the module's",
+			    y->name);
+		else
 			od_refuse(
 			    r->d, y->name, ".dynsym", b->path, "make it static or hidden, or restart the program",
 			    "the patched program exports a new symbol that dlsym and other objects could not find");
@@ -126,7 +174,8 @@ static void check_exports(struct rs *r)
 	for (size_t i = 1; i < a->dyn_count; i++) {
 		const struct lk_sym *y = &a->dyn[i], *o = lk_dynamic(b, y->name);
 
-		if (y->shndx && !is_copy(a, y) && (!o || !o->shndx))
+		if (y->shndx && !is_copy(a, y) && (!o || !o->shndx) &&
+		    !(lk_global(b, y->name) && is_export_of_slot(r, r->d->before, y)))
 			od_refuse(r->d, y->name, ".dynsym", b->path, "keep the export",
 				  "the patched program no longer exports it");
 	}
@@ -424,12 +473,6 @@ int klp_objdiff_run(const struct klp_objdiff_input *in, json_t **report, struct 
 	if (analyse(&d, in->units, in->unit_count, in->statements, e)) {
 		od_end(&d);
 		return KLP_OBJDIFF_FAILED;
-	}
-	if (d.arch && !d.arch->modules) {
-		od_refuse(&d, "", "", in->running, "klp-build compare says what differs between two objects",
-			  "klp-build does not make modules for %s yet", d.arch->name);
-		list_functions(&d);
-		return finish(&d, KLP_OBJDIFF_REFUSED, report);
 	}
 	if (rs_start(&r, &d, in, e)) {
 		json_decref(r.symbols);

@@ -16,30 +16,6 @@
 #define RA 1u
 #define ALTERNATE_LINK 5u /* t0 */
 
-/* Opcodes of four bytes. */
-enum {
-	LOAD = 0x03,
-	LOAD_FP = 0x07,
-	FENCE = 0x0f,
-	OP_IMM = 0x13,
-	AUIPC = 0x17,
-	OP_IMM_32 = 0x1b,
-	STORE = 0x23,
-	STORE_FP = 0x27,
-	OP = 0x33,
-	LUI = 0x37,
-	OP_32 = 0x3b,
-	MADD = 0x43,
-	MSUB = 0x47,
-	NMSUB = 0x4b,
-	NMADD = 0x4f,
-	OP_FP = 0x53,
-	BRANCH = 0x63,
-	JALR = 0x67,
-	JAL = 0x6f,
-	SYSTEM = 0x73,
-};
-
 static bool insn_at(const struct od_sec *s, uint64_t at, uint32_t *w, unsigned *len)
 {
 	uint16_t parcel;
@@ -195,36 +171,6 @@ static void step_indirect(const struct od_sec *s, unsigned rd, unsigned rs, stru
 	t->ends = true;
 }
 
-static uint64_t extend(uint32_t v, unsigned bits)
-{
-	uint64_t sign = (uint64_t)1 << (bits - 1);
-
-	return (v ^ sign) - sign;
-}
-
-static uint64_t branch_offset(uint32_t w)
-{
-	return extend((w >> 8 & 15) << 1 | (w >> 25 & 63) << 5 | (w >> 7 & 1) << 11 | (w >> 31) << 12, 13);
-}
-
-static uint64_t jal_offset(uint32_t w)
-{
-	return extend((w >> 21 & 0x3ff) << 1 | (w >> 20 & 1) << 11 | (w >> 12 & 0xff) << 12 | (w >> 31) << 20, 21);
-}
-
-static uint64_t c_branch_offset(uint32_t w)
-{
-	return extend(
-	    (w >> 3 & 3) << 1 | (w >> 10 & 3) << 3 | (w >> 2 & 1) << 5 | (w >> 5 & 3) << 6 | (w >> 12 & 1) << 8, 9);
-}
-
-static uint64_t c_j_offset(uint32_t w)
-{
-	return extend((w >> 3 & 7) << 1 | (w >> 11 & 1) << 4 | (w >> 2 & 1) << 5 | (w >> 7 & 1) << 6 |
-			  (w >> 6 & 1) << 7 | (w >> 9 & 3) << 8 | (w >> 8 & 1) << 10 | (w >> 12 & 1) << 11,
-		      12);
-}
-
 /* Who catches the signal may go on behind it (__builtin_debugtrap); a compiler's trap may be a function's last. */
 static void step_break(const struct od_sec *s, uint64_t at, struct od_step *t)
 {
@@ -237,7 +183,7 @@ static void step_far(const struct od_sec *s, uint64_t at, struct od_step *t)
 	uint32_t w;
 	unsigned len;
 
-	if (!insn_at(s, at + 4, &w, &len) || (w & 0x7f) != JALR) {
+	if (!insn_at(s, at + 4, &w, &len) || (w & 0x7f) != RV_JALR) {
 		t->escapes = true;
 		return;
 	}
@@ -254,67 +200,67 @@ static void step_full(const struct od_sec *s, uint64_t at, uint32_t w, struct od
 	bool a = in(t->taint, rs1), b = in(t->taint, rs2);
 
 	switch (w & 0x7f) {
-	case LOAD:
+	case RV_LOAD:
 		assign(t, rd, false);
 		break;
-	case LOAD_FP:
-	case FENCE:
-	case MADD:
-	case MSUB:
-	case NMSUB:
-	case NMADD:
+	case RV_LOAD_FP:
+	case RV_FENCE:
+	case RV_MADD:
+	case RV_MSUB:
+	case RV_NMSUB:
+	case RV_NMADD:
 		break;
-	case STORE:
+	case RV_STORE:
 		t->escapes = a || b;
 		break;
-	case STORE_FP:
+	case RV_STORE_FP:
 		t->escapes = a;
 		break;
-	case AUIPC:
+	case RV_AUIPC:
 		if (jump_at(s, at)) {
 			step_far(s, at, t);
 			break;
 		}
 		assign(t, rd, false);
 		break;
-	case LUI:
+	case RV_LUI:
 		assign(t, rd, false);
 		break;
-	case OP_IMM:
-	case OP_IMM_32:
-		t->escapes = a && (funct == 2 || funct == 3);                                /* slti, sltiu */
-		assign_exact(t, rd, a, !funct && (w & 0x7f) == OP_IMM && in(t->exact, rs1)); /* addi */
+	case RV_OP_IMM:
+	case RV_OP_IMM_32:
+		t->escapes = a && (funct == 2 || funct == 3);                                   /* slti, sltiu */
+		assign_exact(t, rd, a, !funct && (w & 0x7f) == RV_OP_IMM && in(t->exact, rs1)); /* addi */
 		break;
-	case OP:
-	case OP_32:
+	case RV_OP:
+	case RV_OP_32:
 		if (!(w >> 25) && (funct == 2 || funct == 3)) { /* slt, sltu */
 			t->escapes = gives_away(t, rs1, rs2);
 			assign(t, rd, false);
-		} else if (!funct && !(w >> 25) && (w & 0x7f) == OP) {
+		} else if (!funct && !(w >> 25) && (w & 0x7f) == RV_OP) {
 			add(t, rd, rs1, rs2);
-		} else if (!funct && w >> 25 == 0x20 && (w & 0x7f) == OP) {
+		} else if (!funct && w >> 25 == 0x20 && (w & 0x7f) == RV_OP) {
 			subtract(t, rd, rs1, rs2);
 		} else {
 			assign(t, rd, a || b);
 		}
 		break;
-	case OP_FP: /* from an integer register: fcvt, fmv; results of comparisons leave what was tainted so */
+	case RV_OP_FP: /* from an integer register: fcvt, fmv; results of comparisons leave what was tainted so */
 		t->escapes = a && ((w >> 25 & 0x7c) == 0x68 || (w >> 25 & 0x7c) == 0x78);
 		break;
-	case BRANCH:
+	case RV_BRANCH:
 		t->escapes = gives_away(t, rs1, rs2);
-		step_jump(s, at, branch_offset(w), false, t);
+		step_jump(s, at, rv_branch_offset(w), false, t);
 		break;
-	case JAL:
+	case RV_JAL:
 		if (rd)
 			step_call(s, jump_at(s, at), rd, t);
 		else
-			step_jump(s, at, jal_offset(w), true, t);
+			step_jump(s, at, rv_jal_offset(w), true, t);
 		break;
-	case JALR:
+	case RV_JALR:
 		step_indirect(s, rd, rs1, t);
 		break;
-	case SYSTEM:
+	case RV_SYSTEM:
 		if (w == 0x00100073) { /* ebreak */
 			step_break(s, at, t);
 			break;
@@ -393,12 +339,12 @@ static void step_compressed(const struct od_sec *s, uint64_t at, uint32_t w, str
 			assign(t, high, in(t->taint, high) || in(t->taint, low));
 		break;
 	case 015:
-		step_jump(s, at, c_j_offset(w), true, t);
+		step_jump(s, at, rv_c_j_offset(w), true, t);
 		break;
 	case 016:
 	case 017:
 		t->escapes = in(t->taint, high);
-		step_jump(s, at, c_branch_offset(w), false, t);
+		step_jump(s, at, rv_c_branch_offset(w), false, t);
 		break;
 	case 022: /* c.lwsp, c.ldsp */
 	case 023:
@@ -447,6 +393,79 @@ static bool walk(const struct od_sec *s, uint64_t from, unsigned reg)
 	return reg && od_follow(s, from, 1u << reg, PARCEL, follow_step, NULL);
 }
 
+/* The instruction that the relocation is in is one of code. */
+static bool insn_of(const struct od_sec *s, const struct od_rel *r, uint32_t *w, unsigned *len)
+{
+	return s->kind == OD_CODE && s->data && insn_at(s, r->off, w, len);
+}
+
+enum od_use od_riscv64_use(const struct od_sec *s, const struct od_rel *r)
+{
+	const struct od_sec *in = s;
+	const struct od_rel *high;
+	unsigned len;
+	uint32_t w, second;
+
+	if (!insn_of(s, r, &w, &len))
+		return OD_USE_ADDRESS;
+	switch (r->type) {
+	case R_RISCV_CALL:
+	case R_RISCV_CALL_PLT:
+		if (len != 4 || (w & 0x7f) != RV_AUIPC || !insn_at(s, r->off + 4, &second, &len) || len != 4)
+			return OD_USE_ADDRESS;
+		return (second & 0x707f) == RV_JALR && (second >> 15 & 31) == (w >> 7 & 31) ? OD_USE_CALL
+											    : OD_USE_ADDRESS;
+	case R_RISCV_JAL:
+		return (w & 0x7f) == RV_JAL ? OD_USE_CALL : OD_USE_ADDRESS;
+	case R_RISCV_BRANCH:
+		return (w & 0x7f) == RV_BRANCH ? OD_USE_CALL : OD_USE_ADDRESS;
+	case R_RISCV_RVC_JUMP:
+		return rv_is_c_j(w) ? OD_USE_CALL : OD_USE_ADDRESS;
+	case R_RISCV_RVC_BRANCH:
+		return rv_is_c_branch(w) ? OD_USE_CALL : OD_USE_ADDRESS;
+	case R_RISCV_PCREL_LO12_I:
+		high = od_rel_meant(&in, r);
+		if (!high || high->type != R_RISCV_PCREL_HI20)
+			return OD_USE_ADDRESS;
+		break;
+	case R_RISCV_LO12_I:
+		break;
+	default:
+		return OD_USE_ADDRESS;
+	}
+	return (w & 0x7f) == RV_LOAD || (w & 0x7f) == RV_LOAD_FP ? OD_USE_LOAD : OD_USE_ADDRESS;
+}
+
+/*
+ * Where the link relaxes, the assembler leaves it every address. Elsewhere it may resolve `auipc, addi`: its two
+ * relocations cannot be put back as one, and the type says so.
+ */
+bool od_riscv64_own_address(const struct od_sec *s, uint64_t from, struct od_rel *r)
+{
+	uint64_t entry = s->sym ? s->obj->sym[s->sym].value : 0, at = entry;
+	uint64_t high[32] = {0}, place[32] = {0};
+	uint32_t known = 0, w;
+	unsigned len;
+
+	for (; s->data && insn_at(s, at, &w, &len); at += len) {
+		unsigned rd = w >> 7 & 31, rs = w >> 15 & 31;
+		size_t i = od_rel_from(s, at);
+
+		if (len != 4 || (i < s->rel_count && s->rel[i].off == at))
+			continue;
+		if ((w & 0x7f) == RV_AUIPC) {
+			known |= 1u << rd;
+			high[rd] = at + rv_high(w);
+			place[rd] = at;
+		} else if ((w & 0x707f) == RV_OP_IMM && (known >> rs & 1) && high[rs] + rv_low_i(w) == entry &&
+			   place[rs] >= from) {
+			*r = (struct od_rel){.off = place[rs], .type = OD_RISCV_OWN_ADDRESS, .sym = s->sym};
+			return true;
+		}
+	}
+	return false;
+}
+
 bool od_riscv64_only_loads(const struct od_sec *s, const struct od_rel *r)
 {
 	const struct od_sec *in = s;
@@ -457,7 +476,7 @@ bool od_riscv64_only_loads(const struct od_sec *s, const struct od_rel *r)
 
 	if (s->kind != OD_CODE || !s->data || !insn_at(s, r->off, &w, &len) || len != 4)
 		return false;
-	load = (w & 0x7f) == LOAD || (w & 0x7f) == LOAD_FP;
+	load = (w & 0x7f) == RV_LOAD || (w & 0x7f) == RV_LOAD_FP;
 	switch (r->type) {
 	case R_RISCV_PCREL_HI20:
 	case R_RISCV_GOT_HI20:
@@ -478,5 +497,5 @@ bool od_riscv64_only_loads(const struct od_sec *s, const struct od_rel *r)
 	if (load && !slot)
 		return true;
 	/* addi makes the address, ld of a slot loads it */
-	return (slot ? (w & 0x7f) == LOAD : (w & 0x707f) == OP_IMM) && walk(s, r->off + 4, w >> 7 & 31);
+	return (slot ? (w & 0x7f) == RV_LOAD : (w & 0x707f) == RV_OP_IMM) && walk(s, r->off + 4, w >> 7 & 31);
 }
