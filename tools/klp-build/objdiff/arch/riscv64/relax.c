@@ -55,6 +55,17 @@ static bool found(struct spot *t, uint64_t old_len, uint64_t new_len)
 	return old_len <= t->old_left && new_len <= t->new_left;
 }
 
+/* An address may stand in code itself: in a program at fixed addresses, or if it is none, of an undefined weak symbol.
+ */
+static bool may_be_absolute(const struct spot *t)
+{
+	const struct od_sec *in = t->p->s;
+	const struct od_rel *meant = od_rel_meant(&in, t->r);
+	const struct od_sym *y = meant ? &in->obj->sym[meant->sym] : NULL;
+
+	return t->p->l->type == ET_EXEC || (y && !y->shndx && y->bind == STB_WEAK);
+}
+
 /* auipc rX; jalr rd, rX */
 static bool call(struct spot *t, uint32_t w)
 {
@@ -69,12 +80,12 @@ static bool call(struct spot *t, uint32_t w)
 		return found(t, 8, 2);
 	if (t->relax && (n & 0xfff) == (RV_JAL | rd << 7))
 		return found(t, 8, 4);
-	if (t->relax && (n & 0xfffff) == (RV_JALR | rd << 7))
+	if (t->relax && (n & 0xfffff) == (RV_JALR | rd << 7) && may_be_absolute(t))
 		return found(t, 8, 4);
 	if ((n & MASK_HIGH) != (w & MASK_HIGH) || t->new_left < 8 || !insn(t->new + 4, t->new_left - 4, &m) || !full(m))
 		return false;
 	return (m & MASK_LOW_I & ~MASK_BASE) == (second & MASK_LOW_I & ~MASK_BASE) &&
-	       ((m & MASK_BASE) == (second & MASK_BASE) || !(m & MASK_BASE)) && found(t, 8, 8);
+	       ((m & MASK_BASE) == (second & MASK_BASE) || (!(m & MASK_BASE) && may_be_absolute(t))) && found(t, 8, 8);
 }
 
 /* One instruction, with other bits only where the mask has none. */
@@ -97,7 +108,7 @@ static bool high(struct spot *t, uint32_t w, uint32_t opcode)
 		return false;
 	if (more && full(n) && (n & MASK_HIGH) == (w & MASK_HIGH))
 		return found(t, 4, 4);
-	if (more && t->r->type == R_RISCV_PCREL_HI20 && (n & MASK_HIGH) == (RV_LUI | rd << 7))
+	if (more && t->r->type == R_RISCV_PCREL_HI20 && (n & MASK_HIGH) == (RV_LUI | rd << 7) && may_be_absolute(t))
 		return found(t, 4, 4);
 	if (more && t->relax && t->r->type == R_RISCV_HI20 &&
 	    (((n & 0xef83u) == (0x6001u | rd << 7) && rd != 2) || n == (0x4001u | rd << 7)))
@@ -117,7 +128,7 @@ static bool low(struct spot *t, uint32_t w, uint32_t mask)
 	base = n >> 15 & 31;
 	if (base == (w >> 15 & 31))
 		return found(t, 4, 4);
-	return t->relax && (!base || base == (tls ? TP : GP)) && found(t, 4, 4);
+	return t->relax && (base ? base == (tls ? TP : GP) : !tls && may_be_absolute(t)) && found(t, 4, 4);
 }
 
 /* Of a slot: its load, which may have become what makes the address. */
