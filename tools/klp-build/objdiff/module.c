@@ -6,7 +6,7 @@
 #include "tools/klp-build/objdiff/module.h"
 
 #define OM_MAX_SECTIONS 60000 /* the file has a table of relocations for each, and no extended numbers */
-#define MAX_NOPS 4096u /* before aligned code */
+#define MAX_NOPS 4096u        /* before aligned code */
 
 struct buf {
 	uint8_t *data;
