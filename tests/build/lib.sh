@@ -72,8 +72,10 @@ case_setup() {
 	local dir=$tests/cases/$1
 	tree=$scratch/tree
 	mkdir "$tree"
-	cp "$tests"/common/* "$dir"/* "$tree/"
-	rm -f "$tree"/expect "$tree"/probe "$tree"/prepare "$tree"/fix*.diff
+	cp "$tests"/common/* "$tree/"
+	[ ! -f "$dir/like" ] || cp "$tests/cases/$(cat "$dir/like")"/* "$tree/"
+	cp "$dir"/* "$tree/"
+	rm -f "$tree"/expect "$tree"/probe "$tree"/prepare "$tree"/like "$tree"/fix*.diff
 	options=()
 	running=
 	diffs=("$dir"/fix*.diff)
