@@ -18,7 +18,6 @@
 
 #define ROUNDS 20u
 #define ANSWER_MS 2000u
-#define TOOL_GONE 9 /* the tool's exit status when it has died at the right place */
 
 struct talk {
 	atomic_uint waiting, seen, handled, wrong;
@@ -67,25 +66,11 @@ static void flag_loop(void)
 	_exit(0);
 }
 
-static void dying_tool(void)
-{
-	struct klp_error e = KLP_ERROR_INIT;
-	struct klp_process p;
-	struct klp_remote r;
-	int rc = cycle_start(target, 5000, &p, &r, &e);
-
-	fprintf(stderr, "the tool got to the end: %d %s %s\n", rc, klp_reason_name(e.reason), e.text);
-	_exit(1);
-}
-
 int main(void)
 {
-	int status;
-
 	talk = shared(sizeof(*talk));
 	for (unsigned i = 0; i < ROUNDS; i++) {
 		uint64_t until;
-		pid_t tool;
 
 		memset(talk, 0, sizeof(*talk));
 		target = fork_bound();
@@ -94,12 +79,7 @@ int main(void)
 		while (!atomic_load(&talk->waiting))
 			sleep_ms(1);
 		sleep_ms(5);
-		tool = fork_bound();
-		if (!tool)
-			dying_tool();
-		waitpid(tool, &status, 0);
-		check(WIFEXITED(status) && WEXITSTATUS(status) == TOOL_GONE, "round %u: the tool: status %x", i,
-		      (unsigned)status);
+		check(tool_dies(target), "round %u: the tool did not die where it was to", i);
 		until = now_ns() + ANSWER_MS * 1000000ull;
 		while (!atomic_load(&talk->seen) && now_ns() < until)
 			sleep_ms(1);

@@ -17,7 +17,6 @@
 
 #define ROUNDS 20u
 #define AGAIN_MS 5000u
-#define TOOL_GONE 9 /* the tool's exit status when it has died at the right place */
 
 struct talk {
 	atomic_uint waiting, woken, wrong;
@@ -51,25 +50,14 @@ static void wait_for(int event)
 	_exit(0);
 }
 
-static void dying_tool(pid_t target)
-{
-	struct klp_error e = KLP_ERROR_INIT;
-	struct klp_process p;
-	struct klp_remote r;
-	int rc = cycle_start(target, 5000, &p, &r, &e);
-
-	fprintf(stderr, "the tool got to the end: %d %s %s\n", rc, klp_reason_name(e.reason), e.text);
-	_exit(1);
-}
-
 int main(void)
 {
-	int event = eventfd(0, 0), status;
+	int event = eventfd(0, 0);
 	uint64_t one = 1, got;
 
 	talk = shared(sizeof(*talk));
 	for (unsigned i = 0; i < ROUNDS; i++) {
-		pid_t target, tool;
+		pid_t target;
 		uint64_t until;
 
 		memset(talk, 0, sizeof(*talk));
@@ -79,12 +67,7 @@ int main(void)
 		while (!atomic_load(&talk->waiting))
 			sleep_ms(1);
 		sleep_ms(5);
-		tool = fork_bound();
-		if (!tool)
-			dying_tool(target);
-		waitpid(tool, &status, 0);
-		check(WIFEXITED(status) && WEXITSTATUS(status) == TOOL_GONE, "round %u: the tool: status %x", i,
-		      (unsigned)status);
+		check(tool_dies(target), "round %u: the tool did not die where it was to", i);
 		sleep_ms(5);
 		check(!atomic_load(&talk->woken), "round %u: the wait ended when the tool was killed", i);
 		check(write(event, &one, sizeof(one)) == sizeof(one), "the event cannot be written");

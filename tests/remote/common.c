@@ -97,6 +97,22 @@ int cycle_start(pid_t pid, unsigned wait_ms, struct klp_process *p, struct klp_r
 	return rc;
 }
 
+bool tool_dies(pid_t target)
+{
+	struct klp_error e = KLP_ERROR_INIT;
+	struct klp_process p;
+	struct klp_remote r;
+	int status, rc;
+	pid_t tool = fork_bound();
+
+	if (!tool) {
+		rc = cycle_start(target, 5000, &p, &r, &e);
+		fprintf(stderr, "the tool got to the end: %d %s %s\n", rc, klp_reason_name(e.reason), e.text);
+		_exit(1);
+	}
+	return waitpid(tool, &status, 0) == tool && WIFEXITED(status) && WEXITSTATUS(status) == TOOL_GONE;
+}
+
 int cycle(pid_t pid, unsigned wait_ms, struct tool_result *r)
 {
 	struct klp_error e = KLP_ERROR_INIT;
