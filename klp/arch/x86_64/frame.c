@@ -12,6 +12,7 @@
  */
 #include "klp/frame.h"
 
+#include <cpuid.h>
 #include <elf.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -32,14 +33,46 @@
 #define UC_FLAGS 7u /* UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS */
 #define BAD_STACK_FLAGS 0x40000000u
 
+#define XSTATE_IN_USE 512u /* in the header: the components that are not in their initial state */
+#define XSTATE_LEAST 576u  /* legacy area and header */
+#define XSTATE_COMPONENTS 63u
+
+/* Where the component ends in the standard format; 0: the processor has none of that number. */
+static size_t xstate_end(unsigned component)
+{
+	unsigned size = 0, offset = 0, c, d;
+
+	__cpuid_count(0xd, component, size, offset, c, d);
+	return size ? (size_t)offset + size : 0;
+}
+
+/*
+ * ptrace's area has room for all that the processor has (AMX: 8 KiB). rt_sigreturn takes an area that is larger than
+ * this thread may use for a damaged one and restores the legacy part alone (check_xstate_in_sigframe in the kernel). So
+ * the frame ends behind the last component in use; those behind it are in their initial state.
+ */
+static size_t xstate_used(const uint8_t *buf, size_t len)
+{
+	size_t used = XSTATE_LEAST;
+	uint64_t in_use;
+
+	memcpy(&in_use, buf + XSTATE_IN_USE, 8);
+	for (unsigned i = 2; i < XSTATE_COMPONENTS; i++)
+		if (in_use >> i & 1 && xstate_end(i) > used)
+			used = xstate_end(i);
+	return used < len ? used : len;
+}
+
 static int xstate_get(pid_t tid, uint8_t *buf, size_t *len)
 {
 	struct iovec v = {buf, XSTATE_MAX};
 
 	if (ptrace(PTRACE_GETREGSET, tid, (void *)NT_X86_XSTATE, &v))
 		return -errno;
-	*len = v.iov_len;
-	return v.iov_len < 512 + 64 ? -EINVAL : 0;
+	if (v.iov_len < XSTATE_LEAST)
+		return -EINVAL;
+	*len = xstate_used(buf, v.iov_len);
+	return 0;
 }
 
 size_t klp_frame_size(pid_t tid)
@@ -105,6 +138,9 @@ int klp_frame_build(pid_t tid, const struct klp_registers *regs, uint64_t mask, 
 	put64(out + FRAME_UC, UC_FLAGS);
 	put64(out + FRAME_CONTEXT + CONTEXT_FPSTATE, at + FRAME_XSTATE);
 	memcpy(&features, buf + XSTATE_SW, 8); /* the kernel's word for XCR0 */
+	for (unsigned i = 2; i < XSTATE_COMPONENTS; i++)
+		if (features >> i & 1 && xstate_end(i) > n)
+			features &= ~(1ull << i);
 	size = (uint32_t)n;
 	extended = size + 4;
 	memcpy(out + FRAME_XSTATE, buf, n);
