@@ -17,6 +17,7 @@ struct klp_mover {
 	uint32_t ns_tid;
 	uint32_t index; /* its entry in the thread table */
 	bool listed, moved, candidate;
+	bool outran; /* the last look came to nothing because it ran meanwhile: the next one is made in haste */
 	uint64_t since;
 	struct klp_running running;
 	struct klp_rt_thread entry; /* as read before the proof; its count is what the verdict names */

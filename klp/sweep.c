@@ -5,12 +5,25 @@
 #include <string.h>
 
 #include "klp/clock.h"
+#include "klp/realtime.h"
 #include "klp/transition.h"
 
 #define KLP_SWEEP_BATCH 64u /* entries read at once: few enough that counts are young at the proof */
+/* In haste: a look that found the thread changed ended near the beginning of its next sleep. */
+#define KLP_SWEEP_LOOKS 4u
 
-/* Proof 3, while the thread is stopped: the verdict is stored here, for a thread that enters patched code all the time
- * would outrun any later store. */
+/* Stores the verdict of a proof at once, not with those of the others (klp_sweep_verify, which believes it or not): the
+ * thread applies it at its next entry, which may come before those are through. */
+static int klp_sweep_verdict(struct klp_run *run, const struct klp_mover *m, struct klp_error *e)
+{
+	struct klp_session *s = run->s;
+	uint64_t verdict = KLP_VERDICT(KLP_TR_GENERATION(s->cb->transition), m->entry.count);
+
+	return klp_process_write(&s->p, klp_thread_addr(s, m->index) + offsetof(struct klp_rt_thread, verdict),
+				 &verdict, sizeof(verdict), e);
+}
+
+/* Proof 3, while the thread is stopped. */
 static void klp_transition_look(void *ctx, pid_t tid, const struct klp_unw_regs *regs, uint64_t thread_pointer)
 {
 	struct klp_run *run = ctx;
@@ -18,7 +31,6 @@ static void klp_transition_look(void *ctx, pid_t tid, const struct klp_unw_regs 
 	struct klp_session *s = run->s;
 	struct klp_error err = KLP_ERROR_INIT;
 	unsigned leaving = KLP_TR_TARGET(s->cb->transition) ? 0 : 1;
-	uint64_t verdict;
 
 	klp_prove_registers(s, tid, regs, thread_pointer, run->plan.leave[leaving], run->plan.leave_count[leaving],
 			    run->proof);
@@ -26,11 +38,36 @@ static void klp_transition_look(void *ctx, pid_t tid, const struct klp_unw_regs 
 	m->function = run->proof->function;
 	if (run->proof->verdict != KLP_OK || klp_movers_read(run, &m, 1, &err))
 		return;
-	verdict = KLP_VERDICT(KLP_TR_GENERATION(s->cb->transition), m->entry.count);
-	if (klp_process_write(&s->p, klp_thread_addr(s, m->index) + offsetof(struct klp_rt_thread, verdict), &verdict,
-			      sizeof(verdict), &err))
-		return;
-	m->candidate = true;
+	m->candidate = !klp_sweep_verdict(run, m, &err);
+}
+
+/* Proof 1. A thread that sleeps for less than a sweep takes is looked at once more by itself: its count is read
+ * immediately before and the verdict stored immediately behind, by a tool that nobody preempts meanwhile, where it may
+ * be so. */
+static int klp_sweep_blocked(struct klp_run *run, struct klp_mover *m, struct klp_error *e)
+{
+	struct klp_session *s = run->s;
+	unsigned leaving = KLP_TR_TARGET(s->cb->transition) ? 0 : 1;
+	struct klp_realtime rt;
+	int rc = 0;
+
+	if (!m->outran) {
+		klp_prove_blocked(s, m->tid, run->plan.leave[leaving], run->plan.leave_count[leaving], run->proof);
+		return 0;
+	}
+	klp_realtime_begin(&rt);
+	for (unsigned look = 0; look < KLP_SWEEP_LOOKS && !rc; look++) {
+		rc = klp_movers_read(run, &m, 1, e);
+		if (!rc)
+			klp_prove_blocked(s, m->tid, run->plan.leave[leaving], run->plan.leave_count[leaving],
+					  run->proof);
+		if (run->proof->verdict != KLP_UNW_CHANGED)
+			break;
+	}
+	if (!rc && run->proof->verdict == KLP_OK && !run->proof->gone && !run->proof->kernel_made)
+		rc = klp_sweep_verdict(run, m, e);
+	klp_realtime_end(&rt);
+	return rc;
 }
 
 /* m->entry has been read. */
@@ -47,7 +84,10 @@ static int klp_sweep_thread(struct klp_run *run, struct klp_mover *m, struct klp
 		m->moved = true;
 		return 0;
 	}
-	klp_prove_blocked(s, m->tid, run->plan.leave[leaving], run->plan.leave_count[leaving], run->proof);
+	rc = klp_sweep_blocked(run, m, e);
+	if (rc)
+		return rc;
+	m->outran = run->proof->verdict == KLP_UNW_CHANGED;
 	if (run->proof->gone || run->proof->kernel_made) {
 		m->moved = true;
 		return 0;
@@ -120,8 +160,10 @@ static int klp_sweep_verify(struct klp_run *run, struct klp_error *e)
 			const struct klp_rt_thread *t = &batch[k]->entry;
 
 			batch[k]->moved = t->count == count[k] || (klp_mover_arrived(s, batch[k]) && !t->in_sp);
-			if (!batch[k]->moved)
-				batch[k]->reason = KLP_RUNNING;
+			if (batch[k]->moved)
+				continue;
+			batch[k]->reason = KLP_RUNNING;
+			batch[k]->outran = true;
 		}
 	}
 	return 0;
