@@ -15,6 +15,7 @@
 #include <cpuid.h>
 #include <elf.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
@@ -37,19 +38,24 @@
 #define XSTATE_LEAST 576u  /* legacy area and header */
 #define XSTATE_COMPONENTS 63u
 
-/* Where the component ends in the standard format; 0: the processor has none of that number. */
-static size_t xstate_end(unsigned component)
-{
-	unsigned size = 0, offset = 0, c, d;
+#define XSTATE_ASKED_FOR 4u /* cpuid 0xd, ecx: a thread may use the component when its process has asked for it */
 
-	__cpuid_count(0xd, component, size, offset, c, d);
+/* Where the component ends in the standard format; 0: the processor has none of that number. */
+static size_t xstate_end(unsigned component, bool *asked_for)
+{
+	unsigned size = 0, offset = 0, flags = 0, d;
+
+	__cpuid_count(0xd, component, size, offset, flags, d);
+	if (asked_for)
+		*asked_for = flags & XSTATE_ASKED_FOR;
 	return size ? (size_t)offset + size : 0;
 }
 
 /*
- * ptrace's area has room for all that the processor has (AMX: 8 KiB). rt_sigreturn takes an area that is larger than
- * this thread may use for a damaged one and restores the legacy part alone (check_xstate_in_sigframe in the kernel). So
- * the frame ends behind the last component in use; those behind it are in their initial state.
+ * ptrace's area has room for all that the processor has. rt_sigreturn takes an area that is larger than this thread may
+ * use for a damaged one and restores the legacy part alone (check_xstate_in_sigframe in the kernel). What a thread may
+ * not use unless it has asked for it (AMX: 8 KiB, the last ones) is in the frame only if it is in use: else it is in
+ * its initial state, and comes back in that.
  */
 static size_t xstate_used(const uint8_t *buf, size_t len)
 {
@@ -57,10 +63,14 @@ static size_t xstate_used(const uint8_t *buf, size_t len)
 	uint64_t in_use;
 
 	memcpy(&in_use, buf + XSTATE_IN_USE, 8);
-	for (unsigned i = 2; i < XSTATE_COMPONENTS; i++)
-		if (in_use >> i & 1 && xstate_end(i) > used)
-			used = xstate_end(i);
-	return used < len ? used : len;
+	for (unsigned i = 2; i < XSTATE_COMPONENTS; i++) {
+		bool asked_for;
+		size_t end = xstate_end(i, &asked_for);
+
+		if ((!asked_for || in_use >> i & 1) && end <= len && end > used)
+			used = end;
+	}
+	return used;
 }
 
 static int xstate_get(pid_t tid, uint8_t *buf, size_t *len)
@@ -139,7 +149,7 @@ int klp_frame_build(pid_t tid, const struct klp_registers *regs, uint64_t mask, 
 	put64(out + FRAME_CONTEXT + CONTEXT_FPSTATE, at + FRAME_XSTATE);
 	memcpy(&features, buf + XSTATE_SW, 8); /* the kernel's word for XCR0 */
 	for (unsigned i = 2; i < XSTATE_COMPONENTS; i++)
-		if (features >> i & 1 && xstate_end(i) > n)
+		if (features >> i & 1 && xstate_end(i, NULL) > n)
 			features &= ~(1ull << i);
 	size = (uint32_t)n;
 	extended = size + 4;
