@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "disassembly.h"
+#include "tests/scratch.h"
 
 #include <check.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +33,7 @@ static void squeeze(const char *from, char *to, size_t room)
 void disassembly_make(struct disassembly *d, const char *objdump, const char *machine, const uint8_t *code, size_t len,
 		      uint64_t addr)
 {
-	char path[] = "/tmp/klp-disassembly-XXXXXX", cmd[512], line[512];
+	char *path = scratch_name("disassembly"), cmd[512 + PATH_MAX], line[512];
 	int fd = mkstemp(path);
 	size_t room = 0;
 	FILE *f;
@@ -59,6 +61,7 @@ void disassembly_make(struct disassembly *d, const char *objdump, const char *ma
 	}
 	ck_assert_int_eq(pclose(f), 0);
 	unlink(path);
+	free(path);
 	ck_assert_uint_gt(d->count, 0);
 }
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "klp/module_elf.h"
+#include "tests/scratch.h"
 
 struct klp_process self;
 unsigned char seen[256];
@@ -129,12 +130,12 @@ static void run_objcopy(char **argv)
 
 char *make_module_text(const char *object, json_t *symbols, const char *text, size_t len)
 {
-	char meta[] = "/tmp/klp-link-meta-XXXXXX", *out = strdup("/tmp/klp-link-module-XXXXXX"), *argv[512];
+	char *meta = scratch_name("link-meta"), *out = scratch_name("link-module"), *argv[512];
 	int fd = mkstemp(meta), n = 0;
 	size_t i;
 	json_t *y;
 
-	if (fd < 0 || !out || write(fd, text, len) != (ssize_t)len)
+	if (fd < 0 || write(fd, text, len) != (ssize_t)len)
 		die("metadata", meta);
 	close(fd);
 	fd = mkstemp(out);
@@ -156,6 +157,7 @@ char *make_module_text(const char *object, json_t *symbols, const char *text, si
 	while (n--)
 		free(argv[n]);
 	unlink(meta);
+	free(meta);
 	return out;
 }
 

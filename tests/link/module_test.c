@@ -6,6 +6,7 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@
 #include "klp/link.h"
 #include "klp/reloc.h"
 #include "tests/link/harness.h"
+#include "tests/scratch.h"
 
 static uint8_t *image; /* of a good module */
 static size_t image_size;
@@ -115,7 +117,7 @@ static void refuse_path(const char *path, int err, enum klp_reason reason)
 
 START_TEST(P30_not_a_file)
 {
-	char name[] = "/tmp/klp-link-XXXXXX", path[128];
+	char *name = scratch_name("link"), path[PATH_MAX];
 	int fd;
 
 	ck_assert_ptr_nonnull(mkdtemp(name));
@@ -139,6 +141,7 @@ START_TEST(P30_not_a_file)
 	refuse_path("/dev/zero", EINVAL, KLP_BAD_MODULE);
 	refuse_path("/proc/self/exe", EINVAL, KLP_BAD_MODULE); /* an ELF file, but a program */
 	rmdir(name);
+	free(name);
 }
 END_TEST
 
@@ -777,7 +780,7 @@ static json_t *two_objects(void)
 /* An object file of two parts, one for each, to which `options` of objcopy have been done. */
 static char *two_parts(const json_t *symbols, const char *options)
 {
-	char *out = strdup("/tmp/klp-link-parts-XXXXXX"), names[2][4096] = {"", ""};
+	char *out = scratch_name("link-parts"), names[2][4096] = {"", ""};
 	size_t count = json_array_size(symbols) / 2, i;
 	int fd = mkstemp(out);
 	json_t *y;

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "harness.h"
+#include "tests/scratch.h"
 
 #define AT 0x401000ull
 
@@ -197,7 +198,7 @@ END_TEST
 /* Damaged ELF files: an error or a list, never a crash. */
 static int damage(const char *path)
 {
-	char copy[] = "/tmp/klp-decode-XXXXXX";
+	char *copy = scratch_name("decode");
 	int in = open(path, O_RDONLY | O_CLOEXEC), fd = mkstemp(copy);
 	off_t size = lseek(in, 0, SEEK_END);
 	uint8_t *orig = malloc((size_t)size), *bytes = malloc((size_t)size);
@@ -227,6 +228,7 @@ static int damage(const char *path)
 			klp_site_list_free(&l);
 	}
 	unlink(copy);
+	free(copy);
 	close(fd);
 	close(in);
 	free(orig);

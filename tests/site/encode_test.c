@@ -3,12 +3,14 @@
  * maps. */
 #include <check.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 #include "harness.h"
+#include "tests/scratch.h"
 
 #define ROUNDS 300
 #define BASE 0x123456780000ull
@@ -22,7 +24,7 @@ static uint64_t random_near(uint64_t from)
 
 static FILE *disassemble(const uint8_t *code, size_t len)
 {
-	char path[] = "/tmp/klp-encode-XXXXXX", cmd[256];
+	char *path = scratch_name("encode"), cmd[256 + PATH_MAX];
 	int fd = mkstemp(path);
 	FILE *f;
 	char *out = NULL;
@@ -41,6 +43,7 @@ static FILE *disassemble(const uint8_t *code, size_t len)
 		fwrite(buf, 1, got, mem);
 	ck_assert_int_eq(pclose(f), 0);
 	unlink(path);
+	free(path);
 	fclose(mem);
 	return fmemopen(out, n, "r");
 }
