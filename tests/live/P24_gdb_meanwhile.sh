@@ -33,7 +33,7 @@ case $rc in 0) ;; 1 | 4 | 5) load sleeper ;; *) die "the load ended with status 
 expect_status enabled '.patches[0].state'
 asleep
 ask wake
-expect 200 slept
+wait_for 5 eval 'ask slept; [ "$REPLY" = 200 ]' || die "the new function answered $REPLY, expected 200"
 unload sleeper
 # At any instant. gdb stops every thread, klp's helper too.
 attacher() {

@@ -239,6 +239,25 @@ asleep() { # the sleeper's thread is inside its read
 	wait_for 5 bash -c 'for t in /proc/'"$(p)"'/task/*; do [ "${t##*/}" != '"$(p)"' ] && read -r n _ <$t/syscall && { [ "$n" = 0 ] || [ "$n" = 63 ]; } && exit 0; done; exit 1' ||
 		die "the sleeping thread did not fall asleep"
 }
+# The waiting threads of the target `t`, which is to be patched, and of a control beside it: what holds the machine up shows in both.
+waits_begin() {
+	start control
+	ask waits
+	start
+	ask waits
+}
+waits_end() { # the target's report in REPLY, in `late` the longest delay of any wait in the control
+	local l
+	use control
+	ask report
+	echo "control: $REPLY"
+	late=0
+	while read -r _ _ _ _ l _; do [ "$l" -le "$late" ] || late=$l; done < <(tr ';' '\n' <<<"$REPLY" | grep .)
+	printf 'quit\n' >&"${wfd[control]}"
+	use t
+	ask report
+	echo "patched: $REPLY"
+}
 pairs() { # COUNT [OPTION...]: load and unload `fix` that often, an answer after each
 	local i n=$1
 	shift
