@@ -85,15 +85,7 @@ seed=${KLP_SEED:-$(($(date +%s%N) / 1000 % 100000000))}
 RANDOM=$seed
 echo "KLP_SEED=$seed"
 for ((i = 0; i < $(full 30 1000); i++)); do
-	if ((RANDOM % 2)); then
-		"$klpctl" load -p "$(p)" "$work/fix.klp" >/dev/null 2>&1 &
-	else
-		"$klpctl" unload -p "$(p)" fix >/dev/null 2>&1 &
-	fi
-	tool=$!
-	sleep "0.0$(printf '%02d' $((RANDOM % 60)))"
-	kill -KILL $tool 2>/dev/null
-	wait $tool 2>/dev/null
+	kill_a_tool "$work/fix.klp" fix 600
 	alive
 	expect 0 mixed
 	ask call

@@ -13,15 +13,7 @@ n=${KLP_KILLS:-$(full 40 1000)}
 killed=0
 for ((i = 0; killed < n; i++)); do
 	[ $i -lt $((5 * n)) ] || die "only $killed of $i tools were killed while they worked"
-	if ((RANDOM % 2)); then
-		"$klpctl" load -p "$(p)" "$(module pair)" >/dev/null 2>&1 &
-	else
-		"$klpctl" unload -p "$(p)" pair >/dev/null 2>&1 &
-	fi
-	tool=$!
-	sleep "0.0$(printf '%02d%d' $((RANDOM % 3)) $((RANDOM % 10)))"
-	kill -KILL $tool 2>/dev/null && killed=$((killed + 1))
-	wait $tool 2>/dev/null
+	kill_a_tool "$(module pair)" pair 30 && killed=$((killed + 1))
 	alive
 	ask mixes
 	read -r _ mixes _ <<<"$REPLY"

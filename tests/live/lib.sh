@@ -239,6 +239,21 @@ asleep() { # the sleeper's thread is inside its read
 	wait_for 5 bash -c 'for t in /proc/'"$(p)"'/task/*; do [ "${t##*/}" != '"$(p)"' ] && read -r n _ <$t/syscall && { [ "$n" = 0 ] || [ "$n" = 63 ]; } && exit 0; done; exit 1' ||
 		die "the sleeping thread did not fall asleep"
 }
+# A load of FILE or an unload of NAME, as chance has it, killed within MAX tenths of a millisecond. Status 1: it had ended before.
+kill_a_tool() { # FILE NAME MAX
+	local tool status
+	if ((RANDOM % 2)); then
+		"$klpctl" load -p "$(p)" "$1" >/dev/null 2>&1 &
+	else
+		"$klpctl" unload -p "$(p)" "$2" >/dev/null 2>&1 &
+	fi
+	tool=$!
+	sleep "$(printf '0.%04d' $((RANDOM % $3)))"
+	kill -KILL $tool 2>/dev/null
+	status=$?
+	wait $tool 2>/dev/null
+	return $status
+}
 # The waiting threads of the target `t`, which is to be patched, and of a control beside it: what holds the machine up shows in both.
 waits_begin() {
 	start control
