@@ -14,6 +14,7 @@
 #include "klp/clock.h"
 #include "klp/guard.h"
 #include "klp/restart.h"
+#include "klp/tracer.h"
 
 #define KLP_STOP_WAIT_NS 20000000ull   /* a thread that does not stop by then is in uninterruptible sleep or vfork */
 #define KLP_STOP_LONG_NS 1000000000ull /* and is given up then */
@@ -444,7 +445,7 @@ static bool klp_stop_works(struct klp_stop *st, const struct klp_stop_chain *cha
 	struct timespec pause = {0, KLP_WORK_FIRST_NS};
 	int status, works;
 
-	while ((works = chain->works(chain->ctx)) > 0) {
+	while ((works = chain->works(chain->ctx)) > 0 && !klp_tracer_is_orphan()) {
 		int got = waitpid(st->tid, &status, __WALL | WNOHANG);
 
 		if (got == st->tid && WIFSTOPPED(status)) {

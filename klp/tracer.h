@@ -9,17 +9,32 @@
  * (klp_stop_leaves_by_stop says when not.)
  *
  * All of klp/stop.h happens on such a thread.
+ *
+ * kill -9 of the tool ends its tracing thread too, and a thread that it has told to stop keeps what the stop made of
+ * its call, EINTR perhaps, for nobody puts its registers right. So the tracing is done by a child of the tracing thread
+ * that shares everything with it but the process: kill -9 of the tool does not meet it, it ends its stop and then
+ * itself, and the lock of the target, whose descriptor it shares, stays taken until then. The tracing thread waits
+ * inside clone() meanwhile. Where there is no such child to be had, and under ThreadSanitizer, the thread itself
+ * traces. Whoever kills both (a control group, a session) still finds the registers put right from the first
+ * microseconds of a stop on (klp_stop_repair_early).
  */
 #ifndef KLP_TRACER_H
 #define KLP_TRACER_H
 
+#include <stdbool.h>
+
 #include "klp/include/klp/error.h"
 
-/* Runs fn(arg) on a thread of its own and returns what it returned, when the kernel has let go of everything that it
- * traced. -ENOMEM when there is no such thread to be had. The caller's signals are blocked meanwhile: those of the
- * process go to the other thread, which takes them when nobody is stopped. */
+/* Runs fn(arg) on a thread of its own, or that one's child, and returns what it returned, when the kernel has let go of
+ * everything that it traced. -ENOMEM when there is no such thread to be had, -EINTR when its child was killed. The
+ * caller's signals are blocked meanwhile: those of the process go to the other thread, which takes them when nobody is
+ * stopped. */
 int klp_tracer_run(int (*fn)(void *arg), void *arg, struct klp_error *e);
 /* The same, and meanwhile the caller, a tracing thread itself, calls serve(ctx) every 100 microseconds. */
 int klp_tracer_run_beside(int (*fn)(void *arg), void *arg, void (*serve)(void *ctx), void *ctx, struct klp_error *e);
+
+/* Asked in fn: the tool has been killed. What is under way is to be ended, and nothing is to be waited for that takes
+ * its time. */
+bool klp_tracer_is_orphan(void);
 
 #endif

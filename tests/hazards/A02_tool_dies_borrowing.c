@@ -41,7 +41,7 @@ void __wrap_klp_stop_end_at_home(struct klp_stop *st, const struct klp_registers
 		return;
 	}
 	kill(target, SIGTERM);
-	_exit(TOOL_GONE); /* as kill -9 would: the kernel lets the thread go with the registers that it has */
+	tool_is_killed(true); /* the kernel lets the thread go with the registers that it has */
 }
 
 static void on_signal(int sig)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Hazard A2: the tool is killed while a thread is stopped for it. The stop has ended the thread's epoll_wait with
- * EINTR, and nobody is left to put that right. klp_stop_begin is replaced: behind the real one the tool is no more.
+ * Hazard A2: the tool is killed while a thread is stopped for it, and what traces for it as well. The stop has ended
+ * the thread's epoll_wait with EINTR, and nobody is left to put that right. klp_stop_begin is replaced: behind the real
+ * one the tool is no more.
  */
 #include <errno.h>
 #include <stdatomic.h>
@@ -32,7 +33,7 @@ int __wrap_klp_stop_begin(struct klp_remote *r, pid_t tid, struct klp_stop *st, 
 	int rc = __real_klp_stop_begin(r, tid, st, e);
 
 	if (rc > 0)
-		_exit(TOOL_GONE); /* as kill -9 would: the kernel lets the thread go with the registers that it has */
+		tool_is_killed(true); /* the kernel lets the thread go with the registers that it has */
 	return rc;
 }
 

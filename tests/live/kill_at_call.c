@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Kills a command, with SIGKILL, at the entry of its n-th system call, those of all its threads and children counted
- * together: whatever a tool does to another process it does by system calls, so there is no other place to die in.
- *
- * What is left out is what klp says it cannot help (docs/safety.md, P2): a thread that has been told to stop, and whose
- * registers have not been read and put right. The command is killed at its next call behind that.
+ * together: whatever a tool does to another process it does by system calls, so there is no other place to die in. Its
+ * children live on: what traces for klpctl is one, and ends what it has begun (klp/tracer.h).
  *
  * usage: kill_at_call N COMMAND [ARG...]
  * Exit status 0: it was killed there, and "CALL-NUMBER" is printed; 1: it had ended before, and the number of calls
@@ -16,26 +14,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ptrace.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define MAX_TASKS 256
 #define SYSCALL_STOP (SIGTRAP | 0x80)
-/* How klp reads and writes the registers of a thread that it has stopped (klp/arch). */
-#ifdef __x86_64__
-#define READS PTRACE_GETREGS
-#define WRITES PTRACE_SETREGS
-#else
-#define READS PTRACE_GETREGSET
-#define WRITES PTRACE_SETREGSET
-#endif
-
-enum window { CLOSED, TOLD, READ };
 static struct task {
 	pid_t tid;
-	bool inside;        /* it has entered a call */
-	enum window window; /* a thread that it has told to stop has not been put right yet */
+	bool inside; /* it has entered a call */
 } task[MAX_TASKS];
 static unsigned tasks;
 
@@ -58,36 +44,12 @@ static void forget(pid_t tid)
 	tasks--;
 }
 
-static bool any_window(void)
-{
-	for (unsigned i = 0; i < tasks; i++)
-		if (task[i].window != CLOSED)
-			return true;
-	return false;
-}
-
-static void look(struct task *t)
-{
-	struct __ptrace_syscall_info info = {0};
-	long request;
-
-	if (ptrace(PTRACE_GET_SYSCALL_INFO, t->tid, (void *)sizeof(info), &info) <= 0 ||
-	    info.op != PTRACE_SYSCALL_INFO_ENTRY)
-		return;
-	request = info.entry.nr == SYS_ptrace ? (long)info.entry.args[0] : -1;
-	if (request == PTRACE_INTERRUPT)
-		t->window = TOLD;
-	else if (t->window == TOLD && request == READS)
-		t->window = READ;
-	else if (t->window == READ && request != PTRACE_GETSIGMASK && request != WRITES)
-		t->window = CLOSED;
-}
-
 int main(int argc, char **argv)
 {
 	const long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK |
 			     PTRACE_O_TRACEEXEC | PTRACE_O_EXITKILL;
 	unsigned long at = argc > 2 ? strtoul(argv[1], NULL, 10) : 0, calls = 0;
+	bool killed = false;
 	int status;
 	pid_t first, tid;
 
@@ -123,22 +85,16 @@ int main(int argc, char **argv)
 			struct task *t = find(tid);
 
 			t->inside = !t->inside;
-			if (t->inside) {
-				calls++;
-				look(t);
-			}
-			if (t->inside && calls >= at && !any_window()) {
+			calls += t->inside && !killed;
+			if (calls == at && !killed) {
+				killed = true;
 				kill(first, SIGKILL);
-				while (waitpid(-1, &status, __WALL) > 0 || errno == EINTR)
-					;
-				printf("%lu\n", calls);
-				return 0;
 			}
 		} else if (!(status >> 16) && WSTOPSIG(status) != SIGSTOP) { /* that one begins a new task */
 			signal = WSTOPSIG(status);
 		}
-		ptrace(PTRACE_SYSCALL, tid, NULL, (void *)signal);
+		ptrace(killed ? PTRACE_CONT : PTRACE_SYSCALL, tid, NULL, (void *)signal);
 	}
 	printf("%lu\n", calls);
-	return 1;
+	return killed ? 0 : 1;
 }

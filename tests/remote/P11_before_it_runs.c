@@ -24,6 +24,7 @@
 
 struct stage {
 	atomic_uint armed, hog, hogging;
+	pid_t tool;
 };
 
 static struct stage *stage;
@@ -47,6 +48,7 @@ long __wrap_ptrace(int request, ...)
 		atomic_store(&stage->hog, 1);
 		while (!atomic_load(&stage->hogging))
 			;
+		kill(stage->tool, SIGKILL);
 		kill(getpid(), SIGKILL);
 	}
 	return __real_ptrace(request, pid, addr, data);
@@ -96,6 +98,7 @@ static pid_t killed_tool(pid_t target, unsigned cpu)
 	if (pid)
 		return pid;
 	run_on(cpu);
+	stage->tool = getpid();
 	if (cycle_start(target, 5000, &p, &r, &e))
 		_exit(1);
 	if (klp_remote_stop(&r, &e))

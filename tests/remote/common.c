@@ -97,22 +97,6 @@ int cycle_start(pid_t pid, unsigned wait_ms, struct klp_process *p, struct klp_r
 	return rc;
 }
 
-bool tool_dies(pid_t target)
-{
-	struct klp_error e = KLP_ERROR_INIT;
-	struct klp_process p;
-	struct klp_remote r;
-	int status, rc;
-	pid_t tool = fork_bound();
-
-	if (!tool) {
-		rc = cycle_start(target, 5000, &p, &r, &e);
-		fprintf(stderr, "the tool got to the end: %d %s %s\n", rc, klp_reason_name(e.reason), e.text);
-		_exit(1);
-	}
-	return waitpid(tool, &status, 0) == tool && WIFEXITED(status) && WEXITSTATUS(status) == TOOL_GONE;
-}
-
 int cycle(pid_t pid, unsigned wait_ms, struct tool_result *r)
 {
 	struct klp_error e = KLP_ERROR_INIT;
@@ -137,6 +121,33 @@ int cycle(pid_t pid, unsigned wait_ms, struct tool_result *r)
 	r->rc = rc;
 	r->error = e;
 	return rc;
+}
+
+static pid_t killed_tool;
+
+bool tool_dies(pid_t target)
+{
+	struct tool_result r = {0};
+	int status;
+	pid_t tool = fork_bound();
+
+	if (!tool) {
+		killed_tool = getpid();
+		cycle(target, 5000, &r);
+		_exit(r.rc ? 2 : 0);
+	}
+	check(waitpid(tool, &status, 0) == tool && (!WIFEXITED(status) || !WEXITSTATUS(status)),
+	      "a tool that was to be killed has failed before");
+	return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+}
+
+void tool_is_killed(bool its_tracer_too)
+{
+	kill(killed_tool, SIGKILL);
+	if (its_tracer_too)
+		kill(getpid(), SIGKILL);
+	while (getppid() == killed_tool)
+		;
 }
 
 pid_t tool_spawn(pid_t pid, unsigned count, unsigned wait_ms, bool may_refuse, struct tool_result *r)

@@ -35,10 +35,11 @@ void finish(pid_t pid);
 int cycle(pid_t pid, unsigned wait_ms, struct tool_result *r);
 /* The parts of it, for a tool that leaves something behind. */
 int cycle_start(pid_t pid, unsigned wait_ms, struct klp_process *p, struct klp_remote *rem, struct klp_error *e);
-/* In a process of its own: one that dies while it starts, in a function that the test replaces. true: by
- * _exit(TOOL_GONE). */
-#define TOOL_GONE 9
+/* In a process of its own: a cycle that is killed in a function that the test replaces, or gets to its end (false). */
 bool tool_dies(pid_t target);
+/* In such a function: kill -9 of the tool, and of the child that traces for it (klp/tracer.h) if it is to die as well:
+ * then this does not return. */
+void tool_is_killed(bool its_tracer_too);
 /* In a process of its own, `count` cycles; stops at the first error but KLP_NO_BORROW (if may_refuse). */
 void tool_cycles(pid_t pid, unsigned count, unsigned wait_ms, bool may_refuse, struct tool_result *r);
 /* The same without waiting for it; the result lies in r (shared memory) when it has ended. */
