@@ -35,7 +35,7 @@ struct klp_tracer {
 	struct klp_error *e;
 	sigset_t signals; /* as the caller had them */
 	pid_t tid;
-	pid_t tool; /* whose child the caller is, 0: it is the tool's own */
+	pid_t tool; /* whose child traces, or has this thread; 0: there is no child */
 	uint8_t *child_stack;
 	bool done;
 	int rc;
@@ -49,9 +49,9 @@ bool klp_tracer_is_orphan(void)
 	return klp_tracer_tool && getppid() != klp_tracer_tool;
 }
 
-static void klp_tracer_go(struct klp_tracer *t, pid_t tool)
+static void klp_tracer_go(struct klp_tracer *t)
 {
-	klp_tracer_tool = tool;
+	klp_tracer_tool = t->tool;
 	t->rc = t->fn(t->arg);
 	t->done = true;
 	klp_tracer_tool = 0; /* its thread-local data is that of the tracing thread */
@@ -61,7 +61,7 @@ static void klp_tracer_go(struct klp_tracer *t, pid_t tool)
 static int klp_tracer_child(void *ctx)
 {
 	prctl(PR_SET_NAME, "klp-tracer");
-	klp_tracer_go(ctx, getppid());
+	klp_tracer_go(ctx);
 	_exit(0);
 }
 
@@ -84,10 +84,13 @@ static bool klp_tracer_apart(struct klp_tracer *t)
 {
 	pid_t pid = -1;
 
+	t->tool = getpid();
 	if (!klp_tracer_must_be_ancestor())
 		pid = clone(klp_tracer_child, t->child_stack, CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_VFORK, t);
-	if (pid < 0)
+	if (pid < 0) {
+		t->tool = 0;
 		return false;
+	}
 	while (waitpid(pid, NULL, __WALL | __WNOTHREAD) < 0 && errno == EINTR)
 		;
 	if (!t->done)
@@ -109,7 +112,7 @@ static void *klp_tracer_thread(void *ctx)
 	t->tid = (pid_t)syscall(SYS_gettid);
 	pthread_sigmask(SIG_SETMASK, &t->signals, NULL);
 	if (t->tool || !klp_tracer_apart(t))
-		klp_tracer_go(t, t->tool);
+		klp_tracer_go(t);
 	return NULL;
 }
 
