@@ -76,6 +76,14 @@ callbacks_program() { # [LINK-FLAGS]: its source into $work/tree/prog.c, built
 				 : "+r"(n)
 				 : "r"(nr), "r"(to), "r"(length), "r"(0x1122334455667788l)
 				 : "x9", "v17", "x30", "cc", "memory"); /* x30: it is saved, else nobody knows the caller */
+	#elif defined __riscv
+		register long nr __asm__("a7") = 63, n __asm__("a0") = fd, length __asm__("a2") = 1;
+		register char *to __asm__("a1") = buf;
+
+		__asm__ volatile("fmv.d.x ft7, %4\n\tecall\n\tfmv.x.d t5, ft7\n\tbeq t5, %4, 1f\n\tli a0, -1000\n1:"
+				 : "+r"(n)
+				 : "r"(nr), "r"(to), "r"(length), "r"(0x1122334455667788l)
+				 : "t5", "ft7", "ra", "memory"); /* ra: it is saved, else nobody knows the caller */
 	#else
 		long n;
 

@@ -27,3 +27,26 @@ set(live_aarch64_full
     P39_heap_growth
     P43_stopped_target
     P45_preempted_function)
+set(live_riscv64_always
+    C05_calls_between_old_and_new
+    K01_load_and_unload
+    K02_two_patches
+    K04_shared_object
+    P01_arguments_and_results
+    P02_recursion)
+set(live_riscv64_full
+    C07_stacked_patches
+    K03_atomic_replace
+    K17_taken_site
+    K22_shadow_variables
+    K28_status_of_a_life
+    K30_replace_shown
+    K31_stack_order
+    K33_load_again
+    K34_busy_during_a_transition
+    K40_one_function_two_patches
+    P11_kill_the_tool
+    P22_no_pie
+    P39_heap_growth
+    P43_stopped_target
+    P45_preempted_function)

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Builds the targets and every patch of modules.list into $KLP_LIVE. A patch that does not build fails here, by name; the others are built all the same.
+# Builds the targets (KLP_LIVE_KINDS, default all) and every patch of modules.list into $KLP_LIVE. A patch that does not build fails here, by name; the others are built all the same.
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 begin
@@ -25,7 +25,7 @@ build_module() { # DIR NAME OBJECT FILE SED MAKE...
 }
 
 mkdir -p "$live/modules"
-for kind in dynamic static static-pie no-pie; do
+for kind in ${KLP_LIVE_KINDS:-dynamic static static-pie no-pie}; do
 	cp -r "$here/target" "$live/$kind"
 	make -s -C "$live/$kind" KIND=$kind KLP_CFLAGS="$klp_cflags" || die "the target does not build as $kind"
 	for b in target libaux.so; do # what runs is what -t was when the module was built
