@@ -11,6 +11,7 @@
 #include "klp/clock.h"
 #include "klp/frame.h"
 #include "klp/proof.h"
+#include "klp/wrapper.h"
 #include "patchsite/patchsite.h"
 
 #define KLP_CALLBACK_ROOM (64u << 10)      /* of the thread's own stack */
@@ -31,6 +32,10 @@ struct klp_visit {
 	struct klp_proof *proof;
 	struct klp_site_list sites; /* of a static program: what has one is the program's own */
 	bool have_sites;
+	struct klp_visit_wrapper {
+		long nr;
+		uint64_t entry;
+	} wrapper; /* the last one that klp_is_wrapper() knew, for there is no time to ask while a thread stands */
 	uint64_t began, ended, pinged, deadline;
 	struct klp_visit_refusal {
 		pid_t tid;
@@ -73,23 +78,46 @@ static bool klp_frame_is_system(const struct klp_visit *v, const struct klp_unw_
 	return false;
 }
 
+/* How many of its innermost frames are the wrapper of the call that it waits in. */
+static size_t klp_visit_wrapper_frames(struct klp_visit *v, long nr, bool stopped)
+{
+	const struct klp_unw_trace *t = &v->proof->trace;
+	struct klp_visit_wrapper here = {.nr = nr};
+	const struct klp_object *libc;
+	size_t n = 0;
+
+	while (n < t->count && n <= KLP_WRAPPER_FRAMES && klp_frame_is_system(v, &t->frame[n]))
+		n++;
+	if (n < 2 || n > KLP_WRAPPER_FRAMES)
+		return n ? 1 : 0;
+	libc = klp_process_object_at(&v->s->p, t->frame[n - 1].lookup);
+	for (size_t i = 0; i < n; i++)
+		if (!libc || !libc->libc || klp_process_object_at(&v->s->p, t->frame[i].lookup) != libc)
+			return 1;
+	here.entry = t->frame[n - 1].fde_start;
+	if (!stopped && (here.nr != v->wrapper.nr || here.entry != v->wrapper.entry) &&
+	    klp_is_wrapper(&v->s->p, libc, nr, here.entry))
+		v->wrapper = here;
+	return here.nr == v->wrapper.nr && here.entry == v->wrapper.entry ? n : 1;
+}
+
 /*
  * A thread may run a callback if it waits in a system call that its own code made: at the innermost end the call's
  * wrapper, at the outermost the C library's start, and in between nothing of the C library, no signal handler. NULL, or
  * what is in the way.
  */
-static const char *klp_visit_hindrance(struct klp_visit *v, pid_t tid, char *buf, size_t len)
+static const char *klp_visit_hindrance(struct klp_visit *v, pid_t tid, size_t wrapper, char *buf, size_t len)
 {
 	const struct klp_unw_trace *t = &v->proof->trace;
-	size_t low = 0, high, start = tid == v->s->p.pid ? KLP_START_FRAMES_MAIN : KLP_START_FRAMES_THREAD;
+	size_t low = wrapper, high, start = tid == v->s->p.pid ? KLP_START_FRAMES_MAIN : KLP_START_FRAMES_THREAD;
 
 	if (v->proof->verdict != KLP_OK || !t->count) {
 		snprintf(buf, len, "its stack is not reliable (%s)", klp_reason_name(v->proof->verdict));
 		return buf;
 	}
 	high = t->count - 1; /* the end, by identity */
-	if (klp_frame_is_system(v, &t->frame[0]))
-		low = 1;
+	if (low > high)
+		low = high;
 	while (start-- > 0 && high > low && klp_frame_is_system(v, &t->frame[high - 1]))
 		high--;
 	for (size_t i = 0; i < t->count; i++)
@@ -144,15 +172,18 @@ static bool klp_visit_look(void *ctx, pid_t tid)
 	struct klp_error ignored = KLP_ERROR_INIT;
 	char buf[96];
 	const char *why;
+	size_t wrapper, caller;
 
 	klp_prove_blocked(v->s, tid, NULL, 0, v->proof);
 	if (v->proof->gone || v->proof->kernel_made || v->proof->running)
 		return false;
+	wrapper = klp_visit_wrapper_frames(v, v->proof->call, false);
 	/* Frame pointers: only a stop shows the register. But the wrapper's caller is in the trace already. */
-	if (v->proof->verdict == KLP_UNW_REG_UNKNOWN && v->proof->trace.count > 1 &&
-	    !klp_frame_is_system(v, &v->proof->trace.frame[1]))
+	caller = wrapper ? wrapper : 1;
+	if (v->proof->verdict == KLP_UNW_REG_UNKNOWN && v->proof->trace.count > caller &&
+	    !klp_frame_is_system(v, &v->proof->trace.frame[caller]))
 		return true;
-	why = klp_visit_hindrance(v, tid, buf, sizeof(buf));
+	why = klp_visit_hindrance(v, tid, wrapper, buf, sizeof(buf));
 	if (!why && !klp_process_mapping(&v->s->p, v->proof->trace.frame[0].sp))
 		klp_process_refresh(&v->s->p, &ignored); /* a new thread's stack */
 	if (!why &&
@@ -181,12 +212,14 @@ static bool klp_visit_fit(void *ctx, const struct klp_stop *st, pid_t ns_tid, ui
 	struct klp_visit *v = ctx;
 	struct klp_error ignored = KLP_ERROR_INIT;
 	struct klp_unw_regs regs = {0};
+	uint64_t arg[6];
 	char buf[96];
 	const char *why;
 
 	klp_registers_for_unwind(&st->regs, &regs);
 	klp_prove_registers(v->s, st->tid, &regs, klp_registers_thread_pointer(&st->regs), NULL, 0, v->proof);
-	why = klp_visit_hindrance(v, st->tid, buf, sizeof(buf));
+	why = klp_visit_hindrance(v, st->tid, klp_visit_wrapper_frames(v, klp_registers_call(&st->regs, arg), true),
+				  buf, sizeof(buf));
 	if (why) {
 		klp_visit_says(v, st->tid, why);
 		return false;

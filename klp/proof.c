@@ -230,6 +230,7 @@ void klp_prove_blocked(struct klp_session *s, pid_t tid, const struct klp_range 
 		out->verdict = KLP_IN_CLONE;
 		goto done;
 	}
+	out->call = first.nr;
 	regs.pc = first.pc;
 	regs.r[KLP_DWARF_SP] = first.sp;
 	regs.known = 1ull << KLP_DWARF_SP;

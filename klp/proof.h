@@ -22,6 +22,7 @@ struct klp_proof {
 	bool gone;    /* the thread ended, or will never run user code again */
 	bool kernel_made;
 	bool running;               /* it answered "running" */
+	long call;                  /* klp_prove_blocked: the number of the system call that it waits in */
 	struct klp_unw_trace trace; /* of the last walk */
 };
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Which thread runs a callback (hazard B8): none that is inside the C library or a signal handler or has too little stack, and then the load is
-# refused; one that waits in a call of its own does, and keeps its red zone, its vector registers and its errno.
+# refused; one that waits in a call of its own does, however deep its wrapper is, and keeps its red zone, its vector registers and its errno.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/callbacks.sh"
 begin
@@ -43,6 +43,13 @@ ask handler
 sleep 0.2
 refused "a signal handler is on its stack"
 target timed "$work/prog" --poll
+load_own fix
+expect 15.000 log
+expect 42 call answer 4
+unload fix
+target waiting "$work/prog" --stdio
+ask sigwait
+sleep 0.1
 load_own fix
 expect 15.000 log
 expect 42 call answer 4
