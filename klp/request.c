@@ -20,6 +20,24 @@
 #define KLP_START_MS 5000u /* for another helper, where the first has left */
 #define KLP_POLL_NS 20000ull
 #define KLP_SPIN 200u
+#define KLP_GONE_NS 100000000ull
+
+/* It ends with its process alone. exec ends all other threads first and gives the memory up then: said is what is the
+ * matter with the process, if that can be seen soon. */
+static int klp_request_helper_gone(struct klp_remote *r, struct klp_error *e)
+{
+	uint64_t until = klp_clock_now() + KLP_GONE_NS;
+	int rc = 0;
+
+	r->helper = 0;
+	while (!rc && klp_clock_now() < until) {
+		uint8_t done;
+
+		klp_clock_pause(KLP_POLL_NS);
+		rc = klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, done)), &done, 1, e);
+	}
+	return rc ? rc : klp_fail(e, ESRCH, KLP_HELPER, "the helper in process %d is gone", r->p->pid);
+}
 
 static int klp_request_wait(struct klp_remote *r, uint8_t request, struct klp_error *e)
 {
@@ -38,10 +56,8 @@ static int klp_request_wait(struct klp_remote *r, uint8_t request, struct klp_er
 
 			klp_clock_pause(KLP_POLL_NS);
 			snprintf(path, sizeof(path), "/proc/%d/task/%d", r->p->pid, r->helper);
-			if (n % 16 == 0 && access(path, F_OK)) {
-				r->helper = 0;
-				return klp_fail(e, ESRCH, KLP_HELPER, "the helper in process %d is gone", r->p->pid);
-			}
+			if (n % 16 == 0 && access(path, F_OK))
+				return klp_request_helper_gone(r, e);
 		}
 		if (klp_clock_now() > until)
 			return klp_fail(e, ETIMEDOUT, KLP_HELPER, "the helper in process %d does not answer",
