@@ -16,8 +16,8 @@
 #include <unistd.h>
 
 /* With the thread-local copies of the proofs; all of it is in memory before anybody is stopped. */
-#ifdef __SANITIZE_THREAD__ /* whose own thread-local data takes a megabyte; it cannot tell such a child from a fork's \
-			    */
+#ifdef __SANITIZE_THREAD__
+/* Its own thread-local data takes a megabyte, and it cannot tell the child from a fork's. */
 #define KLP_TRACER_STACK (2u << 20)
 #define KLP_TRACER_BY_ITSELF
 #else

@@ -11,9 +11,8 @@
 
 #include "klp/process.h"
 
-#define KLP_WRAPPER_FRAMES                                                                              \
-	5u /* of the C library, from the call to the wrapper: sigwait, sigtimedwait and the three above \
-	    */
+/* Of the C library, from the call to the wrapper: sigwait, sigtimedwait and the three above. */
+#define KLP_WRAPPER_FRAMES 5u
 
 /*
  * Whether the function of that object that begins at `entry` is, by its dynamic symbols, a wrapper of the call `nr` and
