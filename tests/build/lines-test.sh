@@ -4,7 +4,7 @@
 # shellcheck source=tests/build/lib.sh
 . "$(dirname "$0")/lib.sh"
 begin
-cd "$scratch"
+cd "$scratch" || exit
 rounds=${LINES_ROUNDS:-60}
 
 # edit FILE SEED: a few lines inserted or removed at places that the seed gives

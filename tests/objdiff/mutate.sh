@@ -42,12 +42,12 @@ aarch64)
 	fi
 	;;
 riscv64)
-	compile riscv64-linux-gnu-gcc -fpatchable-function-entry=34,32
-	compile riscv64-linux-gnu-gcc -fPIC -fno-section-anchors -fpatchable-function-entry=34,32 -mno-relax
-	compile riscv64-linux-gnu-gcc -fno-pie -mcmodel=medlow -march=rv64g -fpatchable-function-entry=8,6
+	compile riscv64-linux-gnu-gcc -fasynchronous-unwind-tables -fpatchable-function-entry=34,32
+	compile riscv64-linux-gnu-gcc -fasynchronous-unwind-tables -fPIC -fno-section-anchors -fpatchable-function-entry=34,32 -mno-relax
+	compile riscv64-linux-gnu-gcc -fasynchronous-unwind-tables -fno-pie -mcmodel=medlow -march=rv64g -fpatchable-function-entry=8,6
 	if command -v clang >/dev/null; then
-		compile clang --target=riscv64-linux-gnu -fpatchable-function-entry=34,32 -mrelax
-		compile clang --target=riscv64-linux-gnu -march=rv64g -fpatchable-function-entry=8,6 -mno-relax
+		compile clang --target=riscv64-linux-gnu -fasynchronous-unwind-tables -fpatchable-function-entry=34,32 -mrelax
+		compile clang --target=riscv64-linux-gnu -fasynchronous-unwind-tables -march=rv64g -fpatchable-function-entry=8,6 -mno-relax
 	else
 		echo "NOTE: clang is not installed"
 	fi

@@ -26,16 +26,47 @@ static void kb_read_notes(Elf_Data *d, char hex[130])
 	}
 }
 
-bool kb_build_id(const char *path, char hex[130], char link[256])
+/* What a file says of itself and of the files that belong to it. */
+struct kb_debug_links {
+	char id[130], link[256];         /* its build-id, .gnu_debuglink */
+	char alt[PATH_MAX], alt_id[130]; /* .gnu_debugaltlink: "NAME\0" and the build-id of that file (dwz) */
+};
+
+static void kb_read_alt(const Elf_Data *d, struct kb_debug_links *l)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	const unsigned char *name = d->d_buf, *end = memchr(name, 0, d->d_size);
+	size_t n = end ? (size_t)(end - name) + 1 : 0;
+
+	if (!n || n > sizeof(l->alt))
+		return;
+	memcpy(l->alt, name, n);
+	for (size_t i = 0; i < 64 && n + i < d->d_size; i++)
+		snprintf(l->alt_id + 2 * i, 3, "%02x", name[n + i]);
+}
+
+/* Regular files only: the name of one that belongs to another is from outside, and opening a pipe waits. */
+static int kb_open_regular(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	struct stat st;
+
+	if (fd >= 0 && (fstat(fd, &st) || !S_ISREG(st.st_mode))) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+static void kb_read_links(const char *path, struct kb_debug_links *l)
+{
+	int fd = kb_open_regular(path);
 	Elf_Scn *scn = NULL;
 	size_t strings;
 	Elf *elf;
 
-	hex[0] = link[0] = 0;
+	memset(l, 0, sizeof(*l));
 	if (fd < 0)
-		return false;
+		return;
 	elf_version(EV_CURRENT);
 	elf = elf_begin(fd, ELF_C_READ, NULL);
 	if (elf && elf_kind(elf) == ELF_K_ELF && !elf_getshdrstrndx(elf, &strings))
@@ -47,12 +78,23 @@ bool kb_build_id(const char *path, char hex[130], char link[256])
 			if (!d || !d->d_buf)
 				continue;
 			if (sh.sh_type == SHT_NOTE)
-				kb_read_notes(d, hex);
+				kb_read_notes(d, l->id);
 			else if (!strcmp(name, ".gnu_debuglink") && memchr(d->d_buf, 0, d->d_size))
-				snprintf(link, 256, "%s", (const char *)d->d_buf);
+				snprintf(l->link, sizeof(l->link), "%s", (const char *)d->d_buf);
+			else if (!strcmp(name, ".gnu_debugaltlink"))
+				kb_read_alt(d, l);
 		}
 	elf_end(elf);
 	close(fd);
+}
+
+bool kb_build_id(const char *path, char hex[130], char link[256])
+{
+	struct kb_debug_links l;
+
+	kb_read_links(path, &l);
+	memcpy(hex, l.id, sizeof(l.id));
+	memcpy(link, l.link, sizeof(l.link));
 	return hex[0];
 }
 
@@ -88,5 +130,29 @@ char *kb_debug_file(const char *running, const char *where)
 	for (size_t i = 0; i < 3; i++)
 		free(candidates[i]);
 	free(own);
+	return found;
+}
+
+char *kb_debug_alt(const char *path)
+{
+	char hex[130], unused[256], *real, *slash, *found = NULL;
+	struct kb_debug_links l;
+
+	kb_read_links(path, &l);
+	if (!*l.alt)
+		return NULL;
+	real = realpath(path, NULL);
+	slash = real ? strrchr(real, '/') : NULL;
+	if (slash)
+		found = *l.alt == '/' ? kb_format("%s", l.alt) : kb_format("%.*s/%s", (int)(slash - real), real, l.alt);
+	free(real);
+	if (found && (!kb_build_id(found, hex, unused) || strcmp(hex, l.alt_id))) {
+		free(found);
+		found = NULL;
+	}
+	if (!found)
+		fprintf(stderr,
+			"klp-build: warning: %s: a part of its debug information is in %s, which is not there\n", path,
+			l.alt);
 	return found;
 }

@@ -5,6 +5,7 @@
 #include "dwarf-object.h"
 
 #include <fcntl.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 char *kb_dwarf_name(Dwarf_Debug dbg, Dwarf_Die die)
@@ -84,14 +85,23 @@ void kb_dwarf_each_unit(const char *path, void (*fn)(void *ctx, Dwarf_Debug dbg,
 	Dwarf_Off abbrev;
 	Dwarf_Sig8 signature;
 	Dwarf_Error error = NULL;
-	int fd = kb_open_relocated(path);
-	Dwarf_Debug dbg;
+	int fd = kb_open_relocated(path), alt_fd = -1;
+	Dwarf_Debug dbg, alt = NULL;
+	char *alt_path;
 
 	if (fd < 0)
 		fd = open(path, O_RDONLY | O_CLOEXEC);
 	dbg = fd >= 0 ? kb_open_dwarf(fd) : NULL;
 	if (!dbg)
 		goto out;
+	alt_path = kb_debug_alt(path);
+	alt_fd = alt_path ? open(alt_path, O_RDONLY | O_CLOEXEC) : -1;
+	alt = alt_fd >= 0 ? kb_open_dwarf(alt_fd) : NULL;
+	free(alt_path);
+	if (alt && dwarf_set_tied_dbg(dbg, alt, &error) != DW_DLV_OK) {
+		dwarf_dealloc_error(dbg, error);
+		error = NULL;
+	}
 	while (dwarf_next_cu_header_d(dbg, 1, &length, &version, &abbrev, &address, &offset_size, &extension,
 				      &signature, &type_offset, &next_offset, &kind, &error) == DW_DLV_OK) {
 		Dwarf_Die cu = kb_dwarf_next(dbg, NULL, false);
@@ -102,8 +112,15 @@ void kb_dwarf_each_unit(const char *path, void (*fn)(void *ctx, Dwarf_Debug dbg,
 		}
 	}
 	dwarf_dealloc_error(dbg, error);
+	error = NULL;
+	if (alt && dwarf_set_tied_dbg(dbg, NULL, &error) != DW_DLV_OK)
+		dwarf_dealloc_error(dbg, error);
 	kb_close_dwarf(dbg);
+	if (alt)
+		kb_close_dwarf(alt);
 out:
+	if (alt_fd >= 0)
+		close(alt_fd);
 	if (fd >= 0)
 		close(fd);
 }

@@ -148,6 +148,9 @@ int kb_run_quiet(char *const argv[], const char *log);        /* exit status or 
 /* debugfile.c: the debug file of `running` under `where` (a file or a directory, or NULL: the system's); NULL if none.
  */
 char *kb_debug_file(const char *running, const char *where);
+/* The file that dwz has moved a part of a file's debug information to (.gnu_debugaltlink); NULL if there is none, or
+ * not that one, which is said. The caller frees. */
+char *kb_debug_alt(const char *path);
 bool kb_build_id(const char *path, char hex[130], char link[256]);
 
 /* producer.c */

@@ -436,6 +436,7 @@ static bool add_eh_frame(struct out *o)
 					    : NULL;
 				if (!t.sec || !t.sec->included)
 					continue;
+				t.sec->unwinds = true;
 				if (!sec)
 					sec = add_sec(o, (struct outsec){.name = ".eh_frame",
 									 .type = SHT_PROGBITS,
@@ -477,6 +478,22 @@ static bool add_eh_frame(struct out *o)
 		o->sec[sec].size = b.len;
 	}
 	return true;
+}
+
+/* A thread inside code without unwind information is never proven to be outside of it: the patch could not be unloaded.
+ */
+static void check_unwinds(struct out *o)
+{
+	struct od *d = o->r->d;
+
+	for (size_t i = 0; i < d->count; i++)
+		for (size_t k = 0; k < d->after[i].sec_count; k++) {
+			struct od_sec *s = &d->after[i].sec[k];
+
+			if (s->included && s->kind == OD_CODE && s->size && !s->unwinds)
+				od_refuse_sec(d, s, "compile with -fasynchronous-unwind-tables",
+					      "it has no unwind information (.eh_frame)");
+		}
 }
 
 static void write_file(struct out *o, json_t *meta, uint8_t **image, size_t *len)
@@ -656,6 +673,7 @@ int om_build(struct rs *r, json_t *escapes, json_t *meta, uint8_t **image, size_
 	}
 	if (!add_eh_frame(&o))
 		return klp_fail(e, EINVAL, KLP_NO_UNWIND_INFO, "an .eh_frame of the patched tree cannot be read");
+	check_unwinds(&o);
 	if (o.strings) {
 		o.sec[o.strings].data = o.text.data;
 		o.sec[o.strings].size = o.text.len;

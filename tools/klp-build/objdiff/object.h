@@ -81,6 +81,7 @@ struct od_sec {
 	bool unlinked;                         /* the link did not take it */
 	bool accepted;                         /* its author states that the change is right */
 	bool refused;                          /* a decision about it has been reported */
+	bool unwinds;                          /* code that an entry of the module's .eh_frame describes */
 	bool constructor;                      /* referred to by an OD_INIT section */
 	uint32_t out_shndx, out_sym, out_func; /* in the module's file */
 	const char *out_name;
