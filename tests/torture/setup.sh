@@ -14,11 +14,14 @@ mkdir -p "$dir"
 cp "$here"/target/* "$dir/"
 make -s -C "$dir" KLP_CFLAGS="$flags"
 mkdir "$dir/modules"
-cp "$dir/target" "$dir/libtorture.so" "$work/"
+cp "$dir/target" "$dir/libtorture.so" "$dir/libplugin.so" "$work/"
 
-# module NAME OBJECT VERSION FILE...
+# module NAME OBJECT[,OBJECT] VERSION FILE...
 module() {
-	local name=$1 object=$2 version=$3 f
+	local name=$1 version=$3 f objects=()
+	for f in ${2//,/ }; do
+		objects+=(-t "./$f")
+	done
 	shift 3
 	rm -rf "$work/a" "$work/b"
 	mkdir "$work/a" "$work/b"
@@ -31,7 +34,7 @@ module() {
 		echo "the diff of $name is not as it should be" >&2
 		return 1
 	}
-	"$build/bin/klp-build" -s "$dir" -b "make KLP_CFLAGS='$flags'" -t "./$object" "$dir/$name.diff" -o "$dir/modules/$name.klp" >"$work/log" 2>&1 || {
+	"$build/bin/klp-build" -s "$dir" -b "make KLP_CFLAGS='$flags'" "${objects[@]}" "$dir/$name.diff" -o "$dir/modules/$name.klp" >"$work/log" 2>&1 || {
 		cat "$work/log" >&2
 		return 1
 	}
@@ -44,5 +47,9 @@ module ab5 target 5 a.c b.c
 module abc6 target 6 a.c b.c c.c
 module l2 libtorture.so 2 l.c
 module l7 libtorture.so 7 l.c
+module p2 libplugin.so 2 p.c
+module p7 libplugin.so 7 p.c
+module ap4 target,libplugin.so 4 a.c p.c
 cmp "$dir/target" "$work/target"
 cmp "$dir/libtorture.so" "$work/libtorture.so"
+cmp "$dir/libplugin.so" "$work/libplugin.so"

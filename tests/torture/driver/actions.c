@@ -11,23 +11,30 @@
 
 const char *action_name(enum action a)
 {
-	static const char *const name[ACTIONS] = {"toggle", "replace", "kill", "short", "hold", "two", "look"};
+	static const char *const name[ACTIONS] = {"toggle", "replace", "kill",   "short", "hold",
+						  "two",    "look",    "plugin", "force"};
 
 	return name[a];
 }
 
-static const struct module *any_module(void)
+/* A patch of the plug-in only while that is open, and none of a former opening is in the way. */
+const struct module *any_module(void)
 {
-	return &torture.module[draw(MODULES)];
+	const struct module *m;
+	bool open = target_plugin_phase() % PHASE_COUNT == PHASE_OPEN && !model_has_gone();
+
+	do {
+		m = &torture.module[draw(MODULES)];
+	} while (m->version[TORTURE_P] && !open);
+	return m;
 }
 
-static void unexpected(const struct tool *t, int rc)
+void unexpected(const struct tool *t, int rc)
 {
 	fail("klpctl %s: exit code %d (%s: %s)", t->command, rc, tool_result(t, "reason"), tool_result(t, "message"));
 }
 
-/* To its end, over as many timeouts as it takes. */
-static void finish(const struct module *m, bool load)
+void finish(const struct module *m, bool load)
 {
 	struct tool t;
 	int rc;
@@ -74,12 +81,13 @@ static void act_replace(void)
 	model_settle();
 	if (!rc)
 		for (unsigned i = 0; i < torture.patches; i++)
-			if (!strcmp(torture.patch[i].state, "enabled") != (torture.patch[i].m == m))
+			if (!model_is_remains(&torture.patch[i]) &&
+			    !strcmp(torture.patch[i].state, "enabled") != (torture.patch[i].m == m))
 				fail("after --replace of '%s', '%s' is %s", m->name, torture.patch[i].m->name,
 				     torture.patch[i].state);
 }
 
-static uint64_t draw_instant(void)
+uint64_t draw_instant(void)
 {
 	static const uint64_t within[] = {3000, 12000, 40000, 250000};
 
@@ -138,35 +146,79 @@ static void act_short(void)
 	finish(m, load);
 }
 
+static void check_holder(const json_t *pending, uint32_t holder, unsigned group)
+{
+	const json_t *p = json_array_get(pending, 0);
+	const char *function = json_string_value(json_object_get(p, "function"));
+
+	if ((uint32_t)json_integer_value(json_object_get(p, "tid")) != holder || !function ||
+	    strncmp(function, (const char *[]){"a_", "b_", "c_", "l_", "p_"}[group], 2) ||
+	    strcmp(json_string_value(json_object_get(p, "reason")), "ON_STACK"))
+		fail("pending: %s instead of the holder %u", json_dumps(pending, 0), holder);
+}
+
+/* klpctl status, which no tool runs beside, names the holder and nobody else. */
+static void check_status(uint32_t holder, unsigned group)
+{
+	const json_t *patch, *transition, *pending = NULL;
+	struct tool t;
+	char pid[16];
+	size_t i;
+
+	snprintf(pid, sizeof(pid), "%d", torture.pid);
+	tool_start(&t, "status", "--json", "-p", pid, NULL);
+	if (tool_wait(&t))
+		unexpected(&t, -1);
+	json_array_foreach(json_object_get(json_array_get(json_object_get(t.json, "processes"), 0), "patches"), i,
+			   patch)
+	{
+		transition = json_object_get(patch, "transition");
+		if (json_is_object(transition))
+			pending = json_object_get(transition, "pending");
+	}
+	if (json_array_size(pending) != 1)
+		fail("status: %s, only the holder %u has not moved", json_dumps(t.json, 0), holder);
+	check_holder(pending, holder, group);
+	tool_close(&t);
+}
+
+int draw_held_group(const struct module *m, bool load)
+{
+	unsigned first = (unsigned)draw(TORTURE_RESIDENT);
+
+	for (unsigned i = 0; i < TORTURE_RESIDENT; i++) {
+		unsigned group = (first + i) % TORTURE_RESIDENT;
+
+		/* Nobody is in one that lies below another. */
+		if (m->version[group] && (load || model_version(group) == m->version[group]))
+			return (int)group;
+	}
+	return -1;
+}
+
 /* C02: one thread stays inside the function that is being left; the others go over, and status names it. */
 static void act_hold(void)
 {
 	const struct module *m = any_module(), *other = any_module();
 	uint64_t before[TORTURE_WORKERS];
 	bool load = !model_has(m), only = false;
-	unsigned group = 0, version;
+	int group = draw_held_group(m, load);
+	unsigned version;
 	uint32_t holder = 0;
 	struct tool t;
 	int rc;
 
 	while (other == m)
 		other = any_module();
-	for (unsigned i = 0; i < TORTURE_GROUPS; i++) {
-		group = (group + (unsigned)draw(TORTURE_GROUPS) + i) % TORTURE_GROUPS;
-		if (m->version[group])
-			break;
-	}
-	for (unsigned i = 0; !m->version[group]; i++)
-		group = i;
-	version = model_version(group);
-	if (!load && version != m->version[group]) { /* it lies below another one: nobody is in it */
+	if (group < 0) {
 		finish(m, load);
 		return;
 	}
+	version = model_version((unsigned)group);
 	for (unsigned i = 0; i < TORTURE_WORKERS; i++)
 		if (torture.shared->worker[i].kind == KIND_HOLD)
 			holder = torture.shared->worker[i].tid;
-	target_hold((int)group);
+	target_hold(group);
 	for (unsigned i = 0; i < HOLD_TRIES && !only; i++) {
 		const json_t *pending;
 
@@ -177,19 +229,13 @@ static void act_hold(void)
 		torture.pending_exits++;
 		pending = json_object_get(json_array_get(json_object_get(t.json, "processes"), 0), "pending");
 		only = json_array_size(pending) == 1;
-		if (only) {
-			const json_t *p = json_array_get(pending, 0);
-			const char *function = json_string_value(json_object_get(p, "function"));
-
-			if ((uint32_t)json_integer_value(json_object_get(p, "tid")) != holder || !function ||
-			    strncmp(function, (const char *[]){"a_", "b_", "c_", "l_"}[group], 2) ||
-			    strcmp(json_string_value(json_object_get(p, "reason")), "ON_STACK"))
-				fail("pending: %s instead of the holder %u", json_dumps(pending, 0), holder);
-		}
+		if (only)
+			check_holder(pending, holder, (unsigned)group);
 		tool_close(&t);
 	}
 	if (!only)
 		fail("more threads than the holder stay pending");
+	check_status(holder, (unsigned)group);
 	torture.holds++;
 	/* Whoever is not the holder has left the old version. */
 	for (unsigned i = 0; i < TORTURE_WORKERS; i++)
@@ -331,6 +377,12 @@ void act(enum action a)
 	case ACT_TWO:
 		act_two();
 		break;
+	case ACT_PLUGIN:
+		act_plugin();
+		break;
+	case ACT_FORCE:
+		act_force();
+		break;
 	default:
 		act_look();
 		break;
@@ -340,11 +392,14 @@ void act(enum action a)
 void unload_all(void)
 {
 	model_settle();
-	for (unsigned tries = 0; tries < 8 * MODULES && torture.patches; tries++) {
-		const struct module *m = torture.patch[draw(torture.patches)].m;
+	for (unsigned tries = 0; tries < 16 * MODULES && model_live(); tries++) {
+		const struct patch *p = &torture.patch[draw(torture.patches)];
+		const struct module *m = p->m;
 		struct tool t;
 		int rc;
 
+		if (model_is_remains(p))
+			continue;
 		tool_toggle(&t, m, false, "20");
 		rc = tool_wait(&t);
 		if (rc && rc != 5)

@@ -40,11 +40,9 @@ static void alive(void)
 	fail("the target ended with status %d", WEXITSTATUS(status));
 }
 
-void target_start(void)
+static void make_shared(void)
 {
 	struct torture_shared *s;
-	uint64_t until = now_ns() + TARGET_HANG_S * 1000000000ull;
-	char path[512];
 
 	torture.shared_fd = memfd_create("torture", MFD_CLOEXEC);
 	if (torture.shared_fd < 0 || ftruncate(torture.shared_fd, sizeof(*s)))
@@ -53,6 +51,21 @@ void target_start(void)
 	if (s == MAP_FAILED)
 		fail("mmap: %s", strerror(errno));
 	torture.shared = s;
+}
+
+/* Its counters go on where an earlier one's have ended. */
+void target_start(void)
+{
+	struct torture_shared *s;
+	uint64_t until = now_ns() + TARGET_HANG_S * 1000000000ull;
+	char path[512];
+
+	if (!torture.shared)
+		make_shared();
+	s = torture.shared;
+	s->threads = s->parked = s->hold = s->held = s->order = s->plugin = 0;
+	for (unsigned i = 0; i < TORTURE_WORKERS; i++)
+		s->worker[i].tid = s->worker[i].order = 0;
 	s->mode = TORTURE_CALM;
 	snprintf(path, sizeof(path), "%s/target", torture.dir);
 	torture.pid = fork();
@@ -108,15 +121,37 @@ void target_hold(int group)
 	}
 }
 
+uint32_t target_plugin_phase(void)
+{
+	return get(&torture.shared->plugin);
+}
+
+void target_plugin(enum torture_plugin want, bool wait)
+{
+	struct torture_shared *s = torture.shared;
+	uint64_t until = now_ns() + TARGET_HANG_S * 1000000000ull;
+	uint32_t order = s->order - s->order % PHASE_COUNT + PHASE_COUNT + want;
+
+	__atomic_store_n(&s->order, order, __ATOMIC_RELEASE);
+	for (unsigned i = 0; wait && i < TORTURE_WORKERS; i++) {
+		while (s->worker[i].kind == KIND_PLUGIN && get(&s->worker[i].order) != order) {
+			alive();
+			if (now_ns() > until)
+				fail("the plug-in is not %s", want == PLUGIN_OPEN ? "opened" : "closed");
+			sleep_us(200);
+		}
+	}
+}
+
 void target_check(void)
 {
 	const struct torture_shared *s = torture.shared;
 
 	alive();
-	if (s->mixed)
-		fail("%lu observations of two universes in one thread", s->mixed);
-	if (s->wrong)
-		fail("%lu wrong results", s->wrong);
+	if (!torture.forcing && s->mixed != torture.mixed_by_force)
+		fail("%lu observations of two universes in one thread", s->mixed - torture.mixed_by_force);
+	if (!torture.forcing && s->wrong != torture.wrong_by_force)
+		fail("%lu wrong results", s->wrong - torture.wrong_by_force);
 	if (s->eintr)
 		fail("%lu calls ended with EINTR", s->eintr);
 	if (s->brief)
@@ -164,6 +199,7 @@ static const struct {
     {'g', false, offsetof(struct torture_shared, signals), "signal"},
     {'j', false, offsetof(struct torture_shared, jumps), "jump"},
     {'c', true, offsetof(struct torture_shared, mappings), "mapping"},
+    {'o', true, offsetof(struct torture_shared, openings), "opening"},
     {'w', true, offsetof(struct torture_shared, transfers), "transfer"},
 };
 static uint64_t done[sizeof(deed) / sizeof(deed[0])];
@@ -184,8 +220,8 @@ void target_begin(void)
 void target_happened(void)
 {
 	for (size_t i = 0; i < sizeof(deed) / sizeof(deed[0]); i++)
-		if (strchr(torture.kinds, deed[i].kind) && (deed[i].calm || torture.phase == TORTURE_STORM) &&
-		    deeds(i) == done[i])
+		if (strchr(torture.kinds, deed[i].kind) && (deed[i].kind != 'o' || torture.weight[ACT_PLUGIN]) &&
+		    (deed[i].calm || torture.phase == TORTURE_STORM) && deeds(i) == done[i])
 			fail("not one %s has happened: this run shows nothing about it", deed[i].what);
 }
 
@@ -229,17 +265,17 @@ char *target_maps(void)
 	return all;
 }
 
-/* A digest of every byte of text: what unloading must have put back. FNV-1a. */
-uint64_t target_text(void)
+/* What unloading must have put back. FNV-1a. */
+uint64_t target_text(const char *list)
 {
 	static unsigned char page[4096];
-	char *maps = target_maps(), *line, *save = NULL, path[64];
+	char *maps = strdup(list), *line, *save = NULL, path[64];
 	uint64_t hash = 0xcbf29ce484222325ull;
 	int fd;
 
 	snprintf(path, sizeof(path), "/proc/%d/mem", torture.pid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
+	if (fd < 0 || !maps)
 		fail("%s: %s", path, strerror(errno));
 	for (line = strtok_r(maps, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
 		uint64_t from, to;

@@ -32,6 +32,7 @@ static void mismatch(struct worker *w, unsigned group, unsigned inner, unsigned 
 	uint32_t i = __atomic_fetch_add(&s->reported, 1, __ATOMIC_ACQ_REL);
 
 	torture_count(&s->mixed);
+	torture_count(&w->out->harm);
 	if (i < TORTURE_REPORTS)
 		s->report[i] = (struct torture_report){(uint32_t)getpid(),
 						       (uint32_t)gettid(),
@@ -105,7 +106,7 @@ static void hide_tid(void)
 
 int main(int argc, char **argv)
 {
-	static const char letter[] = "mrfesixhkbvcwpgj"; /* in the order of enum torture_kind */
+	static const char letter[] = "mrfesixhkbvcowpgj"; /* in the order of enum torture_kind */
 	struct worker *me, *feeder, *drain = NULL;
 	unsigned parking = 0;
 

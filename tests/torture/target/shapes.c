@@ -60,10 +60,10 @@ static void a_group(struct worker *w, unsigned group, int how)
 
 static void some_round(struct worker *w, int how)
 {
-	a_group(w, torture_random(w) % TORTURE_GROUPS, how);
+	a_group(w, torture_random(w) % TORTURE_RESIDENT, how);
 	if (w->child) { /* it was born in there */
 		for (unsigned i = 0; i < CHILD_ROUNDS; i++)
-			a_group(w, i % TORTURE_GROUPS, HOW_NOTHING);
+			a_group(w, i % TORTURE_RESIDENT, HOW_NOTHING);
 		_exit(0);
 	}
 }
@@ -104,7 +104,7 @@ static void holding(struct worker *w)
 		uint32_t hold = __atomic_load_n(&w->shared->hold, __ATOMIC_ACQUIRE);
 
 		if (hold)
-			a_group(w, (hold - 1) % TORTURE_GROUPS, HOW_HOLD);
+			a_group(w, (hold - 1) % TORTURE_RESIDENT, HOW_HOLD);
 		else
 			torture_futex_wait(&w->shared->hold, 0);
 	}
@@ -209,7 +209,7 @@ static void on_signal(int sig)
 
 	(void)sig;
 	torture_count(&w->shared->signals);
-	a_group(w, torture_random(w) % TORTURE_GROUPS, torture_random(w) % 8 || w->armed ? HOW_SPIN : HOW_SLEEP);
+	a_group(w, torture_random(w) % TORTURE_RESIDENT, torture_random(w) % 8 || w->armed ? HOW_SPIN : HOW_SLEEP);
 	if (w->armed && torture_random(w) % 4 == 0)
 		siglongjmp(w->home, 1);
 	errno = err;
@@ -335,6 +335,9 @@ static void run(struct worker *w)
 	case KIND_CHURN:
 		churning(w);
 		break;
+	case KIND_PLUGIN:
+		torture_plugin(w);
+		break;
 	case KIND_WRITE:
 		writing(w);
 		break;
@@ -369,8 +372,8 @@ void *torture_shape(void *arg)
 	struct worker *w = arg;
 	char name[16];
 	static const char *const kind[KIND_COUNT] = {
-	    "main", "read",  "futex", "epoll", "sleep",     "idle", "recurse", "hold",   "fork",  "spawn",
-	    "exec", "churn", "write", "spin",  "signalled", "jump", "born",    "feeder", "drain", "signaller"};
+	    "main",  "read",   "futex", "epoll", "sleep",     "idle", "recurse", "hold",   "fork",  "spawn",    "exec",
+	    "churn", "plugin", "write", "spin",  "signalled", "jump", "born",    "feeder", "drain", "signaller"};
 
 	torture_self = w;
 	strncpy(name, kind[w->out->kind], sizeof(name) - 1);

@@ -20,4 +20,7 @@ void torture_pause(struct worker *w, unsigned us);
 void *torture_shape(void *arg);
 void torture_signals_init(void);
 
+/* plugin.c */
+void torture_plugin(struct worker *w);
+
 #endif

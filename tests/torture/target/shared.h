@@ -9,13 +9,14 @@
 #include <stdint.h>
 
 #define TORTURE_FD 3 /* the memory file's descriptor in the target */
-#define TORTURE_GROUPS 4
+#define TORTURE_GROUPS 5
+#define TORTURE_RESIDENT 4 /* the first groups: the objects that hold them are never closed */
 #define TORTURE_VERSIONS 8 /* 0 is nobody's */
 #define TORTURE_WORKERS 64
 #define TORTURE_REPORTS 32
 
-/* The groups of functions that share a contract. The last one lives in the shared object. */
-enum torture_group { TORTURE_A, TORTURE_B, TORTURE_C, TORTURE_L };
+/* The groups of functions that share a contract. L lives in a shared object, P in one that is opened and closed. */
+enum torture_group { TORTURE_A, TORTURE_B, TORTURE_C, TORTURE_L, TORTURE_P };
 
 enum torture_mode {
 	TORTURE_PARK,  /* every thread waits outside of all groups, and holds nothing that it could free */
@@ -23,6 +24,10 @@ enum torture_mode {
 	TORTURE_STORM, /* and those that spin, recurse without a pause, take signals, jump, are born and die */
 	TORTURE_QUIT
 };
+
+/* What becomes of the plug-in, and which of its four phases it is in. */
+enum torture_plugin { PLUGIN_CLOSED, PLUGIN_OPEN, PLUGIN_COMES_AND_GOES };
+enum torture_plugin_phase { PHASE_CLOSED, PHASE_OPENING, PHASE_OPEN, PHASE_CLOSING, PHASE_COUNT };
 
 enum torture_kind {
 	KIND_MAIN,
@@ -37,6 +42,7 @@ enum torture_kind {
 	KIND_SPAWN,
 	KIND_EXEC,
 	KIND_CHURN,
+	KIND_PLUGIN,
 	KIND_WRITE,
 	KIND_SPIN,
 	KIND_SIGNALLED,
@@ -55,7 +61,9 @@ struct torture_report {
 
 struct torture_worker {
 	uint32_t tid, kind;
+	uint32_t order; /* the last order of the plug-in that it has carried out */
 	uint64_t rounds;
+	uint64_t harm;                                    /* its part of mixed and wrong, its children's included */
 	uint64_t calls[TORTURE_GROUPS][TORTURE_VERSIONS]; /* entries into functions of that version, children's apart */
 };
 
@@ -64,6 +72,8 @@ struct torture_shared {
 	uint32_t hold;     /* D  0, or 1 + the group in which the holder waits; a futex */
 	uint32_t held;     /* T  1: the holder waits inside */
 	uint32_t parked;   /* T  threads that wait in TORTURE_PARK */
+	uint32_t order;    /* D  PHASE_COUNT * a number + enum torture_plugin */
+	uint32_t plugin;   /* T  PHASE_COUNT * how often it was closed + enum torture_plugin_phase */
 	uint32_t threads;  /* T  threads that park, all told; 0 until all are there */
 	uint32_t reported; /* T  reports written */
 	uint64_t mixed;    /* two versions of one group in one thread at once */
@@ -72,7 +82,8 @@ struct torture_shared {
 	uint64_t brief;    /* a transfer that was cut short */
 	uint64_t early;    /* a wait that ended before its time */
 	uint64_t broken;   /* any other failure */
-	uint64_t forks, execs, births, signals, jumps, mappings, transfers; /* what happened, for the record */
+	uint64_t forks, execs, births, signals, jumps, mappings, transfers,
+	    openings; /* what happened, for the record */
 	uint64_t child_calls[TORTURE_GROUPS][TORTURE_VERSIONS];
 	struct torture_report report[TORTURE_REPORTS];
 	struct torture_worker worker[TORTURE_WORKERS];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The torture's target. Four groups of functions; each function knows the version of its group that it was compiled as,
+ * The torture's target. Five groups of functions; each function knows the version of its group that it was compiled as,
  * and what one hands to the other depends on it. A thread that has one version's function on its stack and enters
  * another version's has been in two universes at once: counted, and reported with both versions.
  *
@@ -71,6 +71,7 @@ static inline void torture_leave(struct worker *w, unsigned group, unsigned vers
 static inline void torture_wrong(struct worker *w)
 {
 	__atomic_fetch_add(&w->shared->wrong, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&w->out->harm, 1, __ATOMIC_RELAXED);
 }
 
 static inline uint64_t torture_random(struct worker *w)
@@ -91,5 +92,6 @@ void a_round(struct worker *w, int how);
 void b_round(struct worker *w, int how);
 void c_round(struct worker *w, int how);
 void l_round(struct worker *w, int how, void (*block)(struct worker *, int));
+void p_round(struct worker *w, int how, void (*block)(struct worker *, int)); /* called by its address */
 
 #endif
