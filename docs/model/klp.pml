@@ -3,13 +3,14 @@
  * The thread protocol of a transition (section 8 of the design, klp/runtime/rt.h, klp/runtime/dispatch.c), for exhaustive
  * exploration by spin. docs/model/README.md says what is modelled and what is not; tests/model runs it.
  *
- * Two threads of the target, the engine (with the helper's stores), and a process that empties store buffers at any moment.
+ * Two threads of the target and the engine (with the helper's stores). A store buffer empties itself at any moment; whether it has is decided where
+ * it is first seen, or never seen again: at a look, and before the next store.
  *
  * Properties, as assertions:
  *   mixed      no thread ever has frames of both universes on its stack
  *   complete   when the engine declares a transition complete, no thread has a frame of the universe that was left, and none enters one later
  *
- * Seeded mutations, each of which must be refuted: -DMUT_LOAD_FIRST, -DMUT_NO_GENERATION, -DMUT_NO_RECHECK, -DMUT_NO_MEMBARRIER, -DMUT_ENGINE_APPLIES,
+ * Seeded mutations, each of which must be refuted: -DMUT_LOAD_FIRST, -DMUT_NO_GENERATION, -DMUT_NO_RECHECK, -DMUT_NO_S_VERDICT, -DMUT_NO_S_REVERSAL, -DMUT_ENGINE_APPLIES,
  * -DMUT_SEALED_EARLY, -DMUT_VERDICT_EARLY, -DMUT_COUNT_LATE, -DMUT_NO_ENTRY_IS_DONE, -DMUT_STATE_BEFORE_SP, -DMUT_CLAIM_IN_TWO,
  * -DMUT_NO_BASE, -DMUT_BASE_ANEW, -DMUT_STATE_ONCE, -DMUT_NO_PREV, with -DJUMP -DMUT_FIRST_LATE, with -DDOOR -DMUT_DOOR_NO_RECHECK, -DMUT_DOOR_TRAMPOLINE, -DMUT_DOOR_IS_PROOF, -DMUT_DOOR_OWN_COUNT,
  * and with -DFORK -DMUT_NO_IDENTITY_CHECK, -DMUT_NO_COMPLETING.
@@ -17,7 +18,7 @@
  * -DLOCKED_COUNT: the increment of the count is a full barrier, as on x86_64. Without it a plain store that waits in the thread's store buffer: then
  * the membarrier alone must make the protocol right.
  * -DDOOR=n: threads wait in dispatch for a verdict at any time, and the engine reads the stacks of those that are there, n times (klp/door.h).
- * -DNESTED: a handler may be interrupted by another one.
+ * -DNESTED: a handler may be interrupted by another one; with -DJUMP that one may jump out of both, or back into the outer one.
  * -DJUMP: a handler may leave by siglongjmp, out of a dispatch that it interrupted too: that dispatch's mark stays.
  * -DFORK: thread 0 forks at any moment, inside a signal handler that interrupted dispatch too. The child's memory is a snapshot: the engine and
  * thread 1 stand still from there on, and the child goes on with another tid.
@@ -69,7 +70,6 @@
 
 byte word;		/* the transition word */
 byte slot[2];		/* two patched functions */
-bool kill;		/* of the tool */
 bool done;		/* ghost: the engine has declared it complete ... */
 bit final;		/* ... in this universe */
 
@@ -90,11 +90,23 @@ byte me[2];		/* the thread's entry: its tid */
 byte frames[4];		/* [thread * 2 + universe] */
 byte klp_frames[2];	/* stub, trampoline or dispatch frames: never proven */
 byte signals = SIGNALS;
+byte nests = 1;
 bool in_handler;		/* thread 0 has been interrupted */
 bool in_nested;			/* and its handler too */
 bool frozen;		/* the view is the fork child's */
+#ifdef DOOR
 bool clean[6];		/* [place of the mark * 2 + universe]: what a trace of thread 0 from that dispatch's frame finds */
+#endif
+chan killed = [0] of { bit };	/* the tool is, in this moment */
+chan halt = [0] of { bit };	/* the process has forked, and it is the child that is looked at */
 bool jumped;		/* thread 0 goes on behind its sigsetjmp */
+#if defined(JUMP) && defined(NESTED)
+#define INTO
+#define OUT 1
+#define INTO_HANDLER 2
+byte left;		/* the inner handler has left the outer one by a jump: to the program, or to the outer one's own frame */
+byte below;		/* klp_frames of what the outer one interrupted */
+#endif
 
 inline flush(i) {
 	if
@@ -110,14 +122,19 @@ inline drain_verdict(i) {
 	fi
 }
 
-/* Store buffers empty themselves whenever they like. */
-active proctype Buffers() provided (!frozen) {
-end:	do
-	:: d_step { buffered[0] -> flush(0) }
-	:: d_step { buffered[1] -> flush(1) }
-	:: d_step { verdict_buffered[0] -> drain_verdict(0) }
-	:: d_step { verdict_buffered[1] -> drain_verdict(1) }
-	od
+/* What may have left a store buffer by now. */
+inline maybe_flush(i) {
+	if
+	:: buffered[i] -> flush(i)
+	:: true
+	fi
+}
+
+inline maybe_drain_verdict(i) {
+	if
+	:: verdict_buffered[i] && !frozen -> drain_verdict(i)
+	:: true
+	fi
 }
 
 /* A patched function is entered. The slot was read in the same step: a PC in a prefix is as unprovable as one in the function. */
@@ -128,11 +145,17 @@ inline enter(t, u) {
 }
 
 #ifdef MUT_LOAD_FIRST
-#define LOAD_FIRST v = verdict[e];
-#define LOAD_AFTER
+#define LOAD_FIRST atomic { maybe_drain_verdict(e); v = verdict[e] };
+#define LOAD_AFTER given = ACTIVE(w) && MATCHES(v, w, FIRST, old)
 #else
 #define LOAD_FIRST
-#define LOAD_AFTER v = verdict[e];
+#define LOAD_AFTER \
+		atomic { \
+			maybe_drain_verdict(e); \
+			v = verdict[e]; \
+			given = ACTIVE(w) && MATCHES(v, w, FIRST, old); \
+			v = 0 \
+		}
 #endif
 #ifdef LOCKED_COUNT
 #define FULL_BARRIER flush(e)
@@ -159,20 +182,39 @@ inline enter(t, u) {
 #define DOOR_TRACE(t) (klp_frames[t] == 1)
 #endif
 #ifdef DOOR
+#define TRACED_FROM_HERE(t) \
+			if \
+			:: t == 0 -> \
+				clean[klp_frames[t] * 2 - 2] = frames[t * 2] == 0 && DOOR_TRACE(t); \
+				clean[klp_frames[t] * 2 - 1] = frames[t * 2 + 1] == 0 && DOOR_TRACE(t) \
+			:: else -> skip \
+			fi;
 /* The wait at the door: whenever it ends, the verdict is looked at once more. */
 #define AT_DOOR \
 		if \
-		:: ACTIVE(w) && state[e] != TARGET(w) -> \
-			d_step { flush(e) } \
+		:: atomic { \
+			!given && ACTIVE(w) && state[e] != TARGET(w) -> \
+			flush(e); \
+			maybe_drain_verdict(e); \
 			v = verdict[e]; \
-			if \
-			:: MATCHES(v, w, old, old) -> d_step { flush(e); state[e] = TARGET(w); prev = 0 } \
-			:: else -> skip \
-			fi \
-		:: else -> skip \
+			given = MATCHES(v, w, old, old); \
+			v = 0 \
+		   }; \
+		   if \
+		   :: d_step { given -> flush(e); state[e] = TARGET(w); given = false; prev = 0; first = 0; old = 0 } \
+		   :: d_step { !given -> first = 0; old = 0 } \
+		   fi; \
+		   TAKE_BASE \
+		:: d_step { !given && (!ACTIVE(w) || state[e] == TARGET(w)) -> first = 0; old = 0 }; TAKE_BASE \
+		:: d_step { given -> flush(e); state[e] = TARGET(w); given = false; first = 0; old = 0 }; TAKE_BASE \
 		fi
 #else
-#define AT_DOOR skip
+#define TRACED_FROM_HERE(t)
+#define AT_DOOR \
+		if \
+		:: d_step { given -> flush(e); state[e] = TARGET(w); given = false; first = 0; old = 0 }; TAKE_BASE \
+		:: NOT_GIVEN \
+		fi
 #endif
 #ifdef MUT_NO_PREV	/* as if no other dispatch could be in progress */
 #define PREV 0
@@ -180,10 +222,12 @@ inline enter(t, u) {
 #define PREV prev
 #endif
 #ifdef MUT_STATE_ONCE
-#define STATE_EARLY s = state[e];
+#define TAKE_BASE s = state[e]; base[e] = 0
+#define NOT_GIVEN !given -> TAKE_BASE
 #define STATE_LATE
 #else
-#define STATE_EARLY
+#define TAKE_BASE base[e] = 0
+#define NOT_GIVEN d_step { !given -> base[e] = 0; first = 0; old = 0 }
 #define STATE_LATE s = state[e];
 #endif
 #ifdef MUT_NO_IDENTITY_CHECK
@@ -192,127 +236,156 @@ inline enter(t, u) {
 #define SAME_THREAD(t) (me[t] == e)
 #endif
 
-/* claim(): one compare-and-swap of {tid, state}; the mutation swaps the tid and stores the state afterwards. */
+/* claim(): one compare-and-swap of {tid, state}, so a look before it that found no entry is no step of its own; the mutation swaps the tid and stores
+ * the state afterwards. */
 #ifdef MUT_CLAIM_IN_TWO
 #define CLAIM \
 		if \
 		:: atomic { s != NONE && !used[e] -> used[e] = true }; state[e] = s \
 		:: else -> skip \
 		fi;
+#define CLAIM_AT_ONCE
 #else
-#define CLAIM \
-		d_step { \
+#define CLAIM
+#define CLAIM_AT_ONCE \
 			if \
-			:: s != NONE && !used[e] -> used[e] = true; state[e] = s \
+			:: s != NONE -> used[e] = true; state[e] = s \
 			:: else -> skip \
-			fi \
-		}
+			fi; \
+			s = 0
 #endif
 
-/* klp_rt_livepatch, one access to shared memory a step. A signal handler may come between any two. */
+/*
+ * klp_rt_livepatch, one access to shared memory a step, with what is local behind it. A signal handler may come between any two. A local variable that
+ * is not read any more is 0.
+ */
 inline dispatch(t) {
-	w = word;
 	if
-	:: !ACTIVE(w) ->	/* pass() */
+	:: atomic { ACTIVE(word) -> w = word }
+	:: atomic { !ACTIVE(word) -> w = 0 };	/* pass() */
 		atomic {
 			if
 			:: slot[x] != STUB -> u = slot[x]
 			:: else -> u = BODY; w = word
 			fi
 		}
-	:: else -> skip
 	fi;
 	do
-	:: !ACTIVE(w) -> break
-	:: ACTIVE(w) ->
-		atomic {	/* find(); enter() of a new thread, or of the fork child, which inherits */
+	:: d_step { !ACTIVE(w) -> leave(t) }; break
+	:: atomic {	/* find(); claim() of a new thread, or of the fork child, which inherits */
+			ACTIVE(w) ->
 			e = me[t];
 			if
 			:: used[e] -> s = NONE
 			:: !used[e] && e == 2 -> s = state[0]
 			:: !used[e] && e != 2 -> s = SEALED(w) & TARGET(w)
-			fi
-		}
+			fi;
+			w = 0;
+			CLAIM_AT_ONCE
+		};
 		CLAIM
 		/* decide() */
 		LOAD_FIRST
-		d_step {	/* in_sp, which only a handler reads before the count is incremented; and base likewise */
-			if
-			:: t == 0 ->
-				clean[klp_frames[t] * 2 - 2] = frames[t * 2] == 0 && DOOR_TRACE(t);
-				clean[klp_frames[t] * 2 - 1] = frames[t * 2 + 1] == 0 && DOOR_TRACE(t)
-			:: else -> skip
-			fi;
+		atomic {	/* in_sp, into the store buffer */
+			maybe_flush(e);
+			TRACED_FROM_HERE(t)
 			prev = in_sp[e];
-			in_sp[e] = klp_frames[t]
+			in_sp[e] = klp_frames[t];
+			buffered[e] = true
 		}
-		first = KEPT_BASE;
+		/* base, which only handlers of this thread read too: each of them leaves it 0 */
 		if
-		:: first == 0 -> first = count[e] + 1; base[e] = first
-		:: else -> skip
+		:: d_step { KEPT_BASE != 0 -> first = KEPT_BASE }
+		:: d_step { KEPT_BASE == 0 -> first = count[e] + 1 }; base[e] = first
 		fi;
-		d_step {	/* count, into the store buffer (with in_sp) */
+		atomic {	/* count, into the store buffer */
+			maybe_flush(e);
 			buffered[e] = true;
 			old = count[e];
 			count[e]++;
 			FULL_BARRIER
 		}
 		w = word;
-		LOAD_AFTER
-		if
-		:: ACTIVE(w) && MATCHES(v, w, FIRST, old) ->
-			d_step { flush(e); state[e] = TARGET(w) }
-		:: else -> AT_DOOR
-		fi;
-		STATE_EARLY
-		base[e] = 0;
+		LOAD_AFTER;
+		AT_DOOR;
 		STATE_LATE
 		d_step {	/* in_sp = prev */
 			flush(e);
 			in_sp[e] = PREV;
 			in_sp_seen[e] = in_sp[e];
-			u = ((w & COMPLETING) -> TARGET(w) : s)
+			prev = 0;
+			u = ((w & COMPLETING) -> TARGET(w) : s);
+			s = 0
 		}
 		if
-		:: !ACTIVE(w) -> u = ((slot[x] != STUB) -> slot[x] : BODY); break	/* over meanwhile: pass() again */
-		:: ACTIVE(w) && SAME_THREAD(t) -> break
-		:: ACTIVE(w) && !SAME_THREAD(t) -> skip	/* a handler forked meanwhile and this is the child: again, as itself */
+		:: d_step {	/* over meanwhile: pass() again */
+			!ACTIVE(w) -> u = ((slot[x] != STUB) -> slot[x] : BODY);
+			leave(t)
+		   }; break
+		:: d_step { ACTIVE(w) && SAME_THREAD(t) -> leave(t) }; break
+		:: d_step { ACTIVE(w) && !SAME_THREAD(t) -> u = 0; e = 0 }	/* a handler forked meanwhile and this is the child: again, as itself */
 		fi
-	od;
-	skip
+	od
+}
+
+/* Its function's first instruction. */
+inline leave(t) {
+	klp_frames[t]--;
+	enter(t, u);
+	top = u;
+	forget()
+}
+
+#if SITES == 2
+#define SOME_BODY (slot[0] != STUB || slot[1] != STUB)
+#define SOME_STUB (slot[0] == STUB || slot[1] == STUB)
+#define CHOOSE(is) \
+		if \
+		:: slot[0] is STUB -> skip \
+		:: slot[1] is STUB -> x = 1 \
+		fi
+#else
+#define SOME_BODY (slot[0] != STUB)
+#define SOME_STUB (slot[0] == STUB)
+#define CHOOSE(is) skip
+#endif
+
+/* Who calls: the program, its handler, or a handler of that one, which begins with this. */
+#define PROGRAM 0
+#define HANDLER 1
+#define INNER 2
+inline begin(who) {
+#ifdef INTO
+	below = ((who == HANDLER) -> klp_frames[0] : below);
+#endif
+	signals = signals - (who == HANDLER);
+	nests = nests - (who == INNER);
+	in_handler = in_handler || who == HANDLER;
+	in_nested = in_nested || who == INNER
 }
 
 /* A call of one of the patched functions, up to its first instruction. */
-inline call(t) {
+inline call(t, who, may) {
 	if
-	:: d_step { slot[0] != STUB -> u = slot[0]; enter(t, u); top = u; u = 0 }
-#if SITES == 2
-	:: d_step { slot[1] != STUB -> u = slot[1]; enter(t, u); top = u; u = 0 }
-#endif
-	:: atomic {
-		if
-		:: slot[0] == STUB -> skip
-#if SITES == 2
-		:: slot[1] == STUB -> x = 1
-#endif
-		fi;
-		klp_frames[t]++
-	   }
-	   dispatch(t);
-	   d_step { klp_frames[t]--; enter(t, u); top = u; forget() }
+	:: atomic { may && SOME_BODY -> begin(who); CHOOSE(!=); u = slot[x]; enter(t, u); top = u; forget() }
+	:: atomic { may && SOME_STUB -> begin(who); CHOOSE(==); klp_frames[t]++ };
+	   dispatch(t)
 	fi
 }
 
 inline forget() {
-	x = 0; u = 0; w = 0; e = 0; old = 0; v = 0; s = 0; prev = 0; first = 0
+	x = 0; u = 0; w = 0; e = 0; old = 0; v = 0; s = 0; prev = 0; first = 0; given = false
 }
+
+#define LOCALS \
+	byte x, u, w, e, old, v, s, prev, first; \
+	bool given, top
 
 inline thread(t) {
 	alive[t] = true;
 	do
-	:: calls > 0 && frames[t * 2] + frames[t * 2 + 1] < DEPTH ->
-		call(t);
-		d_step { calls--; top = 0 }
+	:: call(t, PROGRAM, calls > 0 && frames[t * 2] + frames[t * 2 + 1] < DEPTH);
+	   atomic { calls--; top = 0 }
 	:: d_step { frames[t * 2] > 0 -> frames[t * 2]-- }		/* return */
 	:: d_step { frames[t * 2 + 1] > 0 -> frames[t * 2 + 1]-- }
 	:: atomic { calls == 0 && frames[t * 2] + frames[t * 2 + 1] == 0 -> alive[t] = false; break }
@@ -321,8 +394,7 @@ inline thread(t) {
 
 active proctype Thread0() provided (!in_handler) {
 	byte calls = CALLS;
-	byte x, u, w, e, old, v, s, prev, first;
-	bool top;
+	LOCALS;
 
 	me[0] = 0;
 #ifdef JUMP
@@ -341,8 +413,7 @@ again:	{
 /* Born at any moment, before the transition as well as in each of its phases. */
 active proctype Thread1() provided (!frozen) {
 	byte calls = CALLS1;
-	byte x, u, w, e, old, v, s, prev, first;
-	bool top;
+	LOCALS;
 
 	me[1] = 1;
 	thread(1)
@@ -350,57 +421,147 @@ active proctype Thread1() provided (!frozen) {
 #endif
 
 #if SIGNALS
-/* A signal handler on thread 0's stack, between any two steps of dispatch or of the program; it calls a patched function. */
-active proctype Handler() provided (!in_nested) {
-	byte x, u, w, e, old, v, s, prev, first;
-	bool top;
-
-end:	do
-	:: atomic { signals > 0 && alive[0] -> signals--; in_handler = true };
-	   call(0);
-	   d_step { frames[top]--; top = 0; in_handler = false }
-#ifdef JUMP
-	:: atomic { signals > 0 && alive[0] -> signals--; in_handler = true };
-	   if
-	   :: call(0)
-	   :: skip
-	   fi;
-	   atomic {
+/* siglongjmp: to any frame that the thread has, or out of all. */
+inline jump() {
+	atomic {
 		klp_frames[0] = 0;
-		do	/* to any frame that it has, or out of all */
+		do
 		:: frames[0] > 0 -> frames[0]--
 		:: frames[1] > 0 -> frames[1]--
 		:: break
 		od;
-		top = 0; jumped = true; in_handler = false
-	   }
+		top = 0; jumped = true; in_handler = false;
+#ifdef INTO
+		left = (in_nested -> OUT : left);
+		below = 0;
+#endif
+		in_nested = false
+	}
+}
+
+/* A signal handler on thread 0's stack, between any two steps of dispatch or of the program; it calls a patched function. */
+active proctype Handler() provided (!in_nested) {
+	LOCALS;
+
+#ifdef INTO
+end_again:	{
+#endif
+end:	do
+	:: call(0, HANDLER, signals > 0 && alive[0]);
+#ifdef JUMP
+	   if
+	   :: atomic { frames[top]--; top = 0; in_handler = false }
+	   :: jump()
+	   fi
+	:: atomic { signals > 0 && alive[0] -> signals--; in_handler = true; jump() }
+#else
+	   atomic { frames[top]--; top = 0; in_handler = false }
 #endif
 	od
+#ifdef INTO
+	} unless {
+		d_step {	/* the inner one has left it, or its dispatch: then it returns */
+			left != 0 ->
+			if
+			:: left == INTO_HANDLER && klp_frames[0] == below -> frames[top]--
+			:: else -> skip
+			fi;
+			klp_frames[0] = ((left == INTO_HANDLER) -> below : klp_frames[0]);
+			in_handler = (left != INTO_HANDLER && in_handler);
+			left = 0;
+			below = 0;
+			forget();
+			top = 0
+		};
+		goto end_again
+	}
+#endif
 }
 
 #ifdef NESTED
 active proctype Nested() {
-	byte x, u, w, e, old, v, s, prev, first;
-	bool top, was;
+	LOCALS;
 
-end:	atomic { in_handler && !was -> was = true; in_nested = true };
-	call(0);
-	d_step { frames[top]--; top = 0; in_nested = false }
+#ifdef JUMP
+end:	do
+	:: call(0, INNER, in_handler && left == 0 && nests > 0);
+	   if
+	   :: atomic { frames[top]--; top = 0; in_nested = false }
+	   :: jump()
+	   :: atomic { frames[top]--; top = 0; left = INTO_HANDLER; in_nested = false }
+	   fi
+	:: atomic {
+		in_handler && left == 0 && nests > 0 -> begin(INNER);
+		if
+		:: jump()
+		:: left = INTO_HANDLER; in_nested = false
+		fi
+	   }
+	od
+#else
+end:	call(0, INNER, in_handler && nests > 0);
+	atomic { frames[top]--; top = 0; in_nested = false }
+#endif
 }
 #endif
 #endif
 
 #ifdef FORK
 /* At any moment: by the program, or by the handler that interrupted it. */
-active proctype Fork() {
-end:	d_step { alive[0] && !frozen -> flush(0); frozen = true; me[0] = 2 }
+active proctype Fork() provided (alive[0] && !frozen) {
+end:	halt ! 0
 }
 #endif
 
-#ifdef MUT_NO_MEMBARRIER
-#define membarrier() skip
-#else
+/* What the child has; what only the others would look at is gone. */
+inline fork() {
+	flush(0);
+	maybe_drain_verdict(0);
+	d_step {
+		verdict_buffered[0] = false; verdict_next[0] = 0; verdict_buffered[1] = false; verdict_next[1] = 0; verdict[1] = 0;
+		count[1] = 0; count_seen[0] = 0; count_seen[1] = 0; in_sp[1] = 0; in_sp_seen[0] = 0; in_sp_seen[1] = 0; buffered[1] = false;
+		base[1] = 0
+	};
+	me[0] = 2;
+	frozen = true
+}
+
+/* The helper's membarriers, by what they stand behind. */
 #define membarrier() d_step { flush(0); flush(1); drain_verdict(0); drain_verdict(1) }
+#define S_WORD membarrier()
+#define S_SLOTS membarrier()
+#define S_SEAL membarrier()
+#define S_VERDICT membarrier()
+#define S_REVERSAL membarrier()
+#define S_COMPLETING membarrier()
+#define S_FINAL membarrier()
+#ifdef MUT_NO_S_WORD
+#undef S_WORD
+#define S_WORD skip
+#endif
+#ifdef MUT_NO_S_SLOTS
+#undef S_SLOTS
+#define S_SLOTS skip
+#endif
+#ifdef MUT_NO_S_SEAL
+#undef S_SEAL
+#define S_SEAL skip
+#endif
+#ifdef MUT_NO_S_VERDICT
+#undef S_VERDICT
+#define S_VERDICT skip
+#endif
+#ifdef MUT_NO_S_REVERSAL
+#undef S_REVERSAL
+#define S_REVERSAL skip
+#endif
+#ifdef MUT_NO_S_COMPLETING
+#undef S_COMPLETING
+#define S_COMPLETING skip
+#endif
+#ifdef MUT_NO_S_FINAL
+#undef S_FINAL
+#define S_FINAL skip
 #endif
 
 inline insert(k, u) {	/* KLP_OP_INSERT: a compare-and-swap as well */
@@ -412,119 +573,142 @@ inline insert(k, u) {	/* KLP_OP_INSERT: a compare-and-swap as well */
 	}
 }
 
-#ifdef MUT_STATE_BEFORE_SP
-#define FIRST_LOOK(k) i = state[k]
-#define SECOND_LOOK(k) ok = in_sp_seen[k] == 0
-#else
-#define FIRST_LOOK(k) ok = in_sp_seen[k] == 0
-#define SECOND_LOOK(k) i = state[k]
-#endif
 #ifdef MUT_VERDICT_EARLY
 #define SECOND_SITE_EARLY skip
-#define SECOND_SITE_LATE slot[1] = STUB; membarrier()
+#define SECOND_SITE_LATE slot[1] = STUB; S_SLOTS
 #else
 #define SECOND_SITE_EARLY slot[1] = STUB
 #define SECOND_SITE_LATE skip
 #endif
 #ifdef MUT_SEALED_EARLY
-#define SEAL_EARLY word = word | 4; membarrier()
+#define SEAL_EARLY word = word | 4; S_SEAL
 #else
 #define SEAL_EARLY skip
 #endif
 
-/* Has thread k moved, or will it at its next dispatch? */
+#ifdef MUT_COUNT_LATE
+#define COUNT_EARLY c = 0
+#define COUNT_LATE maybe_flush(k); c = count_seen[k]
+#else
+#define COUNT_EARLY maybe_flush(k); c = count_seen[k]
+#define COUNT_LATE skip
+#endif
+
+#define PROVABLE(k) (klp_frames[k] == 0 && frames[k * 2 + 1 - TARGET(word)] == 0)
+#ifdef SAMPLED
+#define SWITCHED_OUT(k) skip
+#else
+#define SWITCHED_OUT(k) flush(k)
+#endif
+
+/* Has thread k moved, or will it at its next dispatch? Every answer may come from any of these looks, in any order. */
 inline prove(k) {
 	if
-	:: !alive[k] -> proven[k] = true	/* not in /proc/PID/task: gone, or not born (then it starts in the target universe) */
-	:: alive[k] && !used[k] ->		/* born after the list was made and never dispatched; it may be in claim() now */
+	:: atomic { !proven[k] && !alive[k] -> proven[k] = true }	/* not in /proc/PID/task: gone, or not born (then it starts in the target universe) */
+	/* Born after the list was made and never dispatched; it may be in claim() now. */
+	:: atomic {
+		!proven[k] && alive[k] && !used[k] ->
 #ifdef MUT_NO_ENTRY_IS_DONE
 		proven[k] = true
 #else
 		insert(k, TARGET(word))
 #endif
-	:: alive[k] && used[k] ->
-		FIRST_LOOK(k);
-		SECOND_LOOK(k);
-		if
-		:: ok && i == TARGET(word) -> proven[k] = true
-		:: else ->
-#ifndef MUT_COUNT_LATE
-			c = count_seen[k];
+	   }
+	/* It has arrived, and was in no dispatch before. */
+#ifdef MUT_STATE_BEFORE_SP
+	:: atomic { !proven[k] && used[k] && state[k] == TARGET(word) -> skip };
+	   atomic {
+		maybe_flush(k);
+		proven[k] = in_sp_seen[k] == 0
+	   }
+#else
+	:: atomic { !proven[k] && alive[k] && used[k] -> maybe_flush(k); ok = in_sp_seen[k] == 0 };
+	   d_step { proven[k] = ok && state[k] == TARGET(word); ok = false }
 #endif
-			/* The proof: atomic, because the switch counters and the system call are the same before and after it; the
-			 * thread was switched out meanwhile, so its store buffer is empty. A sample is one interrupt, and empties
-			 * nothing. */
-			d_step {
-				ok = klp_frames[k] == 0 && frames[k * 2 + 1 - TARGET(word)] == 0;
-#ifndef SAMPLED
-				if
-				:: ok -> flush(k)
-				:: else -> skip
-				fi
-#endif
-			}
-			if
-			:: ok ->
+	/* The proof: atomic, because the switch counters and the system call are the same before and after it; the thread was switched out meanwhile, so
+	 * its store buffer is empty. A sample is one interrupt, and empties nothing. */
+	:: atomic { !proven[k] && alive[k] && used[k] -> COUNT_EARLY };
+	   if
+	   :: d_step { PROVABLE(k) -> SWITCHED_OUT(k) };
 #ifdef MUT_COUNT_LATE
-				c = count_seen[k];
+	      atomic { COUNT_LATE };
 #endif
 #ifdef MUT_ENGINE_APPLIES
-				state[k] = TARGET(word);
-				proven[k] = true
+	      state[k] = TARGET(word);
+	      proven[k] = true
 #else
-				d_step { drain_verdict(k); verdict_next[k] = VERDICT(GEN(word), c); verdict_buffered[k] = true }
-				membarrier();
+	      d_step { drain_verdict(k); verdict_next[k] = VERDICT(GEN(word), c); verdict_buffered[k] = true };
+	      S_VERDICT;
 #ifdef MUT_NO_RECHECK
-				proven[k] = true
+	      proven[k] = true
 #else
-				ok = count_seen[k] == c;
-				proven[k] = ok && in_sp_seen[k] == 0
+	      atomic {
+		maybe_flush(k);
+		proven[k] = count_seen[k] == c;
+		c = 0
+	      }
 #endif
 #endif
-			:: else -> skip
-			fi
-		fi;
-		d_step { i = 0; c = 0; ok = false }
+	   :: d_step { !PROVABLE(k) -> c = 0 }
+	   fi
 	fi
 }
 
 /* Thread k is in dispatch: its mark and count are the same before and after its stack is read, from the frame that the mark names. */
-inline door(k) {
-	c = count_seen[k];
-	i = in_sp_seen[k];
-	if
-	:: used[k] && i != 0 && c > 0 ->
-		ok = clean[i * 2 - 1 - TARGET(word)];
+#ifdef DOOR
 #ifdef MUT_DOOR_NO_RECHECK
-		c = count_seen[k];
-#endif
-		if
-		:: ok && in_sp_seen[k] == i && c == count_seen[k] ->
-#ifdef MUT_DOOR_OWN_COUNT
-			d_step { drain_verdict(k); verdict_next[k] = VERDICT(GEN(word), c); verdict_buffered[k] = true };
+#define DOOR_AGAIN c = count_seen[k]
 #else
-			d_step { drain_verdict(k); verdict_next[k] = VERDICT(GEN(word), c - 1); verdict_buffered[k] = true };
+#define DOOR_AGAIN skip
 #endif
+#ifdef MUT_DOOR_OWN_COUNT
+#define DOOR_COUNT c
+#else
+#define DOOR_COUNT (c - 1)
+#endif
+inline door(k) {
+	atomic {
+		doors > 0 && !proven[k] && used[k] && (buffered[k] || in_sp_seen[k] != 0) -> doors--;
+		maybe_flush(k);
+		c = count_seen[k]
+	};
+	d_step { i = in_sp_seen[k] };
+	if
+	:: atomic {
+		i != 0 && c > 0 && clean[i * 2 - 1 - TARGET(word)] -> ok = true
+	   };
+	   atomic {
+		maybe_flush(k);
+		DOOR_AGAIN;
+		ok = in_sp_seen[k] == i && c == count_seen[k];
+		i = 0
+	   };
+	   if
+	   :: d_step { ok -> drain_verdict(k); verdict_next[k] = VERDICT(GEN(word), DOOR_COUNT); verdict_buffered[k] = true; c = 0; ok = false };
 #ifdef MUT_DOOR_IS_PROOF
-			proven[k] = true
+	      proven[k] = true
 #endif
-		:: else -> skip
-		fi
-	:: else -> skip
-	fi;
-	d_step { c = 0; i = 0; ok = false }
+	   :: d_step { !ok -> c = 0 }
+	   fi
+	:: d_step { else -> c = 0; i = 0 }
+	fi
 }
+#endif
 
 #if DEATHS
 /* kill -9 of the tool at any moment. */
 active proctype Killer() provided (!frozen) {
-	byte deaths = DEATHS;
-
-end:	do
-	:: deaths > 0 && !done -> deaths--; kill = true
-	od
+end:	killed ! 0
+#if DEATHS > 1
+	;
+end2:	killed ! 0
+#endif
 }
 #endif
+
+inline reset() {
+	proven[0] = false; proven[1] = false; listed[0] = false; listed[1] = false; i = 0; c = 0; ok = false
+}
 
 active proctype Engine() provided (!frozen) {
 	byte reversals = REVERSALS;
@@ -538,63 +722,81 @@ active proctype Engine() provided (!frozen) {
 resume:
 	{
 		if
-		:: !ACTIVE(word) -> atomic { word = W(1, 1, 0); membarrier() }
-		:: else -> skip
+		:: atomic { !ACTIVE(word) -> word = W(1, 1, 0); S_WORD }
+		:: ACTIVE(word)
 		fi;
 		if
 		:: !SEALED(word) ->
 			slot[0] = STUB;
 			SECOND_SITE_EARLY;
-			membarrier();
+			S_SLOTS;
 			d_step { listed[0] = alive[0]; listed[1] = alive[1] };
 			SEAL_EARLY;
 			if
-			:: listed[0] -> insert(0, 0)
-			:: else -> skip
+			:: d_step { listed[0] -> insert(0, 0) }
+			:: !listed[0]
 			fi;
 			if
-			:: listed[1] -> insert(1, 0)
-			:: else -> skip
+			:: d_step { listed[1] -> insert(1, 0) }
+			:: !listed[1]
 			fi;
-			word = word | 4; membarrier()
-		:: else -> skip
+			word = word | 4; S_SEAL
+		:: SEALED(word)
 		fi;
+		d_step { listed[0] = false; listed[1] = false };
 		do
-		:: !proven[0] -> prove(0)
+		:: prove(0)
 #if CALLS1
-		:: !proven[1] -> prove(1)
+		:: prove(1)
 #endif
 #ifdef DOOR
-		:: doors > 0 && !proven[0] && in_sp_seen[0] != 0 -> doors--; door(0)
+		:: door(0)
 #endif
-		:: reversals > 0 ->
-			atomic {	/* one request: no kill of the tool comes between the word and its membarrier */
+		:: atomic {	/* one request: no kill of the tool comes between the word and its membarrier */
+				reversals > 0 ->
 				d_step { reversals--; proven[0] = false; proven[1] = false; word = W(GEN(word) + 1, 1 - TARGET(word), 1) };
-				membarrier()
+				S_REVERSAL
 			}
 		:: proven[0] && (proven[1] || !CALLS1) -> break
 		od;
 		SECOND_SITE_LATE;
 		goto complete
 	} unless {
-		/* All that the tool knew is lost. The helper ends the request that it has begun; what is in its store buffer goes out. */
-		d_step { kill -> kill = false; proven[0] = false; proven[1] = false; listed[0] = false; listed[1] = false; i = 0; c = 0; ok = false };
-		goto resume
+		atomic {
+			if
+			:: killed ? _ ->
+				/* All that the tool knew is lost. The helper ends the request that it has begun; what is in its store buffer goes out. */
+				reset();
+				goto resume
+			:: halt ? _ ->
+				reset();
+				fork();
+				goto halted
+			fi
+		}
 	}
 
 	/* One request of the helper: a kill of the tool does not interrupt it. */
 complete:
-	atomic {
-		final = TARGET(word);
-		done = true;
-		assert(frames[1 - final] == 0 && frames[2 + 1 - final] == 0)	/* complete */
-	}
+	{
+		atomic {
+			final = TARGET(word);
+			done = true;
+			assert(frames[1 - final] == 0 && frames[2 + 1 - final] == 0)	/* complete */
+		}
 #ifndef MUT_NO_COMPLETING
-	word = word | COMPLETING;
-	membarrier();
+		word = word | COMPLETING;
+		S_COMPLETING;
 #endif
-	slot[0] = final;
-	slot[1] = final;
-	membarrier();
-	word = 0
+		slot[0] = final;
+		slot[1] = final;
+		S_FINAL;
+		word = 0
+	} unless {
+		atomic { halt ? _ -> fork() }
+	}
+halted:
+end:	do
+	:: atomic { halt ? _ -> fork() }
+	od
 }
