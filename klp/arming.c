@@ -73,7 +73,7 @@ int klp_sites_read(struct klp_session *s, struct klp_site_set *out, struct klp_e
 			a->record = at + k * sizeof(*buf);
 			a->rt = buf[k];
 			a->arena = i;
-			a->gone = false;
+			a->gone = a->fresh = false;
 			klp_site_from_record(s->p.machine, &a->rt, &a->site);
 		}
 	}
@@ -287,6 +287,7 @@ int klp_site_get(struct klp_session *s, const struct klp_object *o, const struct
 	    .entry_size = (uint32_t)fn->size,
 	};
 	memcpy(out->rt.prefix_old, code + (prefix_at - from), prefix_len);
+	out->fresh = true;
 	klp_site_from_record(s->p.machine, &out->rt, &out->site);
 	rc = klp_remote_write_text(&s->r, stub, stub_code, sizeof(stub_code), e);
 	if (!rc)
@@ -393,6 +394,40 @@ static int klp_sites_store(struct klp_session *s, struct klp_armed_site *site, s
 	return 0;
 }
 
+/*
+ * -EBUSY if a prefix does not hold what was written there: the program has closed the object and opened it again at
+ * this place. Each prefix is written once, so that if all of them hold it now, every store since the first went to the
+ * same mapping.
+ */
+static int klp_sites_stayed(struct klp_session *s, const struct klp_armed_site *site, size_t count, struct klp_error *e)
+{
+	uint8_t plt[KLP_PREFIX_MAX];
+	bool written;
+
+	for (size_t i = 0; i < count; i++) {
+		int rc = klp_prefix_check(s, &site[i], plt, &written, e);
+
+		if (!rc && !written)
+			rc =
+			    klp_fail(e, EBUSY, KLP_BUSY,
+				     "the program has closed and opened the object of the function at 0x%llx meanwhile",
+				     (unsigned long long)site[i].rt.entry);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+/* A site without its PLT entry is a loop: whoever calls the function stays in it until the site is as it was. */
+static void klp_sites_unloop(struct klp_session *s, struct klp_armed_site *site, size_t count)
+{
+	struct klp_error ignored = KLP_ERROR_INIT;
+
+	for (size_t i = 0; i < count; i++)
+		if (klp_sites_stayed(s, &site[i], 1, &ignored))
+			klp_sites_store(s, &site[i], 1, false, &ignored);
+}
+
 int klp_sites_arm(struct klp_session *s, struct klp_armed_site *site, size_t count, struct klp_error *e)
 {
 	enum klp_site_state state;
@@ -423,7 +458,16 @@ int klp_sites_arm(struct klp_session *s, struct klp_armed_site *site, size_t cou
 			return rc;
 	}
 	rc = klp_remote_sync(&s->r, e); /* S3: the prefixes are complete on every core before a site leads there */
-	return rc ? rc : klp_sites_store(s, site, count, true, e);
+	if (!rc)
+		rc = klp_sites_stayed(s, site, count, e);
+	if (rc)
+		return rc;
+	rc = klp_sites_store(s, site, count, true, e);
+	if (!rc)
+		rc = klp_sites_stayed(s, site, count, e);
+	if (rc)
+		klp_sites_unloop(s, site, count);
+	return rc;
 }
 
 int klp_sites_disarm(struct klp_session *s, struct klp_armed_site *site, size_t count, struct klp_error *e)

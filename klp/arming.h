@@ -19,6 +19,7 @@ struct klp_armed_site {
 	struct klp_site site; /* decoded again from the record */
 	unsigned arena;       /* index in the control block */
 	bool gone;            /* seen by klp_sites_disarm: klp/gone.h */
+	bool fresh;           /* recorded by this load: no patch of an earlier mapping has it */
 };
 
 struct klp_site_set {

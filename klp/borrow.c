@@ -24,6 +24,8 @@
 #define KLP_TIMED_AFTER 40u                    /* passes without an exact call before timed ones are watched */
 #define KLP_FRAME_ROOM (2 * KLP_RT_FRAME_SIZE) /* a way home, and those of the calls before it */
 #define KLP_WATCH_GAP_NS 2000000ull            /* a thread not looked at for longer may have waited for as long */
+#define KLP_MISSED_WAITS 2u                    /* begun while this machine let us sleep too long: then no sleeps */
+#define KLP_AWAKE_NS 3000000000ull             /* for so long at most, and then for as long not */
 #define KLP_RUNNING_SAMPLES 16u                /* P2: "running" answers in a row before a running thread is stopped */
 #define KLP_RUNNING_SPAN_NS 100000000ull       /* spread over this long */
 
@@ -45,6 +47,8 @@ struct klp_picker {
 	uint32_t visitor;                     /* who runs a callback: is on its way home from there, 0 nobody */
 	struct klp_watched *watched;
 	size_t watched_count;
+	unsigned missed;             /* beginnings of timed calls that were not seen in time */
+	uint64_t awake_since;        /* looking without a pause, 0 not */
 	uint8_t *frame;              /* KLP_FRAME_ROOM bytes: no memory is asked for while a thread is stopped */
 	struct klp_stop_chain chain; /* where the borrowed one is until it is home */
 	enum klp_reason why;         /* why the last one could not be taken */
@@ -178,7 +182,7 @@ bool klp_borrow_room(const struct klp_process *p, uint64_t sp, uint64_t thread_p
 	return klp_stack_has_room(p, sp, thread_pointer, room) || klp_stack_may_grow(p, sp, room);
 }
 
-static int klp_borrow_by_image(struct klp_picker *k, struct klp_stop *st, pid_t ns_tid, unsigned timeout_arg,
+static int klp_borrow_by_image(struct klp_picker *k, struct klp_stop *st, pid_t ns_tid, const struct klp_call *call,
 			       const struct klp_registers *restart, const struct klp_registers *eintr,
 			       struct klp_error *e)
 {
@@ -225,8 +229,10 @@ static int klp_borrow_by_image(struct klp_picker *k, struct klp_stop *st, pid_t 
 		rc = klp_process_write(r->p, record, &b, sizeof(b), e);
 	if (rc)
 		return rc;
-	if (visit &&
-	    !k->visit->fit(k->visit->ctx, st, ns_tid, timeout_arg ? frame[0] + klp_frame_argument(timeout_arg) : 0))
+	if (visit && !k->visit->fit(k->visit->ctx, st, ns_tid,
+				    call->cls == KLP_CALL_TIMED_REG ? frame[0] + klp_frame_argument(call->timeout_arg)
+								    : call->timeout,
+				    call->timeout_unit))
 		return 0;
 	klp_registers_enter(&regs, r->image + (visit ? r->hdr.callback : r->hdr.borrow), record,
 			    visit ? (klp_registers_sp(&st->regs) - KLP_RED_ZONE) & ~15ull : 0);
@@ -259,7 +265,7 @@ static int klp_borrow_thread(void *arg)
 	struct klp_error *e = c->e;
 	pid_t tid = c->tid;
 	struct klp_registers restart, eintr;
-	struct klp_call now = {KLP_CALL_NEVER, 0};
+	struct klp_call now = {.cls = KLP_CALL_NEVER};
 	struct klp_stop st;
 	struct klp_task_info again;
 	struct klp_task_syscall s = {0};
@@ -279,9 +285,9 @@ static int klp_borrow_thread(void *arg)
 	k->what = NULL;
 	late = c->since_ns ? (klp_clock_now() - c->since_ns) / 1000000 : 0;
 	s.nr = klp_registers_call(&st.regs, s.arg);
+	s.sp = sp = klp_registers_sp(&st.regs);
 	if (s.nr >= 0)
-		now = klp_call_classify(k->r->p, &s);
-	sp = klp_registers_sp(&st.regs);
+		now = klp_call_classify(k->r->p, tid, &s);
 	pc = klp_registers_pc(&st.regs);
 	tp = klp_registers_thread_pointer(&st.regs);
 	if (st.in_call && (now.cls == KLP_CALL_NEVER ||
@@ -291,7 +297,7 @@ static int klp_borrow_thread(void *arg)
 	} else if (k->r->image && pc >= k->r->image && pc < k->r->image + KLP_RT_TEXT_SIZE) {
 		k->why = KLP_NO_BORROW;
 		k->what = "it is inside klp's own code";
-	} else if (k->visit && info->seccomp && now.cls == KLP_CALL_TIMED_REG) {
+	} else if (k->visit && info->seccomp && (now.cls == KLP_CALL_TIMED_REG || now.cls == KLP_CALL_TIMED_MEM)) {
 		k->why = KLP_NO_BORROW;
 		k->what = "its timeout cannot be kept: it may not ask for the time (seccomp)";
 	} else if (k->visit && !st.in_call) {
@@ -312,9 +318,7 @@ static int klp_borrow_thread(void *arg)
 	} else {
 		klp_home_registers(&st, &now, late, &restart, &eintr);
 		rc = k->gadget ? klp_borrow_by_gadget(k, &st, &restart, e)
-			       : klp_borrow_by_image(k, &st, info->ns_tid,
-						     now.cls == KLP_CALL_TIMED_REG ? now.timeout_arg : 0, &restart,
-						     &eintr, e);
+			       : klp_borrow_by_image(k, &st, info->ns_tid, &now, &restart, &eintr, e);
 		c->who->tid = tid;
 		c->who->thread_pointer = tp;
 	}
@@ -360,7 +364,29 @@ static uint64_t klp_watch(struct klp_picker *k, pid_t tid, uint64_t switches, ui
 		return 0;
 	before = *w;
 	*w = (struct klp_watched){.tid = tid, .switches = switches, .seen_ns = now};
-	return before.seen_ns && before.switches != switches && now - before.seen_ns < KLP_WATCH_GAP_NS ? now : 0;
+	if (!before.seen_ns || before.switches == switches)
+		return 0;
+	if (now - before.seen_ns < KLP_WATCH_GAP_NS)
+		return now;
+	k->missed++;
+	return 0;
+}
+
+/*
+ * Before the next pass. Where timers are late (a virtual machine that idles), each pause is longer than the gap in
+ * which the beginning of a call must be seen: then some of it is spent awake.
+ */
+static void klp_pick_pause(struct klp_picker *k, uint64_t ns)
+{
+	const struct timespec t = {0, (long)ns};
+	uint64_t now = klp_clock_now();
+
+	if (!k->awake_since && k->missed >= KLP_MISSED_WAITS)
+		k->awake_since = now;
+	if (!k->awake_since || now - k->awake_since >= KLP_AWAKE_NS)
+		nanosleep(&t, NULL);
+	if (k->awake_since && now - k->awake_since >= 2 * KLP_AWAKE_NS)
+		k->awake_since = k->missed = 0;
 }
 
 /*
@@ -406,7 +432,7 @@ static int klp_pick_pass(struct klp_picker *k, unsigned pass, struct klp_borrowe
 		struct klp_error ignored = KLP_ERROR_INIT;
 		struct klp_task_syscall s;
 		struct klp_task_info info;
-		struct klp_call call = {KLP_CALL_NEVER, 0};
+		struct klp_call call = {.cls = KLP_CALL_NEVER};
 		uint64_t since = 0;
 		bool fit;
 
@@ -428,9 +454,10 @@ static int klp_pick_pass(struct klp_picker *k, unsigned pass, struct klp_borrowe
 			for (size_t w = 0; w < k->watched_count; w++)
 				if (k->watched[w].tid == tid[i])
 					k->watched[w].running = 0;
-			call = klp_call_classify(p, &s);
-			fit = call.cls == KLP_CALL_EXACT &&
-			      (pass >= KLP_ADDRESSED_AFTER || alone || klp_guard_signals_come_to(p, tid[i]) <= 0);
+			call = klp_call_classify(p, tid[i], &s);
+			fit = (call.cls == KLP_CALL_EXACT &&
+			       (pass >= KLP_ADDRESSED_AFTER || alone || klp_guard_signals_come_to(p, tid[i]) <= 0)) ||
+			      (call.cls == KLP_CALL_TIMED_MEM && pass >= KLP_ADDRESSED_AFTER);
 			if (call.cls == KLP_CALL_TIMED_REG && pass >= KLP_TIMED_AFTER) {
 				since = klp_watch(k, tid[i], info.switches_voluntary + info.switches_involuntary,
 						  klp_clock_now());
@@ -477,14 +504,12 @@ static int klp_pick(struct klp_picker *k, unsigned wait_ms, struct klp_borrowed 
 			    klp_fail(e, EAGAIN, KLP_NO_BORROW, "no thread of process %d could be borrowed in %u ms: %s",
 				     k->r->p->pid, wait_ms, k->what);
 		if (rc == 0) {
-			struct timespec t = {0, (long)pause};
-
 			/* Only a stop shows what hinders some (their stack): they are not asked all the time. */
 			if (pause < (k->r->threads_stopped != stopped ? KLP_PICK_PAUSE_MAX_NS
 				     : k->visit                       ? KLP_PICK_VISIT_PAUSE_MAX_NS
 								      : 0))
 				pause *= 2;
-			nanosleep(&t, NULL);
+			klp_pick_pause(k, pause);
 		}
 	}
 	free(k->watched);

@@ -32,9 +32,9 @@ int klp_borrow_helper(struct klp_remote *r, unsigned wait_ms, struct klp_borrowe
 struct klp_borrow_visit {
 	/* Without a stop: whether it is worth one. */
 	bool (*look)(void *ctx, pid_t tid);
-	/* Stopped: whether it is fit. Only klp_process_read and writes of the control block. timeout: where in its way
-	 * home its relative timeout is, 0: it has none. */
-	bool (*fit)(void *ctx, const struct klp_stop *st, pid_t ns_tid, uint64_t timeout);
+	/* Stopped: whether it is fit. Only klp_process_read and writes of the control block. timeout: where its
+	 * relative timeout is (klp_rt_callback.timeout, .timeout_unit), 0: it has none. */
+	bool (*fit)(void *ctx, const struct klp_stop *st, pid_t ns_tid, uint64_t timeout, uint32_t unit);
 	/* Why a thread that was stopped is not taken, where `fit` was not asked. */
 	void (*says)(void *ctx, pid_t tid, const char *why);
 	/* klp_stop_chain.works */

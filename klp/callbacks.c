@@ -23,6 +23,7 @@
 #define KLP_START_FRAMES_THREAD 1u /* and between clone and a thread's function */
 #define KLP_ERRNO_MAX 4095
 #define KLP_REFUSALS 3u /* threads that an error names */
+#define KLP_WRAPPERS_ASKED 16u
 
 /* ---- which thread ---- */
 
@@ -35,7 +36,9 @@ struct klp_visit {
 	struct klp_visit_wrapper {
 		long nr;
 		uint64_t entry;
-	} wrapper; /* the last one that klp_is_wrapper() knew, for there is no time to ask while a thread stands */
+		bool is;
+	} asked[KLP_WRAPPERS_ASKED]; /* klp_is_wrapper()'s last answers: no time to ask while a thread stands */
+	unsigned asked_next;
 	uint64_t began, ended, pinged, deadline;
 	struct klp_visit_refusal {
 		pid_t tid;
@@ -78,11 +81,24 @@ static bool klp_frame_is_system(const struct klp_visit *v, const struct klp_unw_
 	return false;
 }
 
+static bool klp_visit_wrapper(struct klp_visit *v, const struct klp_object *libc, long nr, uint64_t entry, bool stopped)
+{
+	struct klp_visit_wrapper *w;
+
+	for (size_t i = 0; i < KLP_WRAPPERS_ASKED; i++)
+		if (v->asked[i].entry == entry && v->asked[i].nr == nr)
+			return v->asked[i].is;
+	if (stopped)
+		return false;
+	w = &v->asked[v->asked_next++ % KLP_WRAPPERS_ASKED];
+	*w = (struct klp_visit_wrapper){.nr = nr, .entry = entry, .is = klp_is_wrapper(&v->s->p, libc, nr, entry)};
+	return w->is;
+}
+
 /* How many of its innermost frames are the wrapper of the call that it waits in. */
 static size_t klp_visit_wrapper_frames(struct klp_visit *v, long nr, bool stopped)
 {
 	const struct klp_unw_trace *t = &v->proof->trace;
-	struct klp_visit_wrapper here = {.nr = nr};
 	const struct klp_object *libc;
 	size_t n = 0;
 
@@ -94,11 +110,7 @@ static size_t klp_visit_wrapper_frames(struct klp_visit *v, long nr, bool stoppe
 	for (size_t i = 0; i < n; i++)
 		if (!libc || !libc->libc || klp_process_object_at(&v->s->p, t->frame[i].lookup) != libc)
 			return 1;
-	here.entry = t->frame[n - 1].fde_start;
-	if (!stopped && (here.nr != v->wrapper.nr || here.entry != v->wrapper.entry) &&
-	    klp_is_wrapper(&v->s->p, libc, nr, here.entry))
-		v->wrapper = here;
-	return here.nr == v->wrapper.nr && here.entry == v->wrapper.entry ? n : 1;
+	return klp_visit_wrapper(v, libc, nr, t->frame[n - 1].fde_start, stopped) ? n : 1;
 }
 
 /*
@@ -207,7 +219,7 @@ static int klp_callback_store(struct klp_session *s, const struct klp_rt_callbac
 }
 
 /* Stopped, with all its registers: now it is certain. */
-static bool klp_visit_fit(void *ctx, const struct klp_stop *st, pid_t ns_tid, uint64_t timeout)
+static bool klp_visit_fit(void *ctx, const struct klp_stop *st, pid_t ns_tid, uint64_t timeout, uint32_t unit)
 {
 	struct klp_visit *v = ctx;
 	struct klp_error ignored = KLP_ERROR_INIT;
@@ -227,6 +239,7 @@ static bool klp_visit_fit(void *ctx, const struct klp_stop *st, pid_t ns_tid, ui
 	v->rec.tid = (uint32_t)ns_tid;
 	v->rec.result = 0;
 	v->rec.timeout = timeout;
+	v->rec.timeout_unit = unit;
 	v->rec.state = KLP_RT_CALLBACK_ASKED;
 	v->began = v->pinged = klp_clock_now();
 	return !klp_callback_store(v->s, &v->rec, &ignored);

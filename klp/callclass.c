@@ -4,7 +4,10 @@
 #include <errno.h>
 #include <linux/futex.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/personality.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -15,14 +18,52 @@
 #define KLP_PIDFD_THREAD 0200u /* PIDFD_THREAD, which is O_EXCL */
 #define KLP_SOCKET_NAME "socket:["
 #define KLP_MSG_WAITALL 0x100u
+#define KLP_NANOSECONDS 1000000000u
+#define KLP_MICROSECONDS 1000000u
 
-static struct klp_call klp_timeout(uint64_t ms, unsigned arg)
+static struct klp_call klp_timeout_in_register(uint64_t ms, unsigned arg)
 {
 	int32_t t = (int32_t)ms;
 
-	return t < 0    ? (struct klp_call){KLP_CALL_EXACT, 0}
-	       : t == 0 ? (struct klp_call){KLP_CALL_NEVER, 0}
-			: (struct klp_call){KLP_CALL_TIMED_REG, arg};
+	return t < 0    ? (struct klp_call){.cls = KLP_CALL_EXACT}
+	       : t == 0 ? (struct klp_call){.cls = KLP_CALL_NEVER}
+			: (struct klp_call){.cls = KLP_CALL_TIMED_REG, .timeout_arg = arg};
+}
+
+/* With STICKY_TIMEOUTS (personality(2)), which each thread has for itself, the kernel leaves nothing, and the call
+ * fails with EINTR. */
+static bool klp_timeouts_stick(const struct klp_process *p, pid_t tid)
+{
+	char path[64], line[32];
+	bool known = false;
+	unsigned long v = STICKY_TIMEOUTS;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/personality", p->pid, tid);
+	f = fopen(path, "re");
+	if (f) {
+		known = fgets(line, sizeof(line), f) != NULL;
+		fclose(f);
+	}
+	if (known)
+		v = strtoul(line, NULL, 16);
+	return v & STICKY_TIMEOUTS;
+}
+
+/* Only on the stack does nobody else store to it or take it away, and only where it can be written the kernel leaves
+ * what is left. */
+static struct klp_call klp_timeout_in_memory(const struct klp_process *p, pid_t tid, const struct klp_task_syscall *s,
+					     uint64_t at, uint32_t unit)
+{
+	const struct klp_mapping *m = klp_process_mapping(p, s->sp);
+
+	if (!at)
+		return (struct klp_call){.cls = KLP_CALL_EXACT};
+	if (!m || m->shared || (m->prot & (PROT_READ | PROT_WRITE)) != (PROT_READ | PROT_WRITE) || at % 8 ||
+	    at < s->sp - KLP_RED_ZONE || at < m->start || at >= m->end || m->end - at < 16 ||
+	    klp_timeouts_stick(p, tid))
+		return (struct klp_call){.cls = KLP_CALL_NEVER};
+	return (struct klp_call){.cls = KLP_CALL_TIMED_MEM, .timeout = at, .timeout_unit = unit};
 }
 
 /* By its name, where the kernel hands out no copy. */
@@ -62,9 +103,9 @@ static bool klp_descriptor_times_out(const struct klp_process *p, int fd)
 	return timed;
 }
 
-struct klp_call klp_call_classify(const struct klp_process *p, const struct klp_task_syscall *s)
+struct klp_call klp_call_classify(const struct klp_process *p, pid_t tid, const struct klp_task_syscall *s)
 {
-	const struct klp_call exact = {KLP_CALL_EXACT, 0}, never = {KLP_CALL_NEVER, 0};
+	const struct klp_call exact = {.cls = KLP_CALL_EXACT}, never = {.cls = KLP_CALL_NEVER};
 	const uint64_t *a = s->arg;
 
 	switch (s->nr) {
@@ -82,22 +123,23 @@ struct klp_call klp_call_classify(const struct klp_process *p, const struct klp_
 	case SYS_epoll_wait:
 #endif
 	case SYS_epoll_pwait:
-		return klp_timeout(a[3], 3);
+		return klp_timeout_in_register(a[3], 3);
 #ifdef SYS_epoll_pwait2
 	case SYS_epoll_pwait2:
 		return a[3] ? never : exact;
 #endif
 #ifdef SYS_poll
 	case SYS_poll:
-		return klp_timeout(a[2], 2);
+		return klp_timeout_in_register(a[2], 2);
 #endif
 	case SYS_ppoll:
-		return a[2] ? never : exact;
+		return klp_timeout_in_memory(p, tid, s, a[2], KLP_NANOSECONDS);
 #ifdef SYS_select
 	case SYS_select:
+		return klp_timeout_in_memory(p, tid, s, a[4], KLP_MICROSECONDS);
 #endif
 	case SYS_pselect6:
-		return a[4] ? never : exact;
+		return klp_timeout_in_memory(p, tid, s, a[4], KLP_NANOSECONDS);
 #ifdef SYS_pause
 	case SYS_pause:
 #endif

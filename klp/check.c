@@ -7,56 +7,13 @@
 #include <string.h>
 
 #include "klp/applicable.h"
-#include "klp/running.h"
+#include "klp/look.h"
 #include "klp/symbols.h"
-#include "klp/transition.h"
-
-typedef void (*klp_thread_fn)(struct klp_session *s, pid_t tid, const struct klp_proof *proof, void *ctx);
-
-/* A proof of every thread, from where it is blocked or from a picture of it while it runs, against the given ranges. */
-static int klp_threads_prove(struct klp_session *s, const struct klp_range *range, size_t count, klp_thread_fn fn,
-			     void *ctx, struct klp_error *e)
-{
-	struct klp_proof *proof = malloc(sizeof(*proof));
-	pid_t *tid = NULL;
-	size_t n = 0;
-	int rc;
-
-	if (!proof)
-		return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for a stack trace");
-	rc = klp_process_tids(&s->p, &tid, &n, e);
-	if (!rc)
-		rc = klp_tables_build(s, e);
-	for (size_t i = 0; i < n && !rc; i++) {
-		klp_prove_blocked(s, tid[i], range, count, proof);
-		if (proof->running)
-			(void)klp_running_show(s, tid[i], range, count, proof);
-		if (!proof->gone)
-			fn(s, tid[i], proof, ctx);
-	}
-	s->threads = n;
-	free(proof);
-	free(tid);
-	return rc;
-}
 
 static void klp_check_thread(struct klp_session *s, pid_t tid, const struct klp_proof *proof, void *ctx)
 {
-	json_t *list = ctx;
-	char hex[32], name[64];
-	json_t *o;
-
-	if (proof->verdict == KLP_OK)
-		return;
-	klp_task_comm(&s->p, tid, name, sizeof(name));
-	snprintf(hex, sizeof(hex), "0x%" PRIx64, proof->function);
-	o = json_object();
-	json_object_set_new(o, "tid", json_integer(tid));
-	json_object_set_new(o, "name", klp_json_text(name));
-	json_object_set_new(o, "function", proof->function ? json_string(hex) : json_null());
-	json_object_set_new(o, "reason", json_string(klp_reason_name(proof->verdict)));
-	json_object_set_new(o, "since_ms", json_integer(0));
-	json_array_append_new(list, o);
+	if (proof->verdict != KLP_OK)
+		klp_pending_add(s, ctx, tid, proof->function, proof->verdict, 0);
 }
 
 /* What a thread must not have on its stack, of one object; returns how many. */
@@ -95,7 +52,7 @@ int klp_check(pid_t pid, const struct klp_module *m, json_t **result, struct klp
 			count += klp_check_ranges(&m->object[i], o[i]->bias, range + count);
 	}
 	if (!rc)
-		rc = klp_threads_prove(&s, range, count, klp_check_thread, s.pending, e);
+		rc = klp_look_at_threads(&s, range, count, klp_check_thread, s.pending, e);
 	*result = klp_session_result(&s, pid, m->name, klp_module_functions(m), rc, e);
 	free(range);
 	klp_session_close(&s);
@@ -150,7 +107,7 @@ int klp_stack(pid_t pid, json_t **result, struct klp_error *e)
 	*result = NULL;
 	if (!rc) {
 		list = (struct klp_stack_list){json_array(), klp_symbols_new(&s)};
-		rc = klp_threads_prove(&s, NULL, 0, klp_stack_thread, &list, e);
+		rc = klp_look_at_threads(&s, NULL, 0, klp_stack_thread, &list, e);
 		klp_symbols_free(list.symbols);
 		*result = json_object();
 		json_object_set_new(*result, "pid", json_integer(pid));

@@ -26,7 +26,10 @@
 #define KLP_MAP_APPEAR_NS 300000000ull /* the borrowed thread's mmap; it runs at the target's own priority */
 #define KLP_POLL_NS 20000ull
 #define KLP_SETTLE_NS 3000000000ull /* a thread that gets no processor for so long is waited for no more */
-#define KLP_SYNC_CORE_REGISTER 64u  /* MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE */
+#define KLP_TID_BELOW 16            /* bytes from a thread's tid to its robust list */
+#define KLP_NEW_LOOKS 4u            /* at a thread that may not have run yet */
+#define KLP_NEW_NS 500000ull
+#define KLP_SYNC_CORE_REGISTER 64u /* MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE */
 
 bool klp_core_is(const struct klp_process *p, size_t i)
 {
@@ -300,19 +303,58 @@ static int klp_image_write(struct klp_remote *r, struct klp_error *e)
 	return rc;
 }
 
+static bool klp_tid_is_at(struct klp_remote *r, pid_t tid, int64_t delta)
+{
+	uint64_t tp = klp_task_thread_pointer(r->p, tid, delta);
+	struct klp_error ignored = KLP_ERROR_INIT;
+	struct klp_task_info info;
+	uint32_t value = 0;
+	bool good = tp &&
+		    !klp_process_read(r->p, tp + (uint64_t)delta - KLP_TID_BELOW, &value, sizeof(value), &ignored) &&
+		    klp_tcb_holds(r->p, tp);
+
+	if (good && r->p->same_ns && value == (uint32_t)tid)
+		return true;
+	/* Threads that never run user code again need not have one. */
+	if (klp_task_info(r->p, tid, &info, &ignored) || info.state == 'Z' || klp_task_is_kernel_made(&info))
+		return true;
+	return good && value == (uint32_t)info.ns_tid;
+}
+
+/* A thread has no robust list until it has run for the first time. */
+static bool klp_tid_comes_to(struct klp_remote *r, pid_t tid, int64_t delta)
+{
+	for (unsigned looks = 1; !klp_tid_is_at(r, tid, delta); looks++) {
+		if (looks == KLP_NEW_LOOKS)
+			return false;
+		klp_clock_sleep(KLP_NEW_NS);
+	}
+	return true;
+}
+
+bool klp_core_tids_hold(struct klp_remote *r, int32_t tid_offset)
+{
+	struct klp_error ignored = KLP_ERROR_INIT;
+	pid_t *tid = NULL;
+	size_t n = 0;
+	bool good = !klp_process_tids(r->p, &tid, &n, &ignored);
+
+	for (size_t i = 0; i < n && good; i++)
+		good = tid[i] == r->helper || klp_tid_comes_to(r, tid[i], (int64_t)tid_offset + KLP_TID_BELOW);
+	free(tid);
+	return good;
+}
+
 /*
  * Where the C library keeps a thread's tid in its control block, so that dispatch need not ask the kernel. glibc: 16
- * bytes before the robust list's head, which the kernel tells of every thread; believed only if it holds for all
- * threads that exist.
+ * bytes before the robust list's head, which the kernel tells of every thread; believed only while it holds for all
+ * threads that exist (klp_core_tids_hold).
  */
 static int32_t klp_tid_offset(struct klp_remote *r, const struct klp_borrowed *who)
 {
-	struct klp_error ignored = KLP_ERROR_INIT;
-	uint64_t head = 0, tp;
+	uint64_t head = 0;
 	int64_t delta;
-	size_t len = 0, n = 0;
-	pid_t *tid = NULL;
-	bool good;
+	size_t len = 0;
 
 	if (!who->thread_pointer || syscall(SYS_get_robust_list, who->tid, &head, &len) || !head)
 		return INT32_MIN;
@@ -321,26 +363,7 @@ static int32_t klp_tid_offset(struct klp_remote *r, const struct klp_borrowed *w
 		return INT32_MIN;
 	r->robust_delta = delta;
 	r->robust_known = true;
-	good = !klp_process_tids(r->p, &tid, &n, &ignored);
-	for (size_t i = 0; i < n && good; i++) {
-		struct klp_task_info info;
-		uint32_t value = 0;
-
-		if (tid[i] == r->helper)
-			continue;
-		tp = klp_task_thread_pointer(r->p, tid[i], delta);
-		good = tp && !klp_process_read(r->p, tp + (uint64_t)delta - 16, &value, sizeof(value), &ignored) &&
-		       klp_tcb_holds(r->p, tp);
-		if (good && r->p->same_ns && value == (uint32_t)tid[i])
-			continue;
-		/* Threads that never run user code again need not have one. */
-		if (klp_task_info(r->p, tid[i], &info, &ignored) || info.state == 'Z' || klp_task_is_kernel_made(&info))
-			good = true;
-		else
-			good = good && value == (uint32_t)info.ns_tid;
-	}
-	free(tid);
-	return good ? (int32_t)(delta - 16) : INT32_MIN;
+	return (int32_t)(delta - KLP_TID_BELOW);
 }
 
 static int klp_cb_init(struct klp_remote *r, const struct klp_borrowed *who, struct klp_error *e)
@@ -395,12 +418,9 @@ int klp_core_make(struct klp_remote *r, unsigned wait_ms, struct klp_error *e)
 
 int klp_core_adopt(struct klp_remote *r, struct klp_error *e)
 {
-	struct {
-		uint32_t pid;
-	} self = {(uint32_t)r->p->ns_pid};
 	const struct klp_rt_borrow nobody = {0};
 	uint32_t none = 0;
-	uint64_t start = r->p->start_time, unregistered = 0;
+	uint64_t unregistered = 0;
 	uint8_t same;
 	int rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, helper_tid)), &none, sizeof(none), e);
 
@@ -420,10 +440,19 @@ int klp_core_adopt(struct klp_remote *r, struct klp_error *e)
 	if (!rc)
 		rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, sync_registered)), &unregistered,
 				       8, e);
-	if (!rc)
-		rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, pid)), &self, sizeof(self), e);
+	return rc;
+}
+
+int klp_core_own(struct klp_remote *r, struct klp_error *e)
+{
+	uint32_t pid = (uint32_t)r->p->ns_pid;
+	uint64_t start = r->p->start_time;
+	int rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, pid)), &pid, sizeof(pid), e);
+
 	if (!rc)
 		rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, start_time)), &start, 8, e);
+	if (!rc)
+		r->adopted = false;
 	return rc;
 }
 

@@ -23,8 +23,12 @@ int klp_core_check(struct klp_process *p, struct klp_remote *r, struct klp_error
 int klp_core_unfinished_find(struct klp_process *p, uint64_t *at, struct klp_error *e);
 /* Maps a core, or takes an unfinished one, and writes image and control block. */
 int klp_core_make(struct klp_remote *r, unsigned wait_ms, struct klp_error *e);
-/* In a fork's child the control block is a copy of its parent's: makes it the child's own. */
+/* In a fork's child the control block is a copy of its parent's: takes out what the parent's tool left in it. */
 int klp_core_adopt(struct klp_remote *r, struct klp_error *e);
+/* And then names the child in it (klp/adopt.h). */
+int klp_core_own(struct klp_remote *r, struct klp_error *e);
+/* Do all threads of now keep their tid at this offset from their thread pointer? */
+bool klp_core_tids_hold(struct klp_remote *r, int32_t tid_offset);
 /* By a borrowed thread; returns when it is gone. */
 int klp_core_unmap(struct klp_remote *r, uint64_t at, unsigned wait_ms, struct klp_error *e);
 

@@ -68,6 +68,7 @@ static const char *const klp_reason_names[KLP_REASON_COUNT] = {
     KLP_NAME(NOT_LOADED),
     KLP_NAME(ORDER),
     KLP_NAME(STATE),
+    KLP_NAME(COUPLED),
     KLP_NAME(PENDING),
     KLP_NAME(UNSUPPORTED),
     KLP_NAME(LIMIT),

@@ -4,10 +4,11 @@
 #include <errno.h>
 #include <string.h>
 
+#include "klp/plan.h"
 #include "plt/plt.h"
 
 /* Is the object that this patch was loaded for still where it was? */
-static bool klp_patch_object_is_there(const struct klp_session *s, const struct klp_patch *p)
+bool klp_patch_object_is_there(const struct klp_session *s, const struct klp_patch *p)
 {
 	const struct klp_module_object *mo = klp_patch_object(p);
 
@@ -21,10 +22,11 @@ static bool klp_patch_object_is_there(const struct klp_session *s, const struct 
 	return false;
 }
 
-static bool klp_patch_names_site(const struct klp_patch *p, uint64_t record)
+/* A patch that was unloaded and stays in memory names records that may be other sites' by now. */
+static bool klp_patch_names_site(const struct klp_patch *p, const struct klp_armed_site *a)
 {
 	for (size_t k = 0; p->function && k < p->rec.function_count; k++)
-		if (p->function[2 * k] == record)
+		if (p->function[2 * k] == a->record && p->rec.bias + klp_patch_function(p, k)->address == a->rt.entry)
 			return true;
 	return false;
 }
@@ -41,6 +43,8 @@ bool klp_site_is_gone(struct klp_session *s, const struct klp_armed_site *a)
 	uint64_t at;
 	size_t len;
 
+	if (a->fresh)
+		return false;
 	if (!klp_process_mapping(&s->p, a->rt.entry))
 		return true;
 	if (klp_prefix_encode(s->p.machine, &a->site, a->record, a->rt.stub + KLP_HOP_OFFSET, want, &at, &len,
@@ -51,7 +55,7 @@ bool klp_site_is_gone(struct klp_session *s, const struct klp_armed_site *a)
 	for (size_t i = 0; i < s->patch_count; i++) {
 		const struct klp_patch *p = &s->patch[i];
 
-		if (!p->has_meta || !klp_patch_names_site(p, a->record))
+		if (!p->has_meta || !klp_patch_names_site(p, a))
 			continue;
 		named = true;
 		there |= klp_patch_object_is_there(s, p);

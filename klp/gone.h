@@ -9,6 +9,7 @@
 
 #include "klp/arming.h"
 
+bool klp_patch_object_is_there(const struct klp_session *s, const struct klp_patch *p);
 bool klp_site_is_gone(struct klp_session *s, const struct klp_armed_site *a);
 
 /* -EEXIST with a sentence if a site of this patch (ENABLING to DISABLING) is gone: it is loaded and not in effect. */

@@ -10,6 +10,7 @@
 #include "klp/digest.h"
 #include "klp/gone.h"
 #include "klp/link.h"
+#include "klp/rearm.h"
 #include "klp/reclaim.h"
 #include "klp/resolve.h"
 #include "klp/session.h"
@@ -391,20 +392,39 @@ static int klp_load_owed(struct klp_session *s, const struct klp_module *m, stru
 	return rc ? rc : own;
 }
 
+/*
+ * Threads inside the old function stay there, and the next call takes the new one: for patches of one function that
+ * stands for itself. In what is replaced, or lies below, they could stay as well, and nobody could unmap it.
+ */
+static int klp_load_immediate_fits(const struct klp_session *s, const struct klp_module *m, struct klp_error *e)
+{
+	if (m->coupled)
+		return klp_fail(e, EINVAL, KLP_COUPLED,
+				"the functions of patch '%s' belong together (it has several, or a clone of one): "
+				"--consistency=immediate would mix their versions",
+				m->name);
+	for (size_t i = 0; i < s->patch_count; i++)
+		if (memcmp(s->patch[i].rec.digest, m->digest, sizeof(m->digest)))
+			return klp_fail(e, EINVAL, KLP_COUPLED,
+					"patch '%s' is in the process: threads could stay inside of it with "
+					"--consistency=immediate",
+					s->patch[i].rec.name);
+	return s->opt.replace ? klp_fail(e, EINVAL, KLP_COUPLED, "--consistency=immediate replaces no patches") : 0;
+}
+
 static int klp_load_session(struct klp_session *s, const struct klp_module *m, struct klp_error *e)
 {
 	const struct klp_object *o[KLP_MODULE_MAX_OBJECTS] = {NULL};
 	struct klp_patch *p;
 	struct klp_reclaimed done;
+	size_t rearmed = 0;
 	int owed, rc = klp_applicable_objects(s, m, o, e);
 
 	if (rc)
 		return rc;
-	if (s->opt.immediate)
-		return klp_fail(e, ENOTSUP, KLP_UNSUPPORTED,
-				"--consistency=immediate needs a module that says whether it is coupled per function; "
-				"this version refuses it");
 	rc = klp_applicable_name(m, e);
+	if (!rc && s->opt.immediate)
+		rc = klp_load_immediate_fits(s, m, e);
 	if (rc)
 		return rc;
 	owed = klp_load_owed(s, m, e);
@@ -428,6 +448,10 @@ static int klp_load_session(struct klp_session *s, const struct klp_module *m, s
 	if (rc || (p && owed))
 		return rc;
 	if (p) {
+		if (p->rec.state == KLP_PATCH_ENABLED)
+			rc = klp_rearm_patch(s, p, &rearmed, e);
+		if (rc || rearmed)
+			return rc;
 		klp_unwinding_late(s);
 		klp_fail(e, EEXIST, KLP_EXISTS, "patch '%s' is loaded already", m->name);
 		return 1;

@@ -52,32 +52,6 @@ static int klp_mover_ns_tid(struct klp_run *run, struct klp_mover *m)
 }
 
 /*
- * A fork's child inherited the table of its parent: the thread that forked goes on in the universe that its entry,
- * found by the thread pointer, says (T2). A thread without an entry never dispatched in this transition.
- */
-static int klp_adopted_state(struct klp_session *s, pid_t tid, uint32_t *state, struct klp_error *e)
-{
-	uint64_t tp = klp_thread_pointer(s, tid);
-	struct klp_rt_thread *table;
-	const struct klp_rt_thread *best = NULL; /* the last binding: stacks are used again */
-	int rc;
-
-	if (!tp)
-		return 0;
-	table = malloc(KLP_MAX_THREADS * sizeof(*table));
-	if (!table)
-		return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for the thread table");
-	rc = klp_process_read(&s->p, klp_thread_addr(s, 0), table, KLP_MAX_THREADS * sizeof(*table), e);
-	for (size_t i = 0; i < KLP_MAX_THREADS && !rc; i++)
-		if (table[i].tid && table[i].tp == tp && (!best || table[i].bound > best->bound))
-			best = &table[i];
-	if (best && best->state >> 1 == (KLP_TR_ID(s->cb->transition) & 0x7fffffffu))
-		*state = best->state;
-	free(table);
-	return rc;
-}
-
-/*
  * A thread that was born behind the last slot's store needs no entry before the seal: whatever it called since went
  * through dispatch, which gave it one, or it is clean. In doubt (the tick of the store) it is older.
  */
@@ -159,18 +133,11 @@ int klp_movers_list(struct klp_run *run, bool *added, struct klp_error *e)
 
 		for (; i < run->list.count && ops < KLP_MAX_OPS; i++) {
 			struct klp_mover *m = &run->list.m[i];
-			uint32_t state = fresh;
 
 			if (m->index != UINT32_MAX)
 				continue;
-			if (s->r.adopted) {
-				state = KLP_TR_ID(word) << 1;
-				rc = klp_adopted_state(s, m->tid, &state, e);
-				if (rc)
-					return rc;
-			}
 			batch[ops] = m;
-			run->op[ops++] = (struct klp_rt_op){.code = KLP_OP_INSERT, .a = {m->ns_tid, state}};
+			run->op[ops++] = (struct klp_rt_op){.code = KLP_OP_INSERT, .a = {m->ns_tid, fresh}};
 		}
 		if (!ops)
 			break;
@@ -215,9 +182,8 @@ int klp_movers_read(struct klp_run *run, struct klp_mover *const *m, size_t coun
 	return rc;
 }
 
-bool klp_mover_arrived(const struct klp_session *s, const struct klp_mover *m)
+bool klp_entry_arrived(const struct klp_session *s, const struct klp_rt_thread *t)
 {
-	const struct klp_rt_thread *t = &m->entry;
 	uint64_t word = s->cb->transition;
 	unsigned universe = t->state >> 1 == (KLP_TR_ID(word) & 0x7fffffffu) ? t->state & 1 : 0;
 

@@ -57,8 +57,8 @@ int klp_movers_full(const struct klp_run *run, struct klp_error *e);
  * as that word goes.
  */
 int klp_movers_read(struct klp_run *run, struct klp_mover *const *m, size_t count, struct klp_error *e);
-/* Its entry, as read, says that it is in the universe that the transition leads to. */
-bool klp_mover_arrived(const struct klp_session *s, const struct klp_mover *m);
+/* An entry, as read, says that its thread is in the universe that the transition leads to. */
+bool klp_entry_arrived(const struct klp_session *s, const struct klp_rt_thread *t);
 
 uint64_t klp_thread_addr(const struct klp_session *s, uint32_t index);
 

@@ -100,12 +100,14 @@ static int klp_plan_add(struct klp_session *s, struct klp_plan *plan, struct klp
 		return 0; /* another patch above decides: nothing changes here */
 	plan->count++;
 	for (unsigned u = 0; u < 2 && !rc; u++) {
-		if (!site->from[u]) {
+		if (!site->from[u])
 			site->pc[u] = armed->rt.original;
-			rc = klp_plan_leave_original(plan, u, owner, k, e);
-		} else {
+		else
 			rc = klp_plan_leave_patch(plan, u, site->from[u], e);
-		}
+		/* Also between two patches: the lower one may have come with --consistency=immediate, and threads have
+		 * stayed in the original. */
+		if (!rc && (!site->from[u] || site->from[!u]))
+			rc = klp_plan_leave_original(plan, u, owner, k, e);
 	}
 	return rc;
 }

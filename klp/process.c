@@ -256,6 +256,24 @@ void klp_process_close(struct klp_process *p)
 	p->mem_fd = p->lock_fd = -1;
 }
 
+static int klp_process_check_memory(const struct klp_process *p, struct klp_error *e)
+{
+	pid_t other = klp_process_shares_memory(p);
+
+	if (other)
+		return klp_fail(
+		    e, EBUSY, KLP_BUSY,
+		    "process %d lives in the memory of its parent %d until it executes a program of its own "
+		    "(vfork, posix_spawn): patch that one",
+		    p->pid, other);
+	other = klp_process_shared_with(p);
+	return other ? klp_fail(e, EBUSY, KLP_BUSY,
+				"process %d lives in the memory of process %d and is none of its threads (clone with "
+				"CLONE_VM): what it is in the middle of is not known",
+				other, p->pid)
+		     : 0;
+}
+
 int klp_process_check(struct klp_process *p, struct klp_error *e)
 {
 	pid_t *tid = NULL;
@@ -263,12 +281,10 @@ int klp_process_check(struct klp_process *p, struct klp_error *e)
 	bool first = true;
 	int seccomp = 0;
 	size_t n = 0;
-	pid_t parent = klp_process_shares_memory(p);
-	int rc = parent ? klp_fail(e, EBUSY, KLP_BUSY,
-				   "process %d lives in the memory of its parent %d until it executes a program of its "
-				   "own (vfork, posix_spawn): patch that one",
-				   p->pid, parent)
-			: klp_process_tids(p, &tid, &n, e);
+	int rc = klp_process_check_memory(p, e);
+
+	if (!rc)
+		rc = klp_process_tids(p, &tid, &n, e);
 
 	p->survey = (struct klp_survey){.done = rc == 0};
 	for (size_t i = 0; i < n && !rc; i++) {

@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "klp/callclass.h"
 #include "klp/registers.h"
 
 #define KLP_STACK_COPY (64u << 10) /* bytes of stack taken in one read; what lies above is read piecemeal */
@@ -143,15 +144,6 @@ static void klp_walk_now(struct klp_session *s, pid_t tid, const struct klp_unw_
 	klp_walk(s, tid, regs, tp, &copy, range, count, out);
 }
 
-static bool klp_makes_tasks(long nr)
-{
-#if defined(SYS_vfork)
-	if (nr == SYS_vfork || nr == SYS_fork)
-		return true;
-#endif
-	return nr == SYS_clone || nr == SYS_clone3;
-}
-
 /* A kernel without schedstat is asked once. */
 static int klp_runs_open(struct klp_session *s, pid_t tid, struct klp_task_runs *r)
 {
@@ -226,7 +218,7 @@ void klp_prove_blocked(struct klp_session *s, pid_t tid, const struct klp_range 
 		klp_prove_contextless(s, tid, out);
 		goto done;
 	}
-	if (klp_makes_tasks(first.nr)) {
+	if (klp_call_makes_tasks(first.nr)) {
 		out->verdict = KLP_IN_CLONE;
 		goto done;
 	}

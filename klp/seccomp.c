@@ -40,6 +40,7 @@ static const struct klp_seccomp_call calls[] = {
     {"prctl", SYS_prctl, {15, 0}},
     {"gettid", SYS_gettid, {0}},
     {"getpid", SYS_getpid, {0}},
+    {"getppid", SYS_getppid, {0}},
 #ifdef SYS_arch_prctl /* the thread pointer of x86_64; others read a register */
     {"arch_prctl", SYS_arch_prctl, {0x1003, 0}},
 #endif

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "klp/adopt.h"
 #include "klp/callbacks.h"
 #include "klp/clock.h"
 
@@ -61,6 +62,8 @@ int klp_session_start(struct klp_session *s, struct klp_error *e)
 		return rc;
 	s->remote_started = true;
 	rc = klp_session_read_cb(s, e);
+	if (!rc && s->r.adopted)
+		rc = klp_adopt(s, e);
 	return rc ? rc : klp_patches_read(s, e);
 }
 

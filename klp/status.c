@@ -7,6 +7,7 @@
 
 #include "klp/arming.h"
 #include "klp/callbacks.h"
+#include "klp/look.h"
 #include "klp/plan.h"
 #include "klp/shadow.h"
 #include "klp/states.h"
@@ -50,8 +51,9 @@ static void klp_status_functions(struct klp_session *s, const struct klp_patch *
 static json_t *klp_status_transition(struct klp_session *s, const struct klp_patch *p)
 {
 	uint64_t word = s->cb->transition;
+	struct klp_error ignored = KLP_ERROR_INIT;
+	json_t *o, *pending;
 	struct timespec now;
-	json_t *o;
 	int64_t since;
 
 	if (klp_transition_patch(s) != p)
@@ -65,6 +67,12 @@ static json_t *klp_status_transition(struct klp_session *s, const struct klp_pat
 					    : "unpatching"));
 	json_object_set_new(o, "since_ms", json_integer((json_int_t)(since > 0 ? since : 0)));
 	json_object_set_new(o, "attended", json_boolean(s->cb->helper_tid != 0));
+	pending = json_array();
+	if (klp_transition_waits_for(s, pending, (uint64_t)(since > 0 ? since : 0), &ignored)) {
+		json_decref(pending); /* the other things are true without it */
+		pending = json_null();
+	}
+	json_object_set_new(o, "pending", pending);
 	return o;
 }
 

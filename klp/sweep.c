@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "klp/clock.h"
-#include "klp/realtime.h"
+#include "klp/look.h"
 #include "klp/transition.h"
 
 #define KLP_SWEEP_BATCH 64u /* entries read at once: few enough that counts are young at the proof */
@@ -42,20 +42,17 @@ static void klp_transition_look(void *ctx, pid_t tid, const struct klp_unw_regs 
 }
 
 /* Proof 1. A thread that sleeps for less than a sweep takes is looked at once more by itself: its count is read
- * immediately before and the verdict stored immediately behind, by a tool that nobody preempts meanwhile, where it may
- * be so. */
+ * immediately before and the verdict stored immediately behind. */
 static int klp_sweep_blocked(struct klp_run *run, struct klp_mover *m, struct klp_error *e)
 {
 	struct klp_session *s = run->s;
 	unsigned leaving = KLP_TR_TARGET(s->cb->transition) ? 0 : 1;
-	struct klp_realtime rt;
 	int rc = 0;
 
 	if (!m->outran) {
 		klp_prove_blocked(s, m->tid, run->plan.leave[leaving], run->plan.leave_count[leaving], run->proof);
 		return 0;
 	}
-	klp_realtime_begin(&rt);
 	for (unsigned look = 0; look < KLP_SWEEP_LOOKS && !rc; look++) {
 		rc = klp_movers_read(run, &m, 1, e);
 		if (!rc)
@@ -66,7 +63,6 @@ static int klp_sweep_blocked(struct klp_run *run, struct klp_mover *m, struct kl
 	}
 	if (!rc && run->proof->verdict == KLP_OK && !run->proof->gone && !run->proof->kernel_made)
 		rc = klp_sweep_verdict(run, m, e);
-	klp_realtime_end(&rt);
 	return rc;
 }
 
@@ -80,7 +76,7 @@ static int klp_sweep_thread(struct klp_run *run, struct klp_mover *m, struct klp
 
 	m->candidate = false;
 	/* in_sp: a thread inside dispatch may still store a universe that it was told before a reversal. */
-	if (klp_mover_arrived(s, m) && !m->entry.in_sp) {
+	if (klp_entry_arrived(s, &m->entry) && !m->entry.in_sp) {
 		m->moved = true;
 		return 0;
 	}
@@ -159,7 +155,7 @@ static int klp_sweep_verify(struct klp_run *run, struct klp_error *e)
 		for (size_t k = 0; k < ops; k++) {
 			const struct klp_rt_thread *t = &batch[k]->entry;
 
-			batch[k]->moved = t->count == count[k] || (klp_mover_arrived(s, batch[k]) && !t->in_sp);
+			batch[k]->moved = t->count == count[k] || (klp_entry_arrived(s, &batch[k]->entry) && !t->in_sp);
 			if (batch[k]->moved)
 				continue;
 			batch[k]->reason = KLP_RUNNING;
@@ -174,22 +170,10 @@ void klp_sweep_pending(struct klp_run *run)
 	json_array_clear(run->s->pending);
 	for (size_t i = 0; i < run->list.count; i++) {
 		const struct klp_mover *m = &run->list.m[i];
-		char name[600], comm[64];
-		json_t *o;
 
-		if (m->moved)
-			continue;
-		klp_task_comm(&run->s->p, m->tid, comm, sizeof(comm));
-		o = json_object();
-		json_object_set_new(o, "tid", json_integer(m->tid));
-		json_object_set_new(o, "name", klp_json_text(comm));
-		json_object_set_new(o, "function",
-				    m->function
-					? klp_json_text(klp_function_name(run->s, m->function, name, sizeof(name)))
-					: json_null());
-		json_object_set_new(o, "reason", json_string(klp_reason_name(m->reason)));
-		json_object_set_new(o, "since_ms", json_integer((json_int_t)((klp_clock_now() - m->since) / 1000000)));
-		json_array_append_new(run->s->pending, o);
+		if (!m->moved)
+			klp_pending_add(run->s, run->s->pending, m->tid, m->function, m->reason,
+					(klp_clock_now() - m->since) / 1000000);
 	}
 }
 

@@ -10,8 +10,12 @@
 #include <unistd.h>
 
 #include "klp/clock.h"
+#include "klp/core.h"
 #include "klp/door.h"
+#include "klp/gone.h"
 #include "klp/places.h"
+#include "klp/rearm.h"
+#include "klp/sharing.h"
 #include "klp/sweep.h"
 #include "klp/symfile.h"
 
@@ -22,7 +26,8 @@
 	100000000ull /* first the places where threads wait by themselves; then they are met at the door */
 #define KLP_DOOR_WHOLE_NS 1000000000ull /* each pause wholly for so long, then a part of it */
 #define KLP_DOOR_PART 4u
-#define KLP_SEAL_PASSES 8u /* listings at least, before the time that the user gave ends them */
+#define KLP_REARM_MIN_MS 100u /* for what another tracer put back, even at the end of the time */
+#define KLP_SEAL_PASSES 8u    /* listings at least, before the time that the user gave ends them */
 #define KLP_TRANSITION_MAX_SITES (KLP_MAX_OPS / 2 - 64)
 
 struct klp_patch *klp_transition_patch(struct klp_session *s)
@@ -39,6 +44,7 @@ const char *klp_function_name(const struct klp_session *s, uint64_t addr, char *
 {
 	for (size_t i = 0; i < s->patch_count; i++) {
 		const struct klp_patch *p = &s->patch[i];
+		bool there = p->has_meta && klp_patch_object_is_there(s, p);
 		char own[512];
 		uint64_t best = 0;
 
@@ -50,7 +56,8 @@ const char *klp_function_name(const struct klp_session *s, uint64_t addr, char *
 		for (size_t k = 0; p->function && k < p->rec.function_count; k++) {
 			const struct klp_module_function *fn = klp_patch_function(p, k);
 
-			for (size_t r = 0; r < fn->range_count; r++) {
+			/* Where an object was that has been closed, something else may be: a patch's module, too. */
+			for (size_t r = 0; there && r < fn->range_count; r++) {
 				if (addr - p->rec.bias >= fn->range[r].start && addr - p->rec.bias < fn->range[r].end) {
 					snprintf(buf, len, "%s", fn->name);
 					return buf;
@@ -84,6 +91,19 @@ int klp_transition_ranges(struct klp_session *s, struct klp_patch *p, enum klp_t
 	return 0;
 }
 
+/*
+ * A thread need not be the C library's. Dispatch would read where its control block would be, and crash, or take it for
+ * the thread whose thread pointer it has.
+ */
+static int klp_transition_identities(struct klp_session *s, struct klp_error *e)
+{
+	const int32_t ask = INT32_MIN;
+
+	if (s->cb->tid_offset == ask || klp_core_tids_hold(&s->r, s->cb->tid_offset))
+		return 0;
+	return klp_session_write_cb(s, offsetof(struct klp_rt_cb, tid_offset), &ask, sizeof(ask), e);
+}
+
 int klp_transition_start(struct klp_session *s, struct klp_patch *p, enum klp_transition_kind kind, struct klp_error *e)
 {
 	uint32_t id = s->cb->next_id, generation = s->cb->next_generation, next[2], about[2];
@@ -114,6 +134,8 @@ int klp_transition_start(struct klp_session *s, struct klp_patch *p, enum klp_tr
 		return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for a request");
 	}
 	rc = klp_places_tidy(s, e);
+	if (!rc)
+		rc = klp_transition_identities(s, e);
 	if (rc)
 		goto out;
 	next[0] = id + 1;
@@ -256,17 +278,61 @@ static int klp_transition_room(const struct klp_run *run, struct klp_error *e)
 	return !rc && overflow && KLP_TR_TARGET(run->s->cb->transition) ? klp_movers_full(run, e) : rc;
 }
 
+/* What another tracer has put back meanwhile; wait_ms 0: without a proof. */
+static int klp_transition_rearm(struct klp_run *run, unsigned wait_ms, struct klp_error *e)
+{
+	unsigned leaving = KLP_TR_TARGET(run->s->cb->transition) ? 0 : 1;
+	struct klp_armed_site **site = calloc(run->plan.count + 1, sizeof(struct klp_armed_site *));
+	size_t count;
+	int rc;
+
+	if (!site)
+		return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for the site list");
+	for (size_t i = 0; i < run->plan.count; i++)
+		site[i] = &run->plan.site[i].armed;
+	rc = wait_ms ? klp_rearm_proven(run->s, site, run->plan.count, run->plan.leave[leaving],
+					run->plan.leave_count[leaving], wait_ms, e)
+		     : klp_rearm(run->s, site, run->plan.count, &count, e);
+	free(site);
+	if (rc == -EBUSY) { /* the other tracer came again in this moment: waited for, like one that is there */
+		e->err = EAGAIN;
+		e->reason = KLP_PENDING;
+		rc = -EAGAIN;
+	}
+	return rc;
+}
+
+/* A process that was born meanwhile in the memory of the target, beside its threads, was never proven. */
+static int klp_transition_alone(const struct klp_run *run, struct klp_error *e)
+{
+	pid_t other = klp_process_shared_with(&run->s->p);
+
+	return other ? klp_fail(e, EAGAIN, KLP_PENDING,
+				"process %d lives in the memory of process %d and is none of its threads (clone with "
+				"CLONE_VM)",
+				other, run->s->p.pid)
+		     : 0;
+}
+
+/* A load, or the reversal of an unload. */
+static bool klp_run_enables(const struct klp_run *run)
+{
+	return (run->plan.kind == KLP_TRANSITION_LOAD) == (KLP_TR_TARGET(run->s->cb->transition) == 1);
+}
+
 static int klp_transition_complete(struct klp_run *run, struct klp_error *e)
 {
 	struct klp_session *s = run->s;
 	unsigned target = KLP_TR_TARGET(s->cb->transition);
-	bool enabled = (run->plan.kind == KLP_TRANSITION_LOAD) == (target == 1);
+	bool enabled = klp_run_enables(run);
 	const char *verb = enabled ? "patching" : "unpatching";
 	size_t n = 0;
 	int rc = klp_transition_room(run, e);
 
 	if (!rc)
 		rc = klp_transition_check_sites(run, e);
+	if (!rc)
+		rc = klp_transition_alone(run, e);
 	if (rc)
 		return rc;
 	klp_log(s, 0, "'%s': completing %s transition", run->plan.patch->rec.name, verb);
@@ -361,6 +427,14 @@ static int klp_transition_pause(struct klp_run *run, uint64_t ns, struct klp_err
 	return rc;
 }
 
+/* Milliseconds to the deadline; some, if it has passed. */
+static unsigned klp_transition_patience(uint64_t deadline)
+{
+	uint64_t now = klp_clock_now(), left = deadline > now ? (deadline - now) / 1000000ull : 0;
+
+	return left > KLP_REARM_MIN_MS ? (unsigned)left : KLP_REARM_MIN_MS;
+}
+
 int klp_transition_run(struct klp_session *s, struct klp_error *e)
 {
 	uint64_t deadline = klp_clock_now() + (uint64_t)s->opt.timeout_ms * 1000000ull, pause = KLP_SWEEP_FIRST_NS;
@@ -372,12 +446,21 @@ int klp_transition_run(struct klp_session *s, struct klp_error *e)
 	/* A child that was forked while its parent's last slots were being stored: every thread of it belongs to the
 	 * target already. */
 	if (!rc && KLP_TR_COMPLETING(s->cb->transition)) {
-		rc = klp_transition_complete(&run, e);
+		rc = klp_transition_rearm(&run, 0, e);
+		if (!rc)
+			rc = klp_transition_complete(&run, e);
 		klp_run_close(&run);
 		return rc;
 	}
 	if (!rc && !KLP_TR_SEALED(s->cb->transition))
 		rc = klp_transition_seal(&run, deadline, e);
+	if (!rc && s->opt.immediate && klp_run_enables(&run)) { /* klp/load.c knows that nobody needs a proof */
+		rc = klp_transition_rearm(&run, 0, e);
+		if (!rc)
+			rc = klp_transition_complete(&run, e);
+		klp_run_close(&run);
+		return rc;
+	}
 	while (!rc) {
 		rc = klp_sweep(&run, &left, &running, e);
 		if (rc)
@@ -388,7 +471,9 @@ int klp_transition_run(struct klp_session *s, struct klp_error *e)
 			break;
 		}
 		if (!left) {
-			rc = klp_transition_complete(&run, e);
+			rc = klp_transition_rearm(&run, klp_transition_patience(deadline), e);
+			if (!rc)
+				rc = klp_transition_complete(&run, e);
 			if (rc != -EAGAIN)
 				break;
 		}
@@ -418,6 +503,12 @@ int klp_transition_force(struct klp_session *s, struct klp_error *e)
 	int rc = klp_run_open(&run, s, e);
 	uint32_t forced = 1;
 
+	if (!rc && run.plan.patch->meta.coupled)
+		klp_log(s, 1,
+			"the functions of patch '%s' belong together: forcing it may crash process %d, for the threads "
+			"that "
+			"have not moved mix their versions",
+			run.plan.patch->rec.name, s->p.pid);
 	for (size_t i = 0; i < s->patch_count && !rc; i++)
 		if (klp_patch_same(&s->patch[i], run.plan.patch))
 			rc = klp_session_write_cb(s,
@@ -425,6 +516,8 @@ int klp_transition_force(struct klp_session *s, struct klp_error *e)
 						      s->patch[i].index * sizeof(struct klp_rt_patch) +
 						      offsetof(struct klp_rt_patch, forced),
 						  &forced, sizeof(forced), e);
+	if (!rc)
+		rc = klp_transition_rearm(&run, 0, e);
 	if (!rc)
 		rc = klp_transition_complete(&run, e);
 	klp_run_close(&run);

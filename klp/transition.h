@@ -6,6 +6,7 @@
  * Order of the steps, and the barrier pairs (S: the helper's membarrier, which pairs with the marked place of
  * klp/runtime/dispatch.c):
  *
+ *   tid offset checked           E; taken back if a thread does not keep its tid there
  *   pc[] of the sites written    E; the parity of the transition id keeps late readers of the previous one apart
  *   transition word, S1          S1: dispatch that sees a stub in a slot also sees the word
  *   slots -> stubs, S2           S2: from here on every call of a changed function is dispatched
@@ -31,7 +32,7 @@ int klp_transition_reverse(struct klp_session *s, struct klp_error *e);
 /* Moves threads until it is complete or the session's time is over: 0, or -EAGAIN/KLP_PENDING with s->pending filled.
  * Resumes one that a killed tool left at any step. */
 int klp_transition_run(struct klp_session *s, struct klp_error *e);
-/* Completes it without proofs. May crash the target when functions of the patch depend on each other. */
+/* Completes it without proofs. May crash the target when functions of the patch depend on each other, and says so. */
 int klp_transition_force(struct klp_session *s, struct klp_error *e);
 
 /* The patch that the transition in flight is about; NULL if there is none. */

@@ -3,10 +3,12 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "klp/gone.h"
 #include "klp/module.h"
 #include "klp/session.h"
 #include "klp/unwinding.h"
 
+#define KLP_WATCH_VAIN 20u /* loads that are repeated for an object that may have moved: none moves for so long */
 #define KLP_PLACE_FACTOR 0x9e3779b97f4a7c15u /* odd: no place of one object is lost among those of the others */
 
 /* One process in which the objects are, or were at the last look. */
@@ -14,6 +16,8 @@ struct klp_watched {
 	pid_t pid;
 	uint64_t start_time, place; /* of the process; klp_watch_place */
 	bool settled;               /* the patch is there, or was refused: nothing to do before an object goes */
+	unsigned vain;              /* loads that failed there for what may have been a moving object */
+	bool leaving;               /* an object went, and what was loaded for it is not unloaded yet */
 	bool seen;
 	uint64_t unwinders;      /* klp_unwinding_signature: it changes behind a load, too */
 	bool told;               /* there has been an event about this place; */
@@ -90,16 +94,61 @@ static uint64_t klp_watch_place(const struct klp_watch *w, const struct klp_proc
 	return place ? place : 1;
 }
 
+/* Opened again at the same place between two looks: only what is at the patch's sites tells that it was closed. */
+static bool klp_watch_is_gone(const struct klp_watch *w, pid_t pid)
+{
+	struct klp_error e = KLP_ERROR_INIT;
+	struct klp_session s;
+	bool gone = false;
+
+	if (!klp_session_open(&s, pid, KLP_SESSION_READ, &w->opt, &e)) {
+		const struct klp_patch *p = klp_patch_find(&s, w->m->name);
+
+		gone = p && klp_patch_check_gone(&s, p, &e) == -EEXIST;
+	}
+	klp_session_close(&s);
+	return gone;
+}
+
 /* An object went, or is another mapping of the same file now: what was loaded for the old one is unloaded. */
 static void klp_watch_went(struct klp_watch *w, struct klp_watched *k, json_t *events)
 {
 	struct klp_error e = KLP_ERROR_INIT;
 	json_t *result = NULL;
+	bool again = k->leaving;
+	int rc = klp_unload(k->pid, w->m->name, &w->opt, &result, &e);
 
 	k->place = 0;
 	k->settled = false;
-	klp_unload(k->pid, w->m->name, &w->opt, &result, &e);
-	klp_watch_event(w, k->pid, "went", result, events);
+	k->leaving = rc < 0;
+	if (again && k->leaving) /* an unload that fails is tried again at every look, and said once */
+		json_decref(result);
+	else
+		klp_watch_event(w, k->pid, "went", result, events);
+}
+
+/* May the next look's load succeed, though nothing that a look sees has changed? */
+static bool klp_watch_may_pass(struct klp_watched *k, enum klp_reason reason)
+{
+	switch (reason) {
+	case KLP_BUSY: /* what only time stands against */
+	case KLP_TRACED:
+	case KLP_STOPPED:
+	case KLP_HELPER:
+	case KLP_NO_BORROW:          /* its threads are in other calls a moment later, */
+	case KLP_NO_CALLBACK_THREAD: /* and out of the dynamic linker when the constructors have run */
+		return true;
+	case KLP_UNSUPPORTED: /* the object was being opened: the dynamic linker did not list it yet */
+	case KLP_NO_OBJECT:   /* it was closed under the load, another came, and it may be at this place again */
+	case KLP_TARGET_MEMORY:
+	case KLP_BAD_FUNCTION:
+	case KLP_NO_SITE:
+	case KLP_SITE_UNKNOWN:
+	case KLP_SITE_TAKEN:
+		return k->vain++ < KLP_WATCH_VAIN;
+	default:
+		return false;
+	}
 }
 
 static void klp_watch_came(struct klp_watch *w, struct klp_watched *k, uint64_t place, json_t *events)
@@ -109,12 +158,13 @@ static void klp_watch_came(struct klp_watch *w, struct klp_watched *k, uint64_t 
 	int rc = klp_load(k->pid, w->m, &w->opt, &result, &e);
 	enum klp_reason outcome = rc >= 0 ? KLP_OK : e.reason;
 
-	/* What only time stands against is tried again at the next look; it is said once. So is an outcome that is the
-	 * same when the load is repeated for an unwinder's sake. */
-	k->settled =
-	    rc >= 0 || (rc != -EAGAIN && e.reason != KLP_BUSY && e.reason != KLP_TRACED && e.reason != KLP_STOPPED);
-	if (k->place != place)
+	if (k->place != place) {
 		k->told = false;
+		k->vain = 0;
+	}
+	/* What is tried again at the next look is said once. So is an outcome that is the same when the load is
+	 * repeated for an unwinder's sake. */
+	k->settled = rc >= 0 || (rc != -EAGAIN && !klp_watch_may_pass(k, e.reason));
 	k->place = place;
 	if (k->told && (!k->settled || (rc && outcome == k->outcome))) {
 		json_decref(result);
@@ -142,12 +192,12 @@ static int klp_watch_process(struct klp_watch *w, pid_t pid, json_t *events, str
 	if (!k)
 		return -e->err;
 	k->seen = true;
-	if (k->place && k->place != place)
+	if (k->leaving || (k->place && (k->place != place || klp_watch_is_gone(w, pid))))
 		klp_watch_went(w, k, events);
 	if (k->unwinders != unwinders)
 		k->settled = false;
 	k->unwinders = unwinders;
-	if (place && !k->settled)
+	if (place && !k->settled && !k->leaving)
 		klp_watch_came(w, k, place, events);
 	return 0;
 }

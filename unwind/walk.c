@@ -174,7 +174,7 @@ static enum klp_reason klp_walk_step(struct klp_walk *w, const struct klp_unw_ro
 }
 
 /* Over a signal frame by the kernel's own layout, where its rows do not say all. */
-static enum klp_reason klp_walk_context(struct klp_walk *w, struct klp_unw_regs *regs)
+static enum klp_reason klp_walk_context(struct klp_walk *w, struct klp_unw_frame *f, struct klp_unw_regs *regs)
 {
 	const struct klp_unw_context *c;
 	struct klp_unw_regs up = {0};
@@ -196,7 +196,30 @@ static enum klp_reason klp_walk_context(struct klp_walk *w, struct klp_unw_regs 
 	up.known = (((uint64_t)1 << c->count) - 1) << c->first | (uint64_t)1 << w->arch->sp;
 	klp_walk_interrupted(w, sp, up.r[w->arch->sp]);
 	*regs = up;
+	f->signal = true;
+	f->cfa = up.r[w->arch->sp];
 	return KLP_OK;
+}
+
+/*
+ * A handler returns to the first instruction of the kernel's trampoline, which no call stands before. x86_64's C
+ * libraries begin its rows a byte early, so that pc - 1 finds them. riscv's kernel does not
+ * (arch/riscv/kernel/vdso/rt_sigreturn.S), and arm64's has no rows for it at all: there the code decides, for whatever
+ * returns to these instructions goes on in the context above its stack pointer. If a function ends right before, its
+ * last instruction may be a call that does not return: *other.
+ */
+static bool klp_walk_from_handler(const struct klp_walk *w, uint64_t pc, bool *other)
+{
+	const struct klp_unw_cached *c;
+	uint8_t code[8];
+
+	if (!w->arch->signal_context)
+		return false;
+	c = klp_unw_find_row(w->s, pc - 1);
+	*other = c->fde != NULL;
+	if (c->object < 0 || (*other && pc < c->fde->end))
+		return false;
+	return !w->read(w->ctx, pc, code, sizeof(code)) && w->arch->signal_context(code, sizeof(code));
 }
 
 /* Is the frame where the C library makes its calls? */
@@ -322,6 +345,7 @@ void klp_unw_walk(const struct klp_unw_space *s, const struct klp_unw_regs *regs
 		const struct klp_unw_fde *fde;
 		struct klp_unw_row row;
 		uint64_t cfa = 0, sp = cur.r[w.arch->sp];
+		bool ambiguous;
 
 		*f = (struct klp_unw_frame){.pc = cur.pc, .lookup = cur.pc - called, .sp = sp, .object = -1};
 		t->frame_no = t->count++;
@@ -332,6 +356,15 @@ void klp_unw_walk(const struct klp_unw_space *s, const struct klp_unw_regs *regs
 		t->verdict = KLP_UNW_IN_TRAMPOLINE;
 		if (klp_walk_in_span(s, f->lookup))
 			return;
+		if (called && klp_walk_from_handler(&w, cur.pc, &ambiguous)) {
+			f->lookup = cur.pc;
+			f->object = klp_unw_find_row(s, cur.pc)->object;
+			t->verdict = ambiguous ? KLP_UNW_BAD_ROW : klp_walk_context(&w, f, &cur);
+			if (t->verdict != KLP_OK)
+				return;
+			called = false;
+			continue;
+		}
 		c = klp_unw_find_row(s, f->lookup);
 		f->object = c->object;
 		if (c->fde) {
@@ -356,10 +389,9 @@ void klp_unw_walk(const struct klp_unw_space *s, const struct klp_unw_regs *regs
 				return;
 		}
 		if (row.signal && w.arch->signal_context) {
-			t->verdict = klp_walk_context(&w, &cur);
+			t->verdict = klp_walk_context(&w, f, &cur);
 			if (t->verdict != KLP_OK)
 				return;
-			f->cfa = cur.r[w.arch->sp];
 			called = false;
 			continue;
 		}

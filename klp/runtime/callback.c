@@ -30,6 +30,19 @@ static void shorten(uint32_t *timeout, int64_t passed_ns)
 		*timeout = passed < (int64_t)*timeout ? *timeout - (uint32_t)passed : 0;
 }
 
+static void shorten_parts(int64_t timeout[2], int64_t unit, int64_t passed_ns)
+{
+	int64_t passed = passed_ns / (1000000000 / unit), left;
+
+	if (passed <= 0 || timeout[0] > INT32_MAX) /* of 68 years nothing passes */
+		return;
+	left = timeout[0] * unit + timeout[1] - passed;
+	if (left < 0)
+		left = 0;
+	timeout[0] = left / unit;
+	timeout[1] = left % unit;
+}
+
 /* Signals are blocked. The last store tells the engine, or the next one, that everything that the callback did is done.
  */
 void klp_rt_callback_run(struct klp_rt_cb *cb)
@@ -40,7 +53,9 @@ void klp_rt_callback_run(struct klp_rt_cb *cb)
 	__atomic_store_n(&c->state, KLP_RT_CALLBACK_RUNS, __ATOMIC_RELEASE);
 	began = c->timeout ? now_ns() : 0;
 	c->result = ((int (*)(void))c->fn)();
-	if (c->timeout)
+	if (c->timeout && c->timeout_unit)
+		shorten_parts((int64_t *)c->timeout, c->timeout_unit, now_ns() - began);
+	else if (c->timeout)
 		shorten((uint32_t *)c->timeout, now_ns() - began);
 	__atomic_store_n(&c->state, KLP_RT_CALLBACK_DONE, __ATOMIC_RELEASE);
 }

@@ -230,8 +230,16 @@ static uint64_t decide(const struct self *s, struct klp_rt_thread *e, const stru
 	return tr;
 }
 
-/* The entry of the thread with this thread pointer: the last one that was bound to it, for stacks are used again. */
-static struct klp_rt_thread *find_bound(const struct self *s)
+static inline int is_of(const struct klp_rt_thread *e, uint64_t tr)
+{
+	return (__atomic_load_n(&e->state, __ATOMIC_RELAXED) & ~1u) == KLP_TR_ID(tr) << 1;
+}
+
+/*
+ * The entry of the thread with this thread pointer: the last one that was bound to it, for stacks are used again. If
+ * that is of an earlier transition, the thread has not called in this one: nobody, even if it is under the child's tid.
+ */
+static struct klp_rt_thread *find_bound(const struct self *s, uint64_t tr)
 {
 	struct klp_rt_thread *best = 0;
 	uint32_t i;
@@ -244,25 +252,21 @@ static struct klp_rt_thread *find_bound(const struct self *s)
 		if (!best || t->bound > best->bound)
 			best = t;
 	}
-	return best;
+	return best && is_of(best, tr) ? best : 0;
 }
 
-static inline int is_of(const struct klp_rt_thread *e, uint64_t tr)
-{
-	return (__atomic_load_n(&e->state, __ATOMIC_RELAXED) & ~1u) == KLP_TR_ID(tr) << 1;
-}
-
-/* From whom a fork's or vfork's child inherits: 0 nobody. e is its own entry, which remembers the answer. */
+/*
+ * From whom a fork's or vfork's child inherits: 0 nobody. e is what the table has under its tid: its own, which
+ * remembers the answer, or that of another child, whose answer was another one. That there was nobody is asked again.
+ */
 static struct klp_rt_thread *find_parent(const struct self *s, const struct klp_rt_thread *e, uint64_t tr)
 {
 	struct klp_rt_thread *p;
 
-	if (!e || e->tp != KLP_TP_FOREIGN || !is_of(e, tr))
-		return find_bound(s);
-	if (e->parent >= KLP_MAX_THREADS)
-		return 0;
+	if (!e || e->tp != KLP_TP_FOREIGN || e->parent >= KLP_MAX_THREADS || !is_of(e, tr))
+		return find_bound(s, tr);
 	p = &s->cb->threads[e->parent];
-	return p->tp == s->tp && p->bound == e->bound ? p : find_bound(s);
+	return p->tp == s->tp && p->bound == e->bound ? p : find_bound(s, tr);
 }
 
 /* Has this very thread dispatched in this transition? Else the kernel is asked who it is (enter). */
@@ -271,12 +275,27 @@ static inline int is_known(const struct self *s, const struct klp_rt_thread *e, 
 	return __atomic_load_n(&e->tp, __ATOMIC_RELAXED) == s->tp && is_of(e, tr);
 }
 
-/* `bound` first: whoever finds tp (find_bound, in a signal handler or in a fork's copy) finds it too. */
+/*
+ * `bound` first: whoever finds tp (find_bound, in a signal handler or in a fork's copy) finds it too. What else carries
+ * this thread pointer is of threads that are no more, and loses it before: a fork's child that has the tid of one of
+ * them would take its entry for its own (is_known).
+ */
 static void bind(const struct self *s, struct klp_rt_thread *e)
 {
+	uint32_t *place = &s->cb->bound_last[KLP_BOUND_HASH(s->tp)], last, i;
+
 	if (__atomic_load_n(&e->tp, __ATOMIC_RELAXED) == s->tp)
 		return;
 	__atomic_store_n(&e->bound, __atomic_add_fetch(&s->cb->bindings, 1, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
+	last = __atomic_load_n(place, __ATOMIC_RELAXED);
+	if (last && last <= KLP_MAX_THREADS && __atomic_load_n(&s->cb->threads[last - 1].tp, __ATOMIC_RELAXED) == s->tp)
+		__atomic_store_n(&s->cb->threads[last - 1].tp, 0, __ATOMIC_RELEASE);
+	else if (last) /* another one came in between: it is anywhere, or nowhere */
+		for (i = 0; i < KLP_MAX_THREADS; i++)
+			if (__atomic_load_n(&s->cb->threads[i].tp, __ATOMIC_RELAXED) == s->tp)
+				__atomic_store_n(&s->cb->threads[i].tp, 0, __ATOMIC_RELEASE);
+	/* Before tp: of what is bound the place knows, or has been taken by another. */
+	__atomic_store_n(place, (uint32_t)(e - s->cb->threads) + 1, __ATOMIC_RELEASE);
 	__atomic_store_n(&e->tp, s->tp, __ATOMIC_RELEASE);
 }
 
@@ -332,18 +351,20 @@ static struct klp_rt_thread *enter_child(struct self *s, struct klp_rt_thread *e
 		e = claim(s);
 	if (!e)
 		return 0;
-	if (e != parent) {
+	if (e != parent) { /* else a handler has been here in between, and has bound it */
 		/* A verdict on the task that had this tid before is not one on this. */
 		__atomic_fetch_add(&e->count, 1, __ATOMIC_SEQ_CST);
 		__atomic_store_n(&e->state, s->initial, __ATOMIC_RELEASE);
 	}
 	/*
-	 * From now on this process counts its own threads. Where the tid is not in the control block, a child of vfork,
-	 * which shares this memory with its parent, cannot be told from one of fork: the word stays, and the entry is
-	 * never taken for the parent's, for the next child would inherit what was true for this one.
+	 * From now on this process counts its own threads, if this is the one that is the copy of another: a thread
+	 * that it made meanwhile may come first. Where the tid is not in the control block, a child of vfork, which
+	 * shares this memory with its parent, cannot be told from one of fork: the word stays, and the entry is never
+	 * taken for the parent's, for the next child would inherit what was true for this one.
 	 */
 	if (s->cb->tid_offset != TID_UNKNOWN) {
-		__atomic_store_n(&s->cb->pid, pid, __ATOMIC_RELAXED);
+		if (s->tid == pid)
+			__atomic_store_n(&s->cb->pid, pid, __ATOMIC_RELAXED);
 		bind(s, e);
 	} else if (e != parent) {
 		/* tp last: a handler's find_parent believes the others only with it. */
@@ -362,9 +383,11 @@ static __attribute__((noinline)) struct klp_rt_thread *enter(struct self *s, str
 {
 	uint32_t pid = (uint32_t)klp_syscall0(KLP_NR_getpid);
 
-	/* A vfork child's control block still holds the parent's tid: it dispatches as its parent. */
-	if (pid == __atomic_load_n(&s->cb->pid, __ATOMIC_RELAXED) ||
-	    (s->cb->tid_offset != TID_UNKNOWN && s->tid != (uint32_t)klp_syscall0(KLP_NR_gettid)))
+	/* A vfork child's control block still holds the parent's tid: it dispatches as its parent, which may be the
+	 * child of a fork itself and not have dispatched. */
+	if (s->cb->tid_offset != TID_UNKNOWN && s->tid != (uint32_t)klp_syscall0(KLP_NR_gettid))
+		pid = (uint32_t)klp_syscall0(KLP_NR_getppid);
+	if (pid == __atomic_load_n(&s->cb->pid, __ATOMIC_RELAXED))
 		return enter_own(s, e, tr);
 	return enter_child(s, e, tr, regs, pid);
 }

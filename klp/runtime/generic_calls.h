@@ -13,6 +13,7 @@
 #define KLP_NR_prctl 167
 #define KLP_NR_getpid 172
 #define KLP_NR_gettid 178
+#define KLP_NR_getppid 173
 #define KLP_NR_munmap 215
 #define KLP_NR_clone 220
 #define KLP_NR_mmap 222

@@ -135,7 +135,7 @@ static struct klp_rt_thread *claim(struct klp_rt_cb *cb, uint32_t tid, uint32_t 
 	return 0;
 }
 
-static int64_t insert(struct klp_rt_cb *cb, uint32_t tid, uint32_t state)
+static int64_t insert(struct klp_rt_cb *cb, uint32_t tid, uint32_t state, int over)
 {
 	struct klp_rt_thread *e = find(cb, tid);
 	uint64_t found;
@@ -147,7 +147,7 @@ static int64_t insert(struct klp_rt_cb *cb, uint32_t tid, uint32_t state)
 	/* Of an earlier transition: from here on it is of this one. So whoever finds an older entry in a sealed
 	 * transition is a new thread whose tid another one had. */
 	found = __atomic_load_n((uint64_t *)e, __ATOMIC_ACQUIRE);
-	while ((((uint32_t)(found >> 32) ^ state) & ~1u) &&
+	while ((((uint32_t)(found >> 32) ^ state) & (over ? ~0u : ~1u)) &&
 	       !__atomic_compare_exchange_n((uint64_t *)e, &found, KLP_THREAD_CLAIM(tid, state), 0, __ATOMIC_ACQ_REL,
 					    __ATOMIC_ACQUIRE))
 		;
@@ -204,7 +204,7 @@ static int64_t execute(struct klp_rt_cb *cb, struct klp_rt_op *op)
 	case KLP_OP_CALL:
 		return ((int64_t(*)(void))a[0])();
 	case KLP_OP_INSERT:
-		return insert(cb, (uint32_t)a[0], (uint32_t)a[1]);
+		return insert(cb, (uint32_t)a[0], (uint32_t)a[1], a[2] != 0);
 	default:
 		return -EINVAL_;
 	}

@@ -93,14 +93,16 @@ enum klp_rt_callback_state {
 	KLP_RT_CALLBACK_DONE
 };
 struct klp_rt_callback {
-	uint64_t fn;      /* E  address of the function */
-	uint64_t timeout; /* E  where in its way home the thread's relative timeout is, 32 bits of ms; 0: it has none */
-	uint32_t kind;    /* E  enum klp_callback */
-	uint32_t patch;   /* E  index of the patch */
-	uint32_t tid;     /* E  the thread, as the target's pid namespace sees it */
-	int32_t result;   /* T  of pre_patch, else 0 */
-	uint32_t state;   /* E, T */
-	uint32_t pad;
+	uint64_t fn; /* E  address of the function */
+	/* E  where the relative timeout of the thread's call is, 0: it has none. timeout_unit 0: in its way home, 32
+	 * bits of ms; else on its stack, two words, seconds and parts of which a second has so many. */
+	uint64_t timeout;
+	uint32_t kind;  /* E  enum klp_callback */
+	uint32_t patch; /* E  index of the patch */
+	uint32_t tid;   /* E  the thread, as the target's pid namespace sees it */
+	int32_t result; /* T  of pre_patch, else 0 */
+	uint32_t state; /* E, T */
+	uint32_t timeout_unit;
 };
 
 struct klp_rt_site;
@@ -229,7 +231,7 @@ enum klp_rt_opcode {
 		       a[4] */
 	KLP_OP_UNMAP,  /* munmap what maps[a[0]] records and clear the record */
 	KLP_OP_FORGET, /* entry a[0] belongs to tid a[1], which is no more: free its place (only between transitions) */
-	KLP_OP_INSERT, /* insert tid a[0] with state a[1] unless it has an entry; result = index */
+	KLP_OP_INSERT, /* insert tid a[0] with state a[1] unless it has an entry, or a[2] != 0; result = index */
 	KLP_OP_EXIT,   /* leave: helper_tid = 0, then exit */
 	KLP_OP_CALL,   /* result = a[0](): a function of the target without arguments, an ifunc's resolver */
 	KLP_OP_REPLACE /* *(uint64_t *)a[0] = a[2] if a[1] is there, at once; -EFAULT: nothing is there any more; -EBUSY
@@ -303,6 +305,7 @@ struct klp_rt_hook {
 };
 #define KLP_MAX_HOOKS 8u
 
+#define KLP_BOUND_LAST 4096u
 struct klp_rt_cb {
 	char magic[16];              /* E, last */
 	uint64_t self;               /* E  address of this block */
@@ -350,8 +353,12 @@ struct klp_rt_cb {
 	uint8_t callback_frame[2][KLP_RT_FRAME_SIZE] __attribute__((aligned(64))); /* E  the same, of callback_borrow */
 	uint8_t stack[KLP_RT_STACK_SIZE] __attribute__((aligned(64)));             /* H */
 	struct klp_rt_door door __attribute__((aligned(64)));
+	uint32_t bound_last[KLP_BOUND_LAST]; /* T  by hash of a thread pointer: entry that was bound last, +1; 0 none */
 	struct klp_rt_thread threads[KLP_MAX_THREADS] __attribute__((aligned(64)));
 };
+
+/* Stacks lie at equal distances. */
+#define KLP_BOUND_HASH(tp) ((uint64_t)(tp)*0x9e3779b97f4a7c15u >> 52)
 
 /* Hash of a tid into the table; linear probing. */
 #define KLP_THREAD_HASH(tid) (((uint32_t)(tid)*2654435761u) & (KLP_MAX_THREADS - 1))

@@ -115,7 +115,8 @@ END_TEST
 /*
  * entry (end), middle at +0x100 (32 bytes, x29 and x30 at 0 and 8), leaf at +0x200 (no frame, link register), signed at
  * +0x300 (as middle, its return address signed), late at +0x400 (as middle to its end, which loads back at +8), signal
- * trampoline at +0x500, with a frame that has no link register in it at +0x600.
+ * trampoline at +0x500, with a frame that has no link register in it at +0x600, trampolines without rows at +0x700,
+ * right behind that, and at +0x720.
  */
 static struct klp_unw_space *space_make(void)
 {
@@ -151,6 +152,8 @@ static struct klp_unw_space *space_make(void)
 	code[0x404 / 4] = 0xa9407bfd; /* ldp x29, x30, [sp] */
 	code[0x504 / 4] = 0xd2801168; /* mov x8, #139 */
 	code[0x508 / 4] = 0xd4000001; /* svc #0 */
+	code[0x700 / 4] = code[0x720 / 4] = 0xd2801168;
+	code[0x704 / 4] = code[0x724 / 4] = 0xd4000001;
 	return s;
 }
 
@@ -240,6 +243,11 @@ START_TEST(test_signal_frame)
 	ck_assert_uint_eq(trace.frame[3].pc, BASE + 0x150);
 	/* In the trampoline itself. */
 	ck_assert_int_eq(walk(s, 0x504, frame, 0), KLP_OK);
+	/* Newer kernels have no rows for it. */
+	ck_assert_int_eq(walk(s, 0x180, push(frame, BASE + 0x720), 0), KLP_OK);
+	ck_assert(trace.count == 5 && trace.frame[1].signal && trace.frame[2].pc == BASE + 0x210);
+	/* Right behind a function whose last instruction may be a call: it cannot be told which returns there. */
+	ck_assert_int_eq(walk(s, 0x180, push(frame, BASE + 0x700), 0), KLP_UNW_BAD_ROW);
 	/* It is one by its code, and not by its rows. */
 	code[0x508 / 4] = 0xd503201f;
 	ck_assert_int_eq(walk(s, 0x504, frame, 0), KLP_UNW_BAD_ROW);

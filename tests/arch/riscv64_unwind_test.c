@@ -119,8 +119,8 @@ END_TEST
 
 /*
  * entry (end), middle at +0x100 (32 bytes, s0 and ra at 16 and 24), leaf at +0x200 (no frame, link register), late at
- * +0x400 (as middle to its end, which loads ra back at +8), signal trampoline at +0x500, a frame that has no return
- * address in it at +0x600.
+ * +0x400 (as middle to its end, which loads ra back at +8), signal trampoline at +0x504 and another at +0x700, where
+ * middle's like ends, a frame that has no return address in it at +0x600.
  */
 static struct klp_unw_space *space_make_from(const uint8_t *patch, size_t patch_at)
 {
@@ -143,7 +143,8 @@ static struct klp_unw_space *space_make_from(const uint8_t *patch, size_t patch_
 	put_fde(cie, BASE + 0x400, 0x100, (const uint8_t[]){0x0e, 32, 0x81, 1, 0x88, 2}, 6);
 	put_fde(cie, BASE + 0x600, 0x100, (const uint8_t[]){0x0e, 32}, 2);
 	cie = put_cie("zRS", 1, 1, 2);
-	put_fde(cie, BASE + 0x500, 0x100, (const uint8_t[]){0}, 1);
+	put_fde(cie, BASE + 0x504, 0xfc, (const uint8_t[]){0}, 1);
+	put_fde(cie, BASE + 0x700, 0x100, (const uint8_t[]){0}, 1);
 	put(&end, 4);
 	if (patch)
 		memcpy(table + patch_at, patch, 3);
@@ -156,6 +157,8 @@ static struct klp_unw_space *space_make_from(const uint8_t *patch, size_t patch_
 	code[0x404 / 4] = 0x60e2u | C_NOP << 16; /* c.ldsp ra, 24(sp) */
 	code[0x504 / 4] = 0x08b00893;            /* li a7, 139 */
 	code[0x508 / 4] = 0x00000073;            /* ecall */
+	code[0x700 / 4] = 0x08b00893;
+	code[0x704 / 4] = 0x00000073;
 	return s;
 }
 
@@ -258,6 +261,10 @@ START_TEST(test_signal_frame)
 	ck_assert_uint_eq(trace.frame[3].pc, BASE + 0x150);
 	/* In the trampoline itself. */
 	ck_assert_int_eq(walk(s, 0x504, frame, 0), KLP_OK);
+	/* A trampoline right behind a function whose last instruction may be a call: it cannot be told which returns
+	 * there. */
+	ck_assert_int_eq(walk(s, 0x180, push(frame, BASE + 0x700), 0), KLP_UNW_BAD_ROW);
+	ck_assert_int_eq(walk(s, 0x700, frame, 0), KLP_OK);
 	/* It is one by its code, and not by its rows. */
 	code[0x508 / 4] = 0x00100073;
 	ck_assert_int_eq(walk(s, 0x504, frame, 0), KLP_UNW_BAD_ROW);

@@ -33,7 +33,6 @@ int __real_klp_process_write(const struct klp_process *p, uint64_t addr, const v
 			     struct klp_error *e);
 int __wrap_klp_process_write(const struct klp_process *p, uint64_t addr, const void *buf, size_t len,
 			     struct klp_error *e);
-int __wrap_klp_remote_interrupt(struct klp_remote *r, pid_t tid, klp_look_fn look, void *ctx, struct klp_error *e);
 
 static bool entry_of(const struct klp_session *s, pid_t tid, struct klp_rt_thread *t)
 {
@@ -86,16 +85,6 @@ int __wrap_klp_process_write(const struct klp_process *p, uint64_t addr, const v
 			in_time++;
 	}
 	return __real_klp_process_write(p, addr, buf, len, e);
-}
-
-int __wrap_klp_remote_interrupt(struct klp_remote *r, pid_t tid, klp_look_fn look, void *ctx, struct klp_error *e)
-{
-	(void)r;
-	(void)tid;
-	(void)look;
-	(void)ctx;
-	(void)e;
-	return 0;
 }
 
 int main(int argc, char **argv)

@@ -3,7 +3,7 @@
 """Reads the mutations of this folder and applies them to a copy of the tree.
 
 mutate.py get FILE KEY        the value of a key, empty if there is none
-mutate.py check FILE TREE     every anchor is in the tree exactly once
+mutate.py check TREE FILE...  every anchor is in the tree exactly once; says of each file what is wrong with it
 mutate.py apply FILE TREE     the same, then the edits
 
 A mutation is a text file: `key: value` lines, then for each edit
@@ -84,8 +84,21 @@ def mutated(path, edits, tree):
     return files
 
 
+def check(tree, paths):
+    bad = 0
+    for path in paths:
+        try:
+            mutated(path, parse(path)[1], tree)
+        except SystemExit as complaint:
+            print(complaint)
+            bad = 1
+    sys.exit(bad)
+
+
 def main():
-    if len(sys.argv) != 4 or sys.argv[1] not in ("get", "check", "apply"):
+    if len(sys.argv) > 3 and sys.argv[1] == "check":
+        check(sys.argv[2], sys.argv[3:])
+    if len(sys.argv) != 4 or sys.argv[1] not in ("get", "apply"):
         sys.exit(__doc__)
     what, path, arg = sys.argv[1:]
     keys, edits = parse(path)
@@ -93,9 +106,8 @@ def main():
         print("\n".join(sorted({e[0] for e in edits})) if arg == "files" else keys.get(arg, ""))
         return
     for full, text in mutated(path, edits, arg).items():
-        if what == "apply":
-            with open(full, "w", encoding="utf-8") as f:
-                f.write(text)
+        with open(full, "w", encoding="utf-8") as f:
+            f.write(text)
 
 
 main()

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The live tests' target and a module for it, as a test's arguments: TARGET MODULE. */
+/*
+ * The live tests' target and a module for it, as a test's arguments: TARGET MODULE. A test that replaces
+ * klp_remote_interrupt has one here that interrupts nobody, so that running threads have no other way but the door.
+ */
 #ifndef KLP_TESTS_HAZARDS_ON_TARGET_H
 #define KLP_TESTS_HAZARDS_ON_TARGET_H
 

@@ -10,9 +10,11 @@ names=()
 
 usage() {
 	cat <<END
-usage: run.sh [--check | --list] [--all] [NAME...]
+usage: run.sh [--check | --list] [--all] [--alone | --beside] [--tested] [NAME...]
   NAME     a mutation, or the beginning of its name (A5 means A5-*); default: all that are not marked slow
   --all    the slow ones too (also with KLP_FULL=1)
+  --beside only those whose test may run beside others; --alone only the others
+  --tested who calls this runs the tests with all rules in: here only those are run that are skipped without one
   --list   the mutations: name, test, rule
   --check  only that every mutation still fits the tree and that docs/hazards.md names it
 KLP_HAZARD_DIR  keep the tree and the build there, and use them again
@@ -20,10 +22,12 @@ KLP_LIVE        targets and modules of the live tests that this tree has built a
 END
 }
 
-action=run
+action=run tested=0 company=
 while [ $# -gt 0 ]; do
 	case $1 in
 	--all) all=1 ;;
+	--tested) tested=1 ;;
+	--alone | --beside) company=${1#--} ;;
 	--list | --check) action=${1#--} ;;
 	-h | --help) usage; exit 0 ;;
 	-*) usage >&2; exit 2 ;;
@@ -58,8 +62,8 @@ complain() {
 }
 
 if [ $action = check ]; then
+	said=$(cd "$mutations" && python3 "$here/mutate.py" check "$root" "${selected[@]}" 2>&1) || complain "$said"
 	for name in "${selected[@]}"; do
-		said=$(python3 "$here/mutate.py" check "$mutations/$name" "$root" 2>&1) || complain "$said"
 		grep -qF -- "\`$name\`" "$root/docs/hazards.md" || complain "docs/hazards.md does not name $name"
 	done
 	while read -r name; do
@@ -104,7 +108,7 @@ needs() {
 		grep -oE '"[^"]*"' <<<"$line" | tr -d '"' | while read -r word; do
 			case $word in
 			"$dir/build/"*) echo "${word#"$dir/build/"}" ;;
-			*.sh) printf 'bin/%s\n' klpctl klp-build live_uprobe live_midway ;;
+			*.sh) printf 'bin/%s\n' klpctl klp-build live_uprobe live_midway live_entered live_adopted live_lateness live_reopened live_oversleeps live_watch_fails ;;
 			esac
 		done
 	done | sort -u
@@ -112,10 +116,22 @@ needs() {
 build() { # TARGET...
 	[ $# -gt 0 ] && cmake --build "$dir/build" -j 2 --target "$@" >"$work/logs/build" 2>&1
 }
+configured=0
+cmake -S "$dir/tree" -B "$dir/build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo >"$work/logs/configure" 2>&1 || configured=$?
+# What ctest runs alone it says itself.
+if [ $configured = 0 ] && [ -n "$company" ]; then
+	alone=$(ctest --test-dir "$dir/build" --show-only=json-v1 2>/dev/null | jq -r '.tests[] | select(any(.properties[]; .name == "RUN_SERIAL" and .value)) | .name')
+	[ -n "$alone" ] || { echo "FAILED: ctest says of no test that it runs alone" >&2; exit 1; }
+	all_selected=("${selected[@]}") selected=()
+	for name in "${all_selected[@]}"; do
+		if grep -qxF -- "$(get "$name" test)" <<<"$alone"; then is=alone; else is=beside; fi
+		[ $is != "$company" ] || selected+=("$name")
+	done
+	[ ${#selected[@]} -gt 0 ] || { echo "no mutation whose test runs $company"; exit 0; }
+fi
 tests=()
 for name in "${selected[@]}"; do tests+=("$(get "$name" test)"); done
-if ! cmake -S "$dir/tree" -B "$dir/build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo >"$work/logs/configure" 2>&1 ||
-	! { mapfile -t wanted < <(needs "${tests[@]}") && build "${wanted[@]}"; }; then
+if [ $configured != 0 ] || ! { mapfile -t wanted < <(needs "${tests[@]}") && build "${wanted[@]}"; }; then
 	tail -n 40 "$work/logs/configure" "$work/logs/build" >&2
 	echo "FAILED: the tree does not build unmutated" >&2
 	exit 1
@@ -130,6 +146,7 @@ once() {
 	rm -rf "$work/tmp" && mkdir "$work/tmp"
 }
 said() { grep -aE -m1 -- "$1" "$work/logs/test" | sed "s#$dir/tree/##g" | tr '\t' ' ' | cut -c1-200; }
+skipped() { grep -aE -m1 'SKIPPED' "$work/logs/unmutated.$test"; }
 take_back() {
 	local f
 	for f in $undo; do cp "$work/fresh/$f" "$dir/tree/$f"; done
@@ -138,7 +155,7 @@ take_back() {
 
 live=0
 for name in "${selected[@]}"; do
-	case $(get "$name" test) in [A-Z][0-9][0-9]_* | hazard_A1[04]_*) live=1 ;; esac
+	case $(get "$name" test) in [A-Z][0-9][0-9]_* | hazard_A08_where_* | hazard_A1[04]_* | hazard_B02_*) live=1 ;; esac
 done
 if [ $live = 1 ]; then
 	if [ -z "${KLP_LIVE:-}" ]; then
@@ -153,14 +170,18 @@ if [ $live = 1 ]; then
 	[ -s "$KLP_LIVE/modules/fix.klp" ] || { echo "FAILED: KLP_LIVE has no modules" >&2; exit 1; }
 fi
 
-# All tests with all rules in, before the first rule is taken out.
+# with_rules TEST: its outcome with all rules in, in unmutated[TEST]
 declare -A unmutated needed
+with_rules() {
+	once "$1"
+	unmutated[$1]=$outcome
+	[ "$outcome" = Passed ] || cp "$work/logs/test" "$work/logs/unmutated.$1"
+}
+# All tests, before the first rule is taken out.
 for test in "${tests[@]}"; do
 	[ -z "${unmutated[$test]:-}" ] || continue
 	needed[$test]=$(needs "$test")
-	once "$test"
-	unmutated[$test]=$outcome
-	[ "$outcome" = Passed ] || cp "$work/logs/test" "$work/logs/unmutated.$test"
+	if [ $tested = 1 ]; then unmutated[$test]=caller; else with_rules "$test"; fi
 done
 
 row() { printf '%-34s %-32s %-9s %-8s %4ss  %s\n' "$@"; }
@@ -175,8 +196,8 @@ for name in "${selected[@]}"; do
 	without=-
 	what=
 	if [ "$with" = Skipped ]; then
-		what=$(grep -aE -m1 'SKIPPED' "$work/logs/unmutated.$test")
-	elif [ "$with" != Passed ]; then
+		what=$(skipped)
+	elif [ "$with" != Passed ] && [ "$with" != caller ]; then
 		complain "$name: $test does not pass with the rule in: $with"
 		cat "$work/logs/unmutated.$test" >&2
 	elif ! said=$(python3 "$here/mutate.py" apply "$mutations/$name" "$dir/tree" 2>&1); then
@@ -195,9 +216,15 @@ for name in "${selected[@]}"; do
 			done
 			without=$outcome
 			what=$(said "$shows")
+			if [ "$outcome$tested" = Skipped1 ]; then # with the rule too?
+				take_back
+				build "${wanted[@]}" && with_rules "$test"
+				with=${unmutated[$test]} outcome=Skipped
+			fi
 			case $outcome in
 			Passed) complain "$name: $test passes without the rule" ;;
-			Skipped | missing | 'Not Run') complain "$name: $test was not run without the rule: $outcome" ;;
+			Skipped) if [ "$with" = Skipped ]; then what=$(skipped); else complain "$name: $test is skipped without the rule"; fi ;;
+			missing | 'Not Run') complain "$name: $test was not run without the rule: $outcome" ;;
 			*)
 				if [ -z "$what" ]; then
 					complain "$name: $test fails without the rule, but nothing matches '$shows':"
@@ -206,7 +233,7 @@ for name in "${selected[@]}"; do
 				;;
 			esac
 		fi
-		take_back
+		[ -z "$undo" ] || take_back
 	fi
 	row "$name" "$test" "$with" "$without" $((SECONDS - began)) "$what"
 done

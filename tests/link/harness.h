@@ -42,4 +42,11 @@ void unload(struct loaded *l);
 
 /* Relocation types that were in linked sections of modules that ran. */
 extern unsigned char seen[256];
+/* AddressSanitizer's runtime stands before the C library in every lookup, and wants to be preloaded first. */
+#ifdef __SANITIZE_ADDRESS__
+#define SANITIZED true
+#else
+#define SANITIZED false
+#endif
+
 #endif

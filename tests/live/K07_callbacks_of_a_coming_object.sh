@@ -18,6 +18,16 @@ static void after(void)\
 	strcat(notes, "post_patch ");\
 }\
 KLP_POST_PATCH(after);\
+static void before_back(void)\
+{\
+	strcat(notes, "pre_unpatch ");\
+}\
+KLP_PRE_UNPATCH(before_back);\
+static void back(void)\
+{\
+	strcat(notes, "post_unpatch ");\
+}\
+KLP_POST_UNPATCH(back);\
 '
 plugin_patch fix "s/VERSION 1/VERSION 2/;\$a ${callbacks/RESULT/0}"
 plugin_patch no "s/VERSION 1/VERSION 2/;\$a ${callbacks/RESULT/-5}"
@@ -30,6 +40,7 @@ for ((i = 1; i <= 3; i++)); do
 	expect "pre_patch post_patch " note
 	expect 0 close
 	happened $i went "done"
+	expect "pre_unpatch post_unpatch " note
 done
 kill -TERM $watcher
 wait $watcher

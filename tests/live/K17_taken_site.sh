@@ -1,11 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Somebody else's byte on a site or in a prefix, before the load: refused by name, nothing changed. Behind a load: the unload does not touch it.
+# Somebody else's byte on a site or in a prefix, before the load: refused by name, nothing changed. On a site of a transition in flight: it is not completed.
 . "$(dirname "$0")/lib.sh"
 begin
 start
 target=$live/dynamic/target
-symbol=$(readelf -sW "$target" | awk '$8 == "answer" {print $2; exit}')
+symbol_of() { readelf -sW "$target" | awk -v f="$1" '$8 == f {print $2; exit}'; }
+symbol=$(symbol_of answer)
 byte() { # OFFSET-FROM-THE-SYMBOL [VALUE]: prints what was there
 	python3 - "$(p)" "$target" "$symbol" "$@" <<-'PY'
 	import sys
@@ -36,3 +37,16 @@ load fix
 expect 42 call answer 4
 unload fix
 expect 41 call answer 4
+# The site is read again before the transition ends: while it is somebody else's, calls may have gone past dispatch.
+case $(uname -m) in aarch64) offset=4 ;; riscv64) offset=2 ;; *) offset=1 ;; esac
+symbol=$(symbol_of sleeper)
+asleep
+RC=5 load sleeper --timeout 0.3
+was=$(byte $offset 204) || die "the target's memory cannot be written"
+ask wake
+wait_for 10 eval 'ask slept; [ "$REPLY" != 0 ]' || die "the sleeping thread did not return"
+RC=5 load sleeper --timeout 0.5
+expect_result true '.message | contains("the patch site of sleeper is not armed: another tracer changed it")'
+[ "$(byte $offset "$was")" = 204 ] || die "the other's byte is gone"
+load sleeper
+unload sleeper

@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # force ends a transition that waits for a thread, in both directions: everybody else is in the target universe from then on, the thread that was left
-# behind goes on in its old function and returns from it, and the forced patch's memory is never given back.
+# behind goes on in its old function and returns from it, and the forced patch's memory is never given back. It says that it may crash the program if the
+# patch's functions belong together.
 . "$(dirname "$0")/lib.sh"
 begin
 start
@@ -39,6 +40,7 @@ expect_reason NOT_LOADED
 expect_status enabling '.patches[] | select(.name == "sleeper") | .state'
 ctl 0 force -v --json -p "$(p)" sleeper
 events "'sleeper': completing patching transition" "'sleeper': patching complete"
+grep -q 'may crash' "$work/events" && die "one function that stands for itself, and force says that it may crash"
 expect_status enabled '.patches[] | select(.name == "sleeper") | .state'
 expect_status true '.patches[] | select(.name == "sleeper") | .forced'
 expect_status false '.patches[] | select(.name == "fix") | .forced'
@@ -80,4 +82,13 @@ woken 100
 mapped "$at" || die "a forced patch's text was given back"
 unload fix
 expect 41 call answer 4
+
+# Several functions: the thread that was left behind goes on with one's old version among the others' new ones.
+asleep
+RC=5 load leafsleep --timeout 0.3
+ctl 0 force --json -p "$(p)" leafsleep
+events "warning: the functions of patch 'leafsleep' belong together: forcing it may crash process $(p)"
+expect_status true '.patches[] | select(.name == "leafsleep") | .forced'
+woken 100
+unload leafsleep
 alive

@@ -8,6 +8,11 @@ asleep
 RC=5 load sleeper --timeout 0.3
 expect_reason PENDING
 expect_result sleeper '.pending[0].function'
+tid=$(result '.pending[0].tid')
+sleep 0.3
+# Nobody waits for it any more: status says whom it waits for, why, and how long already.
+expect_status "$tid sleeper ON_STACK true" '.patches[0].transition | "\(.pending[0] | .tid) \(.pending[0].function) \(.pending[0].reason) \(.pending[0].since_ms >= 500)"'
+expect_status 1 '.patches[0].transition.pending | length'
 RC=1,4 load fix --timeout 0.5
 expect_reason BUSY
 expect 41 call answer 4

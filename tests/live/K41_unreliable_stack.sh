@@ -43,6 +43,7 @@ expect_reason PENDING
 expect_result UNW_REG_UNKNOWN '.pending[0].reason'
 expect_result "$(p)" '.pending[0].tid'
 expect_result prog '.pending[0].name'
+expect_status "$(p) prog UNW_REG_UNKNOWN" '.patches[0].transition.pending[0] | "\(.tid) \(.name) \(.reason)"'
 expect 2 x
 "$klpctl" stack --json -p "$(p)" >"$work/json" || die "klpctl stack failed"
 [ "$(jq -r --argjson t "$(p)" '.. | objects | select(.tid? == $t) | .reliable' "$work/json")" = false ] || die "klpctl stack calls it reliable"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # The process's own unwinder goes through module frames: C++ exceptions with cleanups and handlers in patched functions and through plain C ones,
-# pthread_cancel of a thread that waits in a patched function, backtrace(). Before, during and after a patch, and the same when it is gone.
+# pthread_cancel of a thread that waits in a patched function, backtrace(). Before, during and after a transition, and the same when the patch is gone.
 . "$(dirname "$0")/lib.sh"
 begin
 own_sources() {
@@ -93,15 +93,21 @@ own_sources() {
 		return nullptr;
 	}
 
-	static int cancels()
+	static pthread_t begins()
 	{
 		pthread_t t;
-		void *ret;
 		char c;
-		int before = cleanups;
 
 		if (pthread_create(&t, nullptr, waiter, nullptr) || read(ready_pipe[0], &c, 1) != 1)
 			abort();
+		return t;
+	}
+
+	static int cancels(pthread_t t)
+	{
+		void *ret;
+		int before = cleanups;
+
 		usleep(2000);
 		pthread_cancel(t);
 		pthread_join(t, &ret);
@@ -125,7 +131,7 @@ own_sources() {
 	int main(int argc, char **)
 	{
 		char line[64], out[64];
-		pthread_t t;
+		pthread_t t, stayed = 0;
 
 		if (pipe(wait_pipe) || pipe(ready_pipe))
 			return 1;
@@ -139,7 +145,9 @@ own_sources() {
 			case 'v': value = handles(1); break;
 			case 't': value = handles(-1); break;
 			case 'b': value = plain(depth, 0); break;
-			case 'c': value = cancels(); break;
+			case 'c': value = cancels(begins()); break;
+			case 's': stayed = begins(); break;
+			case 'x': value = cancels(stayed); break;
 			case 'w': value = (int)wrong; before = cleanups; break;
 			case 'n': value = (int)(thrown & 0xffffff); before = cleanups; break;
 			}
@@ -190,6 +198,18 @@ for _ in 1 2; do
 	all 1 1
 done
 expect_result false .memory_left
+# In the middle of a transition that waits for a thread in the version being left: there, in the other version, and through that thread's frames.
+for what in load unload; do
+	if [ $what = load ]; then old=1 new=2 operand=$work/cxx.klp; else old=2 new=1 operand=cxx; fi
+	all 1 $old
+	expect "0 0" s
+	ctl 5 $what -v --json --timeout 1 -p "$(p)" "$operand"
+	expect_result true '[.pending[].function | contains("waits")] == [true]'
+	all 1 $new
+	expect "2 2" x
+	ctl 0 $what -v --json -p "$(p)" "$operand"
+	all 1 $new
+done
 # The first exception of a process comes after the patch: its unwinder has resolved nothing yet.
 target fresh "$work/tree/prog"
 ctl 0 load -v --json -p "$(p)" "$work/cxx.klp"

@@ -52,4 +52,6 @@ for range in '1 15' '4093 4095'; do
 	expect $((5 * (n + 3) + 1)) $n 5
 	tried=$((tried + 1))
 done
-[ $tried -gt 0 ] || die "no function of 2000 crosses a page"
+want=1 # elsewhere the alignment of code leaves only one of the two
+[ "$(uname -m)" = x86_64 ] && want=2
+[ $tried -ge $want ] || die "of 2000 functions too few cross a page: $tried, expected $want"

@@ -87,7 +87,7 @@ C
 with_script=(-iex "source $root/tools/gdb/klp.py")
 debugger() { # what gdb says; attached as `gdb -p` does it
 	gdb -nx -batch -iex 'set debuginfod enabled off' "$@" >"$work/gdb.out" 2>"$work/gdb.err" </dev/null ||
-		die "gdb: $(tail -5 "$work/gdb.out" "$work/gdb.err")"
+		die "gdb: $(tail -n 5 "$work/gdb.out" "$work/gdb.err")"
 }
 # The functions of the thread that holds bottom(), from there on, in one line.
 names() { sed -nE 's/^#[0-9]+ +(0x[0-9a-f]+ in )?([^ ]+) \(.*/\2/p' "$work/gdb.out" | sed -n '/^bottom$/,/^clone3\?$/p' | paste -sd' '; }
@@ -160,7 +160,7 @@ wait_for 20 grep -q 'Temporary breakpoint' "$work/gdb.out" || die "gdb sets no b
 ask v
 wait "$tool"
 grep -q BROKEN "$work/gdb.out" && die "a backtrace from the trampoline is broken: $(grep -m3 BROKEN "$work/gdb.out")"
-grep -E '^STEPS [0-9]{2,} outer$' "$work/gdb.out" || die "gdb did not step through the trampoline: $(tail -5 "$work/gdb.out" "$work/gdb.err")"
+grep -E '^STEPS [0-9]{2,} outer$' "$work/gdb.out" || die "gdb did not step through the trampoline: $(tail -n 5 "$work/gdb.out" "$work/gdb.err")"
 expect 32 r
 unload own
 expect 11 v

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Functions without a site or with a prefix that is too small: refused by klp-build by name, and at load; the neighbour is unharmed.
+# A site at the first instruction, which a uprobe would bypass, is said to be one by the load.
 . "$(dirname "$0")/lib.sh"
 begin
 mkdir "$work/tree"
@@ -9,11 +10,12 @@ cat >"$work/tree/prog.c" <<-'C'
 __attribute__((noinline, patchable_function_entry(0, 0))) int without(int x) { return x + 1; }
 __attribute__((noinline, patchable_function_entry(5, 2))) int small(int x) { return x + 11; }
 __attribute__((noinline)) int good(int x) { return x + 21; }
+__attribute__((noinline, patchable_function_entry(16, 14))) int first(int x) { return x + 31; }
 int main(void)
 {
 	char line[64];
 	while (fgets(line, sizeof(line), stdin)) {
-		printf("%d %d %d\n", without(1), small(1), good(1));
+		printf("%d %d %d %d\n", without(1), small(1), good(1), first(1));
 		fflush(stdout);
 	}
 }
@@ -29,6 +31,7 @@ make_diff() { # SED NAME
 make_diff 's/x + 1;/x + 2;/' without
 make_diff 's/x + 11;/x + 12;/' small
 make_diff 's/x + 21;/x + 22;/' good
+make_diff 's/x + 31;/x + 32;/' first
 for f in without small; do
 	"$klp_build" -s "$work/tree" -b "make KLP_CFLAGS='$klp_cflags'" -t ./prog "$work/$f.diff" -o "$work/$f.klp" >"$work/log" 2>&1
 	rc=$?
@@ -36,10 +39,12 @@ for f in without small; do
 	grep -qw "$f" "$work/log" || die "the refusal does not name $f: $(cat "$work/log")"
 	[ -e "$work/$f.klp" ] && die "a refused patch left a module"
 done
-"$klp_build" -s "$work/tree" -b "make KLP_CFLAGS='$klp_cflags'" -t ./prog "$work/good.diff" -o "$work/good.klp" >"$work/log" 2>&1 ||
-	die "klp-build of the neighbour: $(tail -3 "$work/log")"
+for f in good first; do
+	"$klp_build" -s "$work/tree" -b "make KLP_CFLAGS='$klp_cflags'" -t ./prog "$work/$f.diff" -o "$work/$f.klp" >"$work/log" 2>&1 ||
+		die "klp-build of $f: $(tail -3 "$work/log")"
+done
 target t "$work/tree/prog"
-expect '2 12 22' x
+expect '2 12 22 32' x
 # At load: the same module, but its metadata points at the functions that have no site.
 for f in without small; do
 	address=$((0x$(nm "$work/tree/prog" | awk -v f=$f '$3 == f {print $1}')))
@@ -50,6 +55,12 @@ for f in without small; do
 	ctl 4 load -v --json -p "$(p)" "$work/bad.klp"
 	[ "$(fingerprint "$(p)")" = "$before" ] || die "a refused load changed the target"
 done
-expect '2 12 22' x
+expect '2 12 22 32' x
 ctl 0 load -v --json -p "$(p)" "$work/good.klp"
-expect '2 12 23' x
+expect '2 12 23 32' x
+grep -q uprobe "$work/events" && die "its site is not the first instruction: $(cat "$work/events")"
+ctl 0 load --json -p "$(p)" "$work/first.klp"
+expect '2 12 23 33' x
+weak=$("$klpctl" sites --json -p "$(p)" | jq '.functions[] | select(.name == "first") | .weak_to_uprobe')
+said=$(grep -c 'warning: first: .*a uprobe there would bypass the patch' "$work/events")
+case "$weak $said" in 'true 1' | 'false 0') ;; *) die "a uprobe bypasses its site: $weak, and the load says so $said times" ;; esac

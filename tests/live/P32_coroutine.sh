@@ -84,6 +84,7 @@ expect_result "$(p)" '.pending[0].tid'
 reason=$(result '.pending[0].reason')
 case $reason in UNW_*) ;; *) die "the reason is $reason" ;; esac
 echo "pending: $reason"
+expect_status "$(p) $reason" '.patches[0].transition.pending[0] | "\(.tid) \(.reason)"'
 expect $((before + 1)) x
 ctl 0 unload -v --json -p "$(p)" own
 expect $((before + 2)) x

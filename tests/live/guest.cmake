@@ -35,10 +35,19 @@ set(live_riscv64_always
     P01_arguments_and_results
     P02_recursion)
 set(live_riscv64_full
+    B08_owed_callbacks
+    B08_who_runs_a_callback
     C07_stacked_patches
     K03_atomic_replace
+    K06_callbacks_in_a_child
+    K06_callbacks_in_order
+    K14_a_reversed_load
+    K16_callbacks_and_replace
     K17_taken_site
     K22_shadow_variables
+    K23_a_state
+    K24_a_state_is_taken_over
+    K25_a_state_back_and_forth
     K28_status_of_a_life
     K30_replace_shown
     K31_stack_order

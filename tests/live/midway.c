@@ -11,9 +11,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "klp/include/klp/klp.h"
 #include "klp/unwinder.h"
 #include "klp/unwinding.h"
+#include "load_file.h"
 
 static int to, from;
 static bool asked;
@@ -53,8 +53,7 @@ int __wrap_klp_unwinder_read(struct klp_scope *scope, struct klp_dso *d, struct 
 int main(int argc, char **argv)
 {
 	struct klp_error e = KLP_ERROR_INIT;
-	json_t *result = NULL, *top = json_object(), *list = json_array();
-	struct klp_module *m = NULL;
+	json_t *result = NULL;
 	int rc;
 
 	if (argc != 6) {
@@ -63,19 +62,12 @@ int main(int argc, char **argv)
 	}
 	to = atoi(argv[4]);
 	from = atoi(argv[5]);
-	if (!strcmp(argv[1], "unload")) {
+	if (!strcmp(argv[1], "unload"))
 		rc = klp_unload((pid_t)atoi(argv[2]), argv[3], NULL, &result, &e);
-	} else {
-		rc = klp_module_open(argv[3], &m, &e);
-		if (!rc)
-			rc = klp_load((pid_t)atoi(argv[2]), m, NULL, &result, &e);
-		klp_module_close(m);
-	}
+	else
+		rc = load_file(argv[2], argv[3], NULL, &result, &e);
 	if (rc)
 		fprintf(stderr, "%s\n", e.text);
-	json_array_append_new(list, result);
-	json_object_set_new(top, "processes", list);
-	json_dumpf(top, stdout, JSON_INDENT(2));
-	json_decref(top);
+	print_result(result);
 	return rc || !asked;
 }

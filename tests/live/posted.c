@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #include "klp/core.h"
-#include "klp/include/klp/klp.h"
+#include "load_file.h"
 
 int __real_klp_remote_run(struct klp_remote *r, struct klp_rt_op *ops, size_t count, struct klp_error *e);
 int __wrap_klp_remote_run(struct klp_remote *r, struct klp_rt_op *ops, size_t count, struct klp_error *e);
@@ -60,15 +60,12 @@ int __wrap_klp_remote_run(struct klp_remote *r, struct klp_rt_op *ops, size_t co
 int main(int argc, char **argv)
 {
 	struct klp_error e = KLP_ERROR_INIT;
-	struct klp_module *m = NULL;
 	json_t *result = NULL;
 	int rc;
 
 	if (argc != 3)
 		return 2;
-	rc = klp_module_open(argv[2], &m, &e);
-	if (!rc)
-		rc = klp_load((pid_t)atoi(argv[1]), m, NULL, &result, &e);
+	rc = load_file(argv[1], argv[2], NULL, &result, &e);
 	fprintf(stderr, "the load ended: %d %s\n", rc, e.text);
 	return 1;
 }

@@ -21,6 +21,11 @@
 
 #define PAUSE_NS 30000
 #define STALL_MS 10000u
+#ifdef KLP_EMULATED
+#define QUICK 1000
+#else
+#define QUICK 3000
+#endif
 
 struct talk {
 	atomic_uint received, eintr, wrong;
@@ -88,7 +93,7 @@ int main(void)
 	int in[2], out[2], pair[2], rc;
 	struct klp_process p;
 	struct loop l = {.stops = 0};
-	unsigned done = 0, all = rounds(3000, 100000);
+	unsigned done = 0, all = rounds(QUICK, 100000);
 	pid_t target, sender;
 
 	talk = shared(sizeof(*talk));

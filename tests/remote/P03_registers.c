@@ -147,7 +147,7 @@ static void spin(void)
 int main(void)
 {
 	struct tool_result *r = shared(sizeof(*r));
-	unsigned count = rounds(350, 1000); /* three borrows each */
+	unsigned count = rounds(120, 1000); /* three borrows each */
 	int fds[2], status;
 	pid_t pid;
 

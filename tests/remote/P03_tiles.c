@@ -77,7 +77,7 @@ int main(void)
 			memset(got, 0, sizeof(got));
 		}
 	sleep_ms(20);
-	tool_cycles(pid, rounds(100, 1000), 5000, false, r);
+	tool_cycles(pid, rounds(50, 1000), 5000, false, r);
 	check(!r->rc, "cycle %u: %s %s", r->cycles, klp_reason_name(r->error.reason), r->error.text);
 	sleep_ms(50);
 	check(!waitpid(pid, &status, WNOHANG), "the target has ended");

@@ -3,8 +3,11 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,6 +71,45 @@ pid_t fork_bound(void)
 			_exit(1);
 	}
 	return pid;
+}
+
+static void *watch_processor(void *arg)
+{
+	_Atomic uint64_t *worst = arg;
+
+	for (;;) {
+		uint64_t began = now_ns(), late, known = atomic_load(worst);
+
+		sleep_ms(1);
+		late = now_ns() - began - 1000000;
+		while (late > known && !atomic_compare_exchange_weak(worst, &known, late))
+			;
+	}
+	return NULL;
+}
+
+void watch_machine(_Atomic uint64_t *worst)
+{
+	cpu_set_t ours, one;
+	pthread_attr_t a;
+	pthread_t t;
+
+	if (fork_bound())
+		return;
+	if (sched_getaffinity(0, sizeof(ours), &ours))
+		_exit(1);
+	for (unsigned cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		if (!CPU_ISSET(cpu, &ours))
+			continue;
+		CPU_ZERO(&one);
+		CPU_SET(cpu, &one);
+		pthread_attr_init(&a);
+		pthread_attr_setaffinity_np(&a, sizeof(one), &one);
+		if (pthread_create(&t, &a, watch_processor, worst))
+			_exit(1);
+	}
+	for (;;)
+		pause();
 }
 
 void finish(pid_t pid)

@@ -28,6 +28,9 @@ unsigned rounds(unsigned quick, unsigned full);
 void *shared(size_t len);
 /* A child that dies with this process. */
 pid_t fork_bound(void);
+/* A process, on every processor that we may use, that notes in *worst (shared memory, which the caller may set to 0) by
+ * how many nanoseconds a sleep on it ended too late: so long the machine kept from running who wanted to. */
+void watch_machine(_Atomic uint64_t *worst);
 /* Ends a child of ours and takes its status. */
 void finish(pid_t pid);
 

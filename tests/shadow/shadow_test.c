@@ -25,6 +25,12 @@ struct world world;
 _Static_assert(offsetof(struct world, cb) == KLP_RT_TEXT_SIZE, "the control block lies behind the image");
 
 #define THREADS 8
+/* An emulated machine is 30 times slower, and one thread that waits for the lock of another 300 times. */
+#ifdef KLP_EMULATED
+#define ROUNDS_OF(n) ((n) / 6)
+#else
+#define ROUNDS_OF(n) (n)
+#endif
 
 /* As the engine and its helper make it. */
 static struct klp_rt_shadow *area_make(size_t size)
@@ -144,6 +150,7 @@ START_TEST(kernel_semantics)
 }
 END_TEST
 
+#define MANY ROUNDS_OF(20000u)
 /* More than the first tables hold; then freed, and the room is used again. */
 START_TEST(many_and_limit)
 {
@@ -152,20 +159,20 @@ START_TEST(many_and_limit)
 	unsigned made;
 
 	for (unsigned round = 0; round < 2; round++) {
-		for (uintptr_t i = 1; i <= 20000; i++) {
+		for (uintptr_t i = 1; i <= MANY; i++) {
 			uintptr_t *v = klp_shadow_alloc((void *)(i * 48), i % 3, sizeof(*v), NULL, NULL);
 
 			ck_assert_ptr_nonnull(v);
 			ck_assert_uint_eq(*v, 0);
 			*v = i;
 		}
-		for (uintptr_t i = 1; i <= 20000; i++) {
+		for (uintptr_t i = 1; i <= MANY; i++) {
 			const uintptr_t *v = klp_shadow_get((void *)(i * 48), i % 3);
 
 			ck_assert_ptr_nonnull(v);
 			ck_assert_uint_eq(*v, i);
 		}
-		for (uintptr_t i = 1; i <= 20000; i++)
+		for (uintptr_t i = 1; i <= MANY; i++)
 			klp_shadow_free((void *)(i * 48), i % 3, NULL);
 		ck_assert_uint_eq(slots(KLP_SHADOW_READY), 0);
 		if (round)
@@ -241,7 +248,7 @@ static void run(void *(*fn)(void *))
 	pthread_barrier_destroy(&gate);
 }
 
-#define ROUNDS 2000
+#define ROUNDS ROUNDS_OF(2000)
 static void *seen[ROUNDS][THREADS];
 static int ctor_slow(void *obj, void *data, void *arg)
 {
@@ -288,12 +295,7 @@ START_TEST(one_object_for_all)
 }
 END_TEST
 
-/* On an emulated machine a thread that waits for the lock is 300 times slower. */
-#ifdef KLP_EMULATED
-#define CHURN 500
-#else
-#define CHURN 3000
-#endif
+#define CHURN ROUNDS_OF(3000)
 /* Every thread makes, uses and frees its own; a few belong to all and are never missed by a get meanwhile. */
 static void *churn(void *me)
 {
@@ -351,7 +353,7 @@ static void *fight(void *me)
 	unsigned seed = (unsigned)(uintptr_t)me;
 
 	pthread_barrier_wait(&gate);
-	for (int i = 0; i < 4000; i++) {
+	for (int i = 0; i < ROUNDS_OF(4000); i++) {
 		const void *obj = (void *)(uintptr_t)(rand_r(&seed) & 3);
 
 		if (rand_r(&seed) & 1)
@@ -461,7 +463,7 @@ START_TEST(fork_at_any_moment)
 	stop = false;
 	for (uintptr_t i = 0; i < 4; i++)
 		pthread_create(&t[i], NULL, busy, (void *)i);
-	for (int i = 0; i < 400; i++) {
+	for (int i = 0; i < ROUNDS_OF(400); i++) {
 		pid_t pid = fork();
 		int status;
 

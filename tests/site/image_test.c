@@ -480,8 +480,8 @@ START_TEST(test_tid_used_again)
 		for (uint32_t i = 1; i < 4096; i++) {
 			struct klp_rt_thread *dead = insert(me() + i, (u & 2 ? ID - 1 : ID) << 1 | !(u & 1));
 
-			/* A vfork child's own of this transition, its tid used again within it, is believed. */
-			dead->tp = i & 1 && u & 2 ? KLP_TP_FOREIGN : t->tp + 4096;
+			/* A child whose parent had no entry yet says nothing of the next one with its tid. */
+			dead->tp = i & 1 ? KLP_TP_FOREIGN : t->tp + 4096;
 			dead->verdict = KLP_VERDICT(GEN, 0);
 			dead->parent = KLP_MAX_THREADS;
 		}
@@ -496,6 +496,50 @@ START_TEST(test_tid_used_again)
 			ck_assert_int_eq(on_new_thread(), u & 1 ? 3 : 4);
 		unpatch_all();
 	}
+}
+END_TEST
+
+/* A thread of an earlier transition had the child's tid and the caller's stack; the caller has not called since. */
+static int below_a_dead_one(uint64_t tp)
+{
+	struct klp_rt_thread *dead = insert(me(), (ID - 1) << 1 | AFTER);
+
+	dead->tp = tp;
+	dead->bound = ++w.cb->bindings;
+	/* The second stands for one that the first has made: it is below this function's frames. */
+	return plain(1) != 3 || plain(1) != 3;
+}
+
+START_TEST(test_tid_and_stack_used_again)
+{
+	uint64_t tp;
+	int status;
+	pid_t pid;
+
+	world_make(&w, 1);
+	use_tid_mode(_i);
+	patch(victim_plain, victim_plain_new);
+	transition(ID, GEN, AFTER, 1);
+	plain(1);
+	tp = thread_entry(&w, me())->tp;
+	ck_assert_uint_ne(tp, 0);
+	memset(w.cb->threads, 0, sizeof(w.cb->threads));
+	memset(w.cb->bound_last, 0, sizeof(w.cb->bound_last));
+	insert(me(), ID << 1);
+	pid = fork();
+	if (!pid)
+		_exit(below_a_dead_one(tp));
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	if (!_i) { /* a vfork child has the parent's tid in its control block */
+		pid = vfork();
+		if (!pid)
+			_exit(below_a_dead_one(tp));
+		ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+		ck_assert_int_eq(status, 0);
+	}
+	ck_assert_int_eq(plain(1), 3);
+	unpatch_all();
 }
 END_TEST
 
@@ -955,6 +999,7 @@ int main(void)
 	tcase_add_loop_test(tc, test_vfork_children, 0, 2);
 	tcase_add_loop_test(tc, test_stack_used_again, 0, 2);
 	tcase_add_loop_test(tc, test_tid_used_again, 0, 2);
+	tcase_add_loop_test(tc, test_tid_and_stack_used_again, 0, 2);
 	tcase_add_test(tc, test_table);
 	tcase_add_loop_test(tc, test_storm, 0, 2);
 	tcase_add_loop_test(tc, test_handler_at_every_instruction, 0, 4);

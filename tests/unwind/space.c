@@ -9,6 +9,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "klp/machine.h"
 #include "unwind/image.h"
 
 void test_die(const char *what)
@@ -162,7 +163,7 @@ void test_space_build(pid_t pid, struct test_space *out, bool mutate)
 	size_t n;
 
 	memset(out, 0, sizeof(*out));
-	out->space = klp_unw_space_new(EM_X86_64);
+	out->space = klp_unw_space_new(KLP_HOST_MACHINE);
 	snprintf(path, sizeof(path), "/proc/%d/exe", pid);
 	len = readlink(path, exe, sizeof(exe) - 1);
 	if (len < 0 || !out->space)
@@ -174,7 +175,7 @@ void test_space_build(pid_t pid, struct test_space *out, bool mutate)
 	if (!out->fixed)
 		test_die("maps");
 	for (size_t i = 0; i < n; i++) {
-		dynamic |= strstr(at[i].name, "/ld-linux") != NULL;
+		dynamic |= strstr(at[i].name, "/ld-") != NULL;
 		if (at[i].exec && !at[i].write && at[i].name[0] == '/')
 			out->fixed[out->fixed_count++] = (struct memory_range){at[i].start, at[i].end};
 	}

@@ -6,7 +6,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 arch=$1
 work=$(mktemp -d "${TMPDIR:-/tmp}/klp-vm.XXXXXX") || exit 1
-export KLP_GUEST_DIR=$work/guests KLP_GUEST_GRACE=10
+export KLP_GUEST_DIR=$work/guests KLP_GUEST_GRACE=10 KLP_GUEST_FREEZE=1000
 owner=
 failed=0
 cleanup() {
@@ -53,10 +53,19 @@ grep -q 'does not answer' "$work/err" || fail "no word about the frozen guest: $
 guest "$arch" true >"$work/out" 2>"$work/err" && fail "a fourth guest after three that were lost"
 grep -q 'no further one is started' "$work/err" || fail "no word about the guests that were lost: $(tail -3 "$work/err")"
 
-# A guest of another owner beside it; it goes when that one is killed, and leaves no file.
+# A guest of another owner. A processor that freezes in the middle of a command is noticed, and the command is run once more by another guest; that one goes
+# when the owner is killed, and leaves no file.
 sleep 1000 &
 owner=$!
-[ "$(KLP_GUEST_OWNER=$owner "$root/scripts/guest" run -s "$work" "$arch" echo theirs)" = theirs ] || fail "no guest for another owner"
+KLP_GUEST_OWNER=$owner KLP_GUEST_FREEZE=5 "$root/scripts/guest" run -s "$work" "$arch" \
+	sh -c "[ -e $work/froze ] || { touch $work/froze; sleep 1000; }; echo the second time" >"$work/out" 2>"$work/err" &
+caller=$!
+until [ -e "$work/froze" ]; do sleep 0.1; done
+sleep 5 # its processors have been heard
+kill -STOP "$(emulator $owner)"
+wait "$caller" || fail "a command of a guest that froze was not run once more: $(tail -3 "$work/err")"
+[ "$(cat "$work/out")" = "the second time" ] || fail "the command's second run: $(cat "$work/out")"
+grep -q 'does not run any more' "$work/err" || fail "the console does not say which processor froze: $(tail -3 "$work/err")"
 third=$(emulator $owner)
 [ -n "$third" ] || fail "the other owner's guest has no emulator"
 kill -KILL "$owner" && wait "$owner" 2>/dev/null

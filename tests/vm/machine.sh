@@ -4,7 +4,7 @@
 #
 # A guest belongs to a run of ctest (the ancestor of that name, or KLP_GUEST_OWNER) and ends with it, or to a source tree and ends when it has been idle.
 # Its directory holds: pid (the emulator), console (the kernel's log), shares, laneN.in and laneN.out (the two FIFOs of a port), laneN (its
-# lock), lock (of start and end).
+# lock), lock (of start and end), beat.in and beat.out (where its processors say that they run), frozen (the emulator that was ended because one did not).
 # shellcheck disable=SC2154 # lib.sh sets what is read here
 
 lanes=2
@@ -13,6 +13,7 @@ boot_tries=2                         # an emulator has been seen to idle for eve
 idle_limit=${KLP_GUEST_IDLE:-1800}   # of a guest without an owner
 grace=${KLP_GUEST_GRACE:-30}         # seconds that a guest gets to say that it ended a command
 answer_limit=${KLP_GUEST_ANSWER:-120} # seconds until it says that it begins a command
+freeze_limit=${KLP_GUEST_FREEZE:-30} # times that nothing is heard for a second, two seconds or less each, until a silent processor counts as frozen
 max_hangs=3                          # then this run's guests are not believed in any more
 
 # The guest that this process is to use: $dir, and $owner where it has one.
@@ -57,6 +58,10 @@ machine_kill() {
 	rm -f "$dir/pid"
 }
 
+# machine_ended PID: what is left of this emulator, not of one that took its place.
+machine_ended() { [ "$(cat "$dir/pid" 2>/dev/null)" != "$1" ] || machine_kill; }
+machine_count_hang() { echo $(($(cat "$dir/hangs" 2>/dev/null || echo 0) + 1)) >"$dir/hangs"; }
+
 machine_shares() { # DIRECTORY...: MODE and directory a line, outer ones first; a tree that is to be writable is so
 	local d
 	{
@@ -98,6 +103,9 @@ machine_boot() {
 		: >>"$dir/lane$lane"
 		args+=(-chardev "pipe,id=lane$lane,path=$dir/lane$lane" -device "virtserialport,chardev=lane$lane,name=klp.lane$lane")
 	done
+	rm -f "$dir/beat.in" "$dir/beat.out"
+	mkfifo "$dir/beat.in" "$dir/beat.out"
+	args+=(-chardev "pipe,id=beat,path=$dir/beat" -device "virtserialport,chardev=beat,name=klp.beat")
 	while read -r mode path; do
 		i=$((i + 1))
 		[ "$mode" = ro ] && mode=,readonly=on || mode=
@@ -163,10 +171,12 @@ machine_start() {
 	machine_has_shares "$@" || exit 1
 }
 
-# machine_keep DIR PID OWNER: the guest's companion, which outlives it only to clear up.
+# machine_keep DIR PID OWNER: the guest's companion, which outlives it only to clear up. It ends one of which a processor does not run any more: an
+# emulator has been seen to forget one. Its own seconds count, so that a host that stands still is nobody's fault.
 machine_keep() {
-	local pid=$2 who=$3 born=
+	local pid=$2 who=$3 born='' beat='' cpu silent=() c
 	dir=$1
+	exec {beat}<>"$dir/beat.out"
 	[ -n "$who" ] && born=$(started_at "$who")
 	while alive "$pid"; do
 		if [ -n "$who" ]; then
@@ -174,7 +184,19 @@ machine_keep() {
 		elif [ -z "$(find "$dir" -maxdepth 1 -name 'lane*' -newermt "-$idle_limit seconds" -print -quit)" ]; then
 			break
 		fi
-		sleep 1
+		if read -r -t 1 -n 1 cpu <&$beat && [[ $cpu == [0-9] ]]; then
+			silent[cpu]=0
+			continue
+		fi
+		for c in "${!silent[@]}"; do
+			silent[c]=$((silent[c] + 1))
+			if [ ${silent[c]} -ge "$freeze_limit" ]; then
+				printf 'klp-guest: processor %s does not run any more\n' "$c" >>"$dir/console"
+				machine_count_hang
+				echo "$pid" >"$dir/frozen"
+				break 2
+			fi
+		done
 	done
 	alive "$pid" && kill -KILL "$pid" 2>/dev/null
 	# A run's directory goes with the run; while the run lasts it remembers how often a guest hung.
@@ -185,11 +207,11 @@ machine_keep() {
 	return 0
 }
 
-machine_hung() { # SENTENCE
+machine_hung() { # PID SENTENCE
 	machine_console
-	echo $(($(cat "$dir/hangs" 2>/dev/null || echo 0) + 1)) >"$dir/hangs"
-	machine_kill
-	die "$1; it has been ended"
+	machine_count_hang
+	machine_ended "$1"
+	die "$2; it has been ended"
 }
 
 # machine_serve ID: does what a command in the guest asked for (guest/host-call), with the cross tools.
@@ -201,7 +223,9 @@ machine_serve() {
 	printf 'done %s %s\n' "$1" $status
 }
 
-# machine_run SECONDS SCRIPT: what it says goes to standard output; its status is the result, 124 if its time was over.
+# machine_run SECONDS SCRIPT: what it says goes to standard output; its status is the result, 124 if its time was over, and machine_froze if a processor
+# of the emulator stopped in its middle.
+machine_froze=199
 machine_run() {
 	local limit=$1 script=$2 lane held='' in out nonce line='' part begun='' first=1 end pid
 	while [ -z "$held" ]; do
@@ -225,12 +249,18 @@ machine_run() {
 		part=
 		if ! IFS= read -r -t 2 part <&"$out"; then
 			line+=$part
-			if ! alive "$pid"; then
-				machine_hung "the $arch guest ended during a command"
+			if ! alive "$pid" && [ "$(cat "$dir/frozen" 2>/dev/null)" = "$pid" ]; then
+				machine_console
+				machine_ended "$pid"
+				trap - TERM INT HUP
+				exec {held}>&- {in}>&- {out}>&-
+				return $machine_froze
+			elif ! alive "$pid"; then
+				machine_hung "$pid" "the $arch guest ended during a command"
 			elif [ $SECONDS -ge $end ] && [ -z "$begun" ]; then
-				machine_hung "the $arch guest does not answer"
+				machine_hung "$pid" "the $arch guest does not answer"
 			elif [ $SECONDS -ge $end ]; then
-				machine_hung "the $arch guest did not end a command within its $limit s"
+				machine_hung "$pid" "the $arch guest did not end a command within its $limit s"
 			fi
 			continue
 		fi

@@ -122,6 +122,7 @@ void klpctl_print_status(const json_t *result)
 		       json_is_true(json_object_get(p, "forced")) ? ", forced" : "");
 		if (json_is_object(t))
 			printf("  in transition (%s) for %lld ms\n", text(t, "direction"), number(t, "since_ms"));
+		print_pending(t);
 		t = json_object_get(p, "callback");
 		if (json_is_object(t))
 			printf("  its %s callback is %s\n", text(t, "name"), text(t, "state"));

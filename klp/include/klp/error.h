@@ -58,6 +58,7 @@ enum klp_reason {
 	KLP_NOT_LOADED,
 	KLP_ORDER,              /* a patch above it in the stack is in the way */
 	KLP_STATE,              /* an older state version */
+	KLP_COUPLED,            /* its functions belong together: not with --consistency=immediate */
 	KLP_PENDING,            /* the transition is not complete: see the pending list */
 	KLP_UNSUPPORTED,        /* a feature that this version does not have; the text names it */
 	KLP_LIMIT,              /* a named limit was reached */

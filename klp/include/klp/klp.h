@@ -29,7 +29,7 @@ typedef void (*klp_log_fn)(void *ctx, int level, const char *text);
 struct klp_options {
 	unsigned timeout_ms; /* how long to wait for a transition; 0 = 10 s for a load or unload */
 	bool replace;        /* atomic replace of all patches */
-	bool immediate;      /* --consistency=immediate */
+	bool immediate;      /* a load waits for no thread; KLP_COUPLED if that could mix versions */
 	bool no_samples;     /* running threads are interrupted, not sampled through perf */
 	klp_log_fn log;
 	void *log_ctx;
@@ -56,8 +56,8 @@ int klp_unload(pid_t pid, const char *name, const struct klp_options *o, json_t 
 int klp_status(pid_t pid, json_t **result, struct klp_error *e);
 /* Dry run: would it apply, who would block now. Does not touch the target. */
 int klp_check(pid_t pid, const struct klp_module *m, json_t **result, struct klp_error *e);
-/* Ends a pending transition by declaring every thread moved. May crash for coupled patches; the patch is never
- * unmapped. */
+/* Ends a pending transition by declaring every thread moved. May crash for coupled patches, and warns of it; the patch
+ * is never unmapped. */
 int klp_force(pid_t pid, const char *name, const struct klp_options *o, json_t **result, struct klp_error *e);
 /* Reliable stack traces with verdicts, of blocked threads and, where the kernel permits samples, of running ones; stops
  * nobody. */
@@ -86,9 +86,9 @@ int klp_find_patched(pid_t **pids, size_t *count, struct klp_error *e);
  * the time between two looks, and the load.
  *
  * Appends {"pid", "patch", "event": "came" | "there" (loaded already) | "went" | "ended", "result": as of klp_load or
- * klp_unload, or null} to *events. A refusal is an event, once; what only waits (pending, busy, traced, stopped) is
- * tried again at each look. Returns how many of the processes are there, or -errno. The module must outlive the watch.
- * One thread at a time.
+ * klp_unload, or null} to *events. A refusal is an event, once; what time alone may end (pending, busy, traced,
+ * stopped, no thread to borrow or for a callback) is tried again at each look. Returns how many of the processes are
+ * there, or -errno. The module must outlive the watch. One thread at a time.
  */
 struct klp_watch;
 int klp_watch_new(const struct klp_module *m, const struct klp_options *o, struct klp_watch **w, struct klp_error *e);

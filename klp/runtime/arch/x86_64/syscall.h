@@ -16,6 +16,7 @@
 #define KLP_NR_clone 56
 #define KLP_NR_exit 60
 #define KLP_NR_gettid 186
+#define KLP_NR_getppid 110
 #define KLP_NR_futex 202
 #define KLP_NR_clock_gettime 228
 #define KLP_NR_rt_sigpending 127
