@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# B27: one module for a program and its library. Threads whose calls go from the program into the library and back see one version as a whole, whatever is
-# loaded, unloaded, replaced or killed meanwhile. An object that is not there, or is another build, refuses the whole and is named.
+# B27, K29: one module for a program and its library. Threads whose calls go from the program into the library and back see one version as a whole, whatever is
+# loaded, unloaded, replaced or killed meanwhile. An object that is not there, or is another build, refuses the whole and is named; status
+# tells of each object whether it is patched.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/program_and_library.sh"
 begin

@@ -6,6 +6,7 @@
 begin
 start
 ask births
+first=${EPOCHREALTIME/./}
 ask pairs 2 1
 for _ in 1 2 3 4 5 6; do
 	(while :; do :; done) &
@@ -28,4 +29,5 @@ for ((i = 0; i < $(full 3 50); i++)); do
 	done
 done
 ask born
+echo "$((REPLY * 1000000 / (${EPOCHREALTIME/./} - first))) threads a second"
 [ "$REPLY" -gt 100 ] || die "$REPLY threads were born"
