@@ -42,6 +42,19 @@ static struct shadow_entry *shadow_push(struct shadow *s, uint64_t slot, uint64_
 	return &s->at[s->depth++];
 }
 
+/* A call to the next instruction that pops the address only asks for it; another one calls what lies behind it, as a
+ * compiler lays out a function that ends in a call of one that does not return. */
+static bool shadow_asks(uint64_t pc, shadow_read_fn read, void *ctx)
+{
+	uint8_t code[SHADOW_INSN_BYTES] = {0};
+	struct shadow_insn insn;
+
+	if (read(ctx, pc, code, 2)) /* with its prefix */
+		test_die("code that cannot be read");
+	shadow_decode(code, &insn);
+	return insn.kind == SHADOW_POP;
+}
+
 static void shadow_pop(struct shadow *s)
 {
 	s->depth--;
@@ -113,8 +126,7 @@ void shadow_step(struct shadow *s, const struct shadow_insn *insn, uint64_t sp, 
 	if (insn->kind == SHADOW_CALL && new_sp == sp - 8) {
 		uint64_t ra = shadow_word(new_sp, read, ctx);
 
-		/* A call to the next instruction only asks for its address. */
-		if (ra != new_pc)
+		if (ra != new_pc || !shadow_asks(new_pc, read, ctx))
 			shadow_push(s, new_sp, ra);
 		return;
 	}
