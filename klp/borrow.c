@@ -482,6 +482,7 @@ static int klp_pick(struct klp_picker *k, unsigned wait_ms, struct klp_borrowed 
 	uint64_t deadline = klp_clock_now() + (uint64_t)wait_ms * 1000000ull, pause = KLP_PICK_PAUSE_NS;
 	int rc = 0;
 
+	klp_frame_prepare();
 	if (k->r->cb) {
 		struct klp_rt_callback c;
 

@@ -9,6 +9,8 @@
 
 #include "klp/registers.h"
 
+/* What is to be known of the machine, before a thread is stopped; no thread is to wait for it. Any number of times. */
+void klp_frame_prepare(void);
 /* Bytes of a complete frame of this stopped thread, its address aligned to 64; 0 if its state cannot be had. */
 size_t klp_frame_size(pid_t tid);
 /* Without extended state: for a frame that only makes the next call; another frame restores the rest. Multiple of 64.

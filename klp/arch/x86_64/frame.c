@@ -15,6 +15,7 @@
 #include <cpuid.h>
 #include <elf.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,15 +41,35 @@
 
 #define XSTATE_ASKED_FOR 4u /* cpuid 0xd, ecx: a thread may use the component when its process has asked for it */
 
-/* Where the component ends in the standard format; 0: the processor has none of that number. */
-static size_t xstate_end(unsigned component, bool *asked_for)
-{
-	unsigned size = 0, offset = 0, flags = 0, d;
+/*
+ * Where each component ends in the standard format (0: the processor has none of that number), and whether a thread has
+ * it only when its process has asked for it. The processor is asked once and before any stop: in a virtual machine each
+ * cpuid is an exit to the hypervisor (7 us were measured), and no thread is to wait for that.
+ */
+static struct {
+	size_t end;
+	bool asked_for;
+} xstate[XSTATE_COMPONENTS];
+static pthread_once_t xstate_once = PTHREAD_ONCE_INIT;
 
-	__cpuid_count(0xd, component, size, offset, flags, d);
-	if (asked_for)
-		*asked_for = flags & XSTATE_ASKED_FOR;
-	return size ? (size_t)offset + size : 0;
+static void xstate_ask(void)
+{
+	unsigned low = 0, high = 0, size, offset, flags, unused;
+
+	if (!__get_cpuid_count(0xd, 0, &low, &offset, &flags, &high))
+		return;
+	for (unsigned i = 2; i < XSTATE_COMPONENTS; i++) {
+		if (!(((uint64_t)high << 32 | low) >> i & 1))
+			continue;
+		__cpuid_count(0xd, i, size, offset, flags, unused);
+		xstate[i].end = size ? (size_t)offset + size : 0;
+		xstate[i].asked_for = flags & XSTATE_ASKED_FOR;
+	}
+}
+
+void klp_frame_prepare(void)
+{
+	pthread_once(&xstate_once, xstate_ask);
 }
 
 /*
@@ -63,13 +84,9 @@ static size_t xstate_used(const uint8_t *buf, size_t len)
 	uint64_t in_use;
 
 	memcpy(&in_use, buf + XSTATE_IN_USE, 8);
-	for (unsigned i = 2; i < XSTATE_COMPONENTS; i++) {
-		bool asked_for;
-		size_t end = xstate_end(i, &asked_for);
-
-		if ((!asked_for || in_use >> i & 1) && end <= len && end > used)
-			used = end;
-	}
+	for (unsigned i = 2; i < XSTATE_COMPONENTS; i++)
+		if ((!xstate[i].asked_for || in_use >> i & 1) && xstate[i].end <= len && xstate[i].end > used)
+			used = xstate[i].end;
 	return used;
 }
 
@@ -77,6 +94,7 @@ static int xstate_get(pid_t tid, uint8_t *buf, size_t *len)
 {
 	struct iovec v = {buf, XSTATE_MAX};
 
+	klp_frame_prepare();
 	if (ptrace(PTRACE_GETREGSET, tid, (void *)NT_X86_XSTATE, &v))
 		return -errno;
 	if (v.iov_len < XSTATE_LEAST)
@@ -149,7 +167,7 @@ int klp_frame_build(pid_t tid, const struct klp_registers *regs, uint64_t mask, 
 	put64(out + FRAME_CONTEXT + CONTEXT_FPSTATE, at + FRAME_XSTATE);
 	memcpy(&features, buf + XSTATE_SW, 8); /* the kernel's word for XCR0 */
 	for (unsigned i = 2; i < XSTATE_COMPONENTS; i++)
-		if (features >> i & 1 && xstate_end(i, NULL) > n)
+		if (features >> i & 1 && xstate[i].end > n)
 			features &= ~(1ull << i);
 	size = (uint32_t)n;
 	extended = size + 4;
