@@ -135,8 +135,7 @@ static bool klp_watch_may_pass(struct klp_watched *k, enum klp_reason reason)
 	case KLP_TRACED:
 	case KLP_STOPPED:
 	case KLP_HELPER:
-	case KLP_NO_BORROW:          /* its threads are in other calls a moment later, */
-	case KLP_NO_CALLBACK_THREAD: /* and out of the dynamic linker when the constructors have run */
+	case KLP_NO_CALLBACK_THREAD: /* it is out of the dynamic linker when the constructors have run */
 		return true;
 	case KLP_UNSUPPORTED: /* the object was being opened: the dynamic linker did not list it yet */
 	case KLP_NO_OBJECT:   /* it was closed under the load, another came, and it may be at this place again */
