@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # K05, K07: an object whose constructor takes long is patched by klpctl watch while it runs: the stated window is the time between two looks, not that of dlopen. The thread in
-# the constructor is inside the loader, where nobody's callbacks may run: a patch with a pre_patch callback comes when it has left.
+# the constructor is inside the loader, where nobody's callbacks may run: a patch with a pre_patch callback is refused, and comes when it has left.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/plugin.sh"
 begin
@@ -50,9 +50,10 @@ happened 1 went "done"
 kill -TERM $watcher
 wait $watcher
 # With callbacks: no thread may run them before the constructor is out of the loader, and the transition begins behind the first.
-watch_for callbacks
+watch_for callbacks --timeout 0.3
 opening
-sleep 1
+refused() { [ "$(jq -rs '.[0].result.reason' "$work/watched" 2>/dev/null)" = "$1" ]; }
+wait_for 10 refused NO_CALLBACK_THREAD || die "the first event is $(head -1 "$work/watched")"
 opened "constructor-saw-1 "
 happened 1 came "done"
 expect 2 call
@@ -66,11 +67,7 @@ export CONSTRUCTOR_MS=$((7000 * ${KLP_SLOW:-1}))
 target sleeps "$work/prog" "$work/plugin.so"
 watch_for fix
 printf 'open\n' >&"${wfd[sleeps]}"
-for ((i = 0; i < 200 * ${KLP_SLOW:-1}; i++)); do
-	[ "$(jq -rs '.[0].result.reason' "$work/watched")" = null ] || break
-	sleep 0.05
-done
-[ "$(jq -rs '.[0].result.reason' "$work/watched")" = NO_BORROW ] || die "the first event is $(head -1 "$work/watched")"
+wait_for 10 refused NO_BORROW || die "the first event is $(head -1 "$work/watched")"
 IFS= read -r -t $((20 * ${KLP_SLOW:-1})) REPLY <&"${rfd[sleeps]}" || die "the object was never opened"
 happened 1 came "done"
 expect 2 call
