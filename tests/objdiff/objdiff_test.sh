@@ -332,6 +332,16 @@ expect '[.changed[].symbol] | any(startswith("clone")) and any(. == "f")'
 expect '.metadata.coupled'
 expect '[.metadata.objects[0].functions[] | select(.name == "f") | .ranges | length] == [2]'
 
+begin B14_a_clone_alone
+cat >a/m.c <<'E'
+#include <stdlib.h>
+static int __attribute__((noinline)) clone(int n, int k) { return n * k + rand(); }
+int main(int argc, char **argv) { (void)argv; return clone(argc, 3) + clone(argc + 1, 3); }
+E
+change m.c 's/n \* k + rand/n * k - rand/'
+build && run 0
+expect '[.changed[].symbol] == ["clone.constprop.0"] and .metadata.coupled'
+
 begin B15_B38_function_pointer
 cat >a/m.c <<'E'
 typedef int (*fn)(int);
@@ -434,6 +444,29 @@ cp running damaged
 off=$((16#$addr))
 printf '\xcc' | dd of=damaged bs=1 seek=$((off + 20)) conv=notrunc status=none
 run 4 damaged && expect '[.refused[].reason] | any(test("differs .* in say at offset 20"))'
+
+begin S8_what_runs
+cat >a/m.c <<'E'
+int g(int n), h(int n);
+int __attribute__((noinline)) f(int n) { return g(n) + 7; }
+int main(int argc, char **argv) { (void)argv; return f(argc) + h(argc); }
+E
+echo 'int g(int n) { return n * 2; } int h(int n) { return n * 3; }' >a/x.c
+change m.c 's/return g(n) + 7/return g(n) + 8/'
+build
+# what_runs SED-EXPRESSION: with another layout, and f as it makes it
+what_runs() {
+	sed "$1" a/m.c >m.c
+	$cc $flags -c m.c -o m.o && $cc $flags -Wl,--build-id -o other a/x.c.o m.o || fail "does not build"
+}
+what_runs ''
+run 0 other && changed '["f"]'
+name="S8_another_instruction"
+what_runs 's/+ 7/+ 9/'
+run 4 other && refused f
+name="S8_another_operand"
+what_runs 's/return g(n)/return h(n)/'
+run 4 other && refused f
 
 begin B34_B48_other_layout
 cp "$top/B07_same_names/a/"*.c a/
