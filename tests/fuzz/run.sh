@@ -15,10 +15,13 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/klp-fuzz.XXXXXX") || exit 1
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
-mkdir -p "$build/fuzz-found" "$work/tmp" "$work/corpus"
+mkdir -p "$build/fuzz-found" "$work/tmp" "$work/corpus" "$work/kept"
+if [ -e "$here/corpus/$name.tar.xz" ]; then
+	tar -C "$work/kept" -xJf "$here/corpus/$name.tar.xz" || { echo "FAILED: $name.tar.xz cannot be read" >&2; exit 1; }
+fi
 export TMPDIR=$work/tmp
 corpora=("${KLP_FUZZ_CORPUS:-$work/corpus}")
-for dir in "$here/corpus/$name" "$seeds/$name"; do [ -d "$dir" ] && corpora+=("$dir"); done
+for dir in "$here/corpus/$name" "$work/kept" "$seeds/$name"; do [ -d "$dir" ] && corpora+=("$dir"); done
 export KLP_FUZZ_OBJECT=$seeds/good.o KLP_FUZZ_OBJECT_RISCV64=$here/corpus/object/riscv64 KLP_FUZZ_MODULE=$seeds/good.klp KLP_FUZZ_PROCESS=$seeds/process
 
 # A crash inside a library that is not klp's, which is not built with instrumentation: $1 is its name. The frames of the sanitizers and of the
