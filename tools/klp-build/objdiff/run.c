@@ -181,6 +181,38 @@ static void check_exports(struct rs *r)
 	}
 }
 
+/* What the program exports other objects may have bound to, and pointers to it are theirs: they would keep the old one
+ * (S1). */
+static void check_exported_constants(struct rs *r)
+{
+	for (size_t i = 0; i < r->d->count; i++)
+		for (size_t k = 0; k < r->d->after[i].sec_count; k++) {
+			struct od_sec *s = &r->d->after[i].sec[k];
+			const struct od_obj *o = s->obj;
+
+			if (!s->included || s->kind != OD_RODATA || !s->peer || !s->changed)
+				continue;
+			for (size_t n = 1; n < o->sym_count && !s->refused; n++) {
+				const struct od_sym *y = &o->sym[n];
+				const struct lk_sym *built, *runs;
+
+				if (y->shndx != s->index || y->bind == STB_LOCAL)
+					continue;
+				built = lk_dynamic(&r->original, y->name);
+				runs = lk_dynamic(&r->running, y->name);
+				if (((built && built->shndx) || (runs && runs->shndx)) &&
+				    !od_accept(r->d, s, "other objects keep the old constant"))
+					od_refuse_sec(
+					    r->d, s,
+					    "make it static or hidden, change the code that uses it, or state "
+					    "KLP_DATA_OK of <klp/patch.h> if the old value is right for others",
+					    "changed constant data is exported as %s: other objects would "
+					    "keep the old one",
+					    y->name);
+			}
+		}
+}
+
 /* A changed function that the link did not take (--gc-sections, an unused archive member) is no part of the target. */
 static void drop_unlinked(struct rs *r)
 {
@@ -266,6 +298,30 @@ static void add_range(json_t *ranges, uint64_t from, uint64_t size)
 	json_array_append_new(ranges, json_pack("[I,I]", (json_int_t)from, (json_int_t)(from + size)));
 }
 
+/* The function that a link put at the same address: no alias that the unit itself gives it, and not itself. NULL: none.
+ */
+static const char *folded_with(const struct lk *l, const struct od_sec *before, uint64_t addr)
+{
+	const struct od_obj *o = before->obj;
+	unsigned statics = 0;
+
+	for (size_t i = 1; i < l->sym_count; i++) {
+		const struct lk_sym *x = &l->sym[i];
+		bool ours = false;
+
+		if (x->value != addr || x->type != STT_FUNC || !x->shndx)
+			continue;
+		for (size_t k = 1; !ours && k < o->sym_count; k++)
+			ours = o->sym[k].shndx == before->index && !strcmp(o->sym[k].name, x->name);
+		if (!ours && strchr(x->name, '@') == NULL)
+			return x->name;
+		/* a static function of the same name in another unit */
+		if (ours && x->bind == STB_LOCAL && !strcmp(x->name, o->sym[before->sym].name) && ++statics > 1)
+			return x->name;
+	}
+	return NULL;
+}
+
 /* One function that the module replaces: where it is, that it is the same there, and that it has a site. */
 static json_t *describe(struct rs *r, struct od_sec *s, const struct klp_site_list *sites)
 {
@@ -273,6 +329,7 @@ static json_t *describe(struct rs *r, struct od_sec *s, const struct klp_site_li
 	struct od_obj *o = before->obj;
 	const struct lk_sym *y = lk_sym_of(&r->original, o, &o->sym[before->sym], 0);
 	const struct klp_site_list_entry *site;
+	const char *with;
 	const struct lk_sym *dyn;
 	json_t *ranges;
 	uint64_t at, recorded;
@@ -301,18 +358,12 @@ static json_t *describe(struct rs *r, struct od_sec *s, const struct klp_site_li
 			      klp_reason_name(KLP_NO_SITE));
 		return NULL;
 	}
-	for (size_t i = 1; i < r->original.sym_count; i++) {
-		const struct lk_sym *x = &r->original.sym[i];
-		bool ours = x == y;
-
-		if (x->value != y->value || x->type != STT_FUNC || !x->shndx)
-			continue;
-		for (size_t k = 1; !ours && k < o->sym_count; k++)
-			ours = o->sym[k].shndx == before->index && !strcmp(o->sym[k].name, x->name);
-		if (!ours && strchr(x->name, '@') == NULL) {
-			od_refuse_sec(r->d, s, "link without --icf", "the linker folded it with %s", x->name);
-			return NULL;
-		}
+	with = folded_with(&r->original, before, y->value);
+	if (!with && r->names)
+		with = folded_with(r->names, before, at);
+	if (with) {
+		od_refuse_sec(r->d, s, "link without --icf", "the linker folded it with %s", with);
+		return NULL;
 	}
 	bytes = lk_bytes(&r->running, at, y->size);
 	if (!bytes || !y->size) {
@@ -481,6 +532,7 @@ int klp_objdiff_run(const struct klp_objdiff_input *in, json_t **report, struct 
 	}
 	check_exports(&r);
 	drop_unlinked(&r);
+	check_exported_constants(&r);
 	list_functions(&d);
 	if (!has_replacement(&d) && od_has_authored(&d))
 		od_refuse(&d, "", "", "", "let the diff change the function that the fix is about",
