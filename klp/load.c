@@ -344,8 +344,10 @@ static void klp_load_tidy(struct klp_session *s, unsigned wait_ms)
 	struct klp_error second = KLP_ERROR_INIT;
 	struct klp_reclaimed done;
 
-	if (!s->remote_started || klp_session_read_cb(s, &second) || klp_patches_read(s, &second) || !s->cb ||
-	    KLP_TR_ACTIVE(s->cb->transition))
+	/* What the helper has not answered may begin a transition at any later moment: the next command executes it
+	 * first, and tidies up behind it. */
+	if (!s->remote_started || klp_remote_owed(&s->r, &second) || klp_session_read_cb(s, &second) ||
+	    klp_patches_read(s, &second) || !s->cb || KLP_TR_ACTIVE(s->cb->transition))
 		return;
 	if (klp_callbacks_run_owed(s, &second)) {
 		klp_log(s, 1, "%s", second.text);

@@ -119,11 +119,15 @@ int klp_movers_list(struct klp_run *run, bool *added, struct klp_error *e)
 			*added = klp_mover_is_older(run, m->tid);
 	}
 	free(tid);
-	/* Those that ended are forgotten; their entries stay and harm nobody. */
+	/* Those that ended are forgotten; their entries stay and harm nobody. A listing beside which threads die may
+	 * have skipped one that lives. */
 	n = 0;
-	for (size_t i = 0; i < run->list.count; i++)
-		if (run->list.m[i].listed)
+	for (size_t i = 0; i < run->list.count; i++) {
+		uint64_t ticks;
+
+		if (run->list.m[i].listed || !klp_task_start(&s->p, run->list.m[i].tid, &ticks))
 			run->list.m[n++] = run->list.m[i];
+	}
 	run->list.count = n;
 	qsort(run->list.m, run->list.count, sizeof(*run->list.m), klp_mover_compare);
 

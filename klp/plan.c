@@ -98,6 +98,10 @@ static int klp_plan_add(struct klp_session *s, struct klp_plan *plan, struct klp
 	site->pc[1] = klp_patch_effective(s, armed->record, klp_in_after, &set, &site->from[1]);
 	if (site->from[0] == site->from[1])
 		return 0; /* another patch above decides: nothing changes here */
+	/* Also where the plan is made of what lies in the target, which may lie: to go on with a transition, or end it.
+	 */
+	if (plan->count == KLP_PLAN_MAX_SITES)
+		return klp_fail(e, E2BIG, KLP_LIMIT, "more than %u functions change at once", KLP_PLAN_MAX_SITES);
 	plan->count++;
 	for (unsigned u = 0; u < 2 && !rc; u++) {
 		if (!site->from[u])

@@ -9,6 +9,9 @@
 
 #include "klp/arming.h"
 
+/* A transition begins and ends with one request of the helper. */
+#define KLP_PLAN_MAX_SITES (KLP_MAX_OPS / 2 - 64)
+
 struct klp_plan_site {
 	struct klp_armed_site armed;
 	uint64_t pc[2];                  /* by universe; the original body is armed.rt.original */

@@ -16,6 +16,12 @@
  * needed. */
 #define KLP_CB_HEAD offsetof(struct klp_rt_cb, ops)
 
+/* A mapping of a file that can be executed. */
+struct klp_text {
+	uint64_t start, end, offset, inode;
+	unsigned dev_major, dev_minor;
+};
+
 struct klp_session {
 	struct klp_process p;
 	struct klp_remote r;
@@ -26,10 +32,12 @@ struct klp_session {
 	struct klp_patch *patch; /* klp_patches_read */
 	size_t patch_count;
 	struct klp_unw_space *space; /* klp_tables_build */
-	json_t *pending;             /* array: the threads that hold the operation up */
-	json_t *callbacks;           /* array: those that this command has run */
-	size_t threads;              /* in the last sweep */
-	bool no_schedstat;           /* this kernel does not count there (klp_prove_blocked) */
+	struct klp_text *text;       /* the objects' text that its rows are for */
+	size_t text_count;
+	json_t *pending;   /* array: the threads that hold the operation up */
+	json_t *callbacks; /* array: those that this command has run */
+	size_t threads;    /* in the last sweep */
+	bool no_schedstat; /* this kernel does not count there (klp_prove_blocked) */
 	struct {
 		bool denied; /* the kernel permits no pictures of threads */
 		bool seen;   /* one has been taken */
@@ -65,6 +73,12 @@ json_t *klp_json_text(const char *text);
 
 /* Unwinder tables of everything that is mapped executable now (klp/tables.c). */
 int klp_tables_build(struct klp_session *s, struct klp_error *e);
+/*
+ * Reads the maps again. 1: something else can be executed where the text of an object was that the tables were made
+ * from, and they are made anew; nothing that was seen since the call before this one is a proof. 0: no such thing. What
+ * has only come or gone does no harm: no row says anything of what came, and nobody is in what went.
+ */
+int klp_tables_renew(struct klp_session *s, struct klp_error *e);
 void klp_tables_free(struct klp_session *s);
 
 static inline void klp_op_store(struct klp_rt_op *op, uint64_t addr, uint64_t value)

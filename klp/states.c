@@ -40,6 +40,7 @@ int klp_states_check(const struct klp_session *s, const struct klp_module *m, st
 static int klp_state_read(const struct klp_session *s, const struct klp_patch *p, size_t index, uint64_t *data,
 			  struct klp_error *e)
 {
+	const unsigned id = p->meta.state[index].id; /* the part that has the data need not have the metadata */
 	uint8_t record[KLP_STATE_RECORD_SIZE];
 	uint64_t addr = 0;
 	int rc = 0;
@@ -56,7 +57,7 @@ static int klp_state_read(const struct klp_session *s, const struct klp_patch *p
 	}
 	if (!rc && (addr < p->rec.base || addr - p->rec.base >= p->rec.len))
 		rc = klp_fail(e, EINVAL, KLP_TARGET_MEMORY, "state %u of patch '%s' in the target is not in its data",
-			      p->meta.state[index].id, p->rec.name);
+			      id, p->rec.name);
 	if (!rc)
 		rc = klp_process_read(&s->p, addr, record, sizeof(record), e);
 	if (!rc)

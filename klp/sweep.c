@@ -177,11 +177,26 @@ void klp_sweep_pending(struct klp_run *run)
 	}
 }
 
+/* An object may have been closed meanwhile, and another one lie in its place: its frames were walked by the wrong rows.
+ */
+static int klp_sweep_believe(struct klp_run *run, struct klp_error *e)
+{
+	int rc = klp_tables_renew(run->s, e);
+
+	for (size_t i = 0; i < run->list.count && rc == 1; i++)
+		run->list.m[i].candidate = false;
+	return rc < 0 ? rc : 0;
+}
+
 int klp_sweep(struct klp_run *run, size_t *left, bool *running, struct klp_error *e)
 {
 	bool added;
-	int rc = klp_movers_list(run, &added, e);
+	/* those who are looked at in haste, or stopped, have their verdicts stored at once: the rows are of this sweep
+	 */
+	int rc = run->list.count ? klp_tables_renew(run->s, e) : 0;
 
+	if (rc >= 0)
+		rc = klp_movers_list(run, &added, e);
 	klp_running_round(run->s, run->list.count);
 	for (size_t i = 0; i < run->list.count && !rc;) {
 		struct klp_mover *batch[KLP_SWEEP_BATCH];
@@ -194,6 +209,8 @@ int klp_sweep(struct klp_run *run, size_t *left, bool *running, struct klp_error
 		for (size_t k = 0; k < n && !rc; k++)
 			rc = klp_sweep_thread(run, batch[k], e);
 	}
+	if (!rc)
+		rc = klp_sweep_believe(run, e);
 	if (!rc)
 		rc = klp_sweep_verify(run, e);
 	*left = 0;

@@ -30,7 +30,10 @@ static int klp_tables_reader(void *ctx, uint64_t addr, void *buf, size_t len)
 void klp_tables_free(struct klp_session *s)
 {
 	klp_unw_space_free(s->space);
+	free(s->text);
 	s->space = NULL;
+	s->text = NULL;
+	s->text_count = 0;
 }
 
 static bool klp_tables_file_read(int fd, uint64_t offset, void *buf, size_t len)
@@ -154,6 +157,21 @@ static int klp_tables_add_module(struct klp_session *s, const struct klp_patch *
 	return rc < 0 ? rc : 0;
 }
 
+static int klp_tables_note_text(struct klp_session *s, struct klp_error *e)
+{
+	s->text = calloc(s->p.map_count + 1, sizeof(*s->text));
+	if (!s->text)
+		return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for the list of texts");
+	for (size_t i = 0; i < s->p.map_count; i++) {
+		const struct klp_mapping *m = &s->p.map[i];
+
+		if (m->inode && m->prot & PROT_EXEC)
+			s->text[s->text_count++] =
+			    (struct klp_text){m->start, m->end, m->offset, m->inode, m->dev_major, m->dev_minor};
+	}
+	return 0;
+}
+
 int klp_tables_build(struct klp_session *s, struct klp_error *e)
 {
 	struct klp_site_set sites = {0};
@@ -163,6 +181,7 @@ int klp_tables_build(struct klp_session *s, struct klp_error *e)
 	s->space = klp_unw_space_new(s->p.machine);
 	if (!s->space)
 		return klp_fail(e, ENOTSUP, KLP_WRONG_ARCH, "no unwinder for machine %u", s->p.machine);
+	rc = klp_tables_note_text(s, e);
 	for (size_t i = 0; i < s->p.object_count && !rc; i++)
 		rc = klp_tables_add_image(s, &s->p.object[i], e);
 	for (size_t i = 0; i < s->patch_count && !rc; i++)
@@ -181,4 +200,39 @@ int klp_tables_build(struct klp_session *s, struct klp_error *e)
 				       e);
 	klp_site_set_free(&sites);
 	return rc < 0 ? rc : 0;
+}
+
+static bool klp_tables_is_same(const struct klp_text *t, const struct klp_mapping *m)
+{
+	return m->inode == t->inode && m->dev_major == t->dev_major && m->dev_minor == t->dev_minor &&
+	       m->start - m->offset == t->start - t->offset;
+}
+
+/* Both lists go by address. */
+static bool klp_tables_replaced(const struct klp_session *s)
+{
+	size_t k = 0;
+
+	for (size_t i = 0; i < s->p.map_count; i++) {
+		const struct klp_mapping *m = &s->p.map[i];
+
+		while (k < s->text_count && s->text[k].end <= m->start)
+			k++;
+		if (!(m->prot & PROT_EXEC))
+			continue;
+		for (size_t n = k; n < s->text_count && s->text[n].start < m->end; n++)
+			if (!klp_tables_is_same(&s->text[n], m))
+				return true;
+	}
+	return false;
+}
+
+int klp_tables_renew(struct klp_session *s, struct klp_error *e)
+{
+	int rc = klp_process_refresh(&s->p, e);
+
+	if (rc || !klp_tables_replaced(s))
+		return rc;
+	rc = klp_tables_build(s, e);
+	return rc ? rc : 1;
 }

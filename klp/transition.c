@@ -28,7 +28,6 @@
 #define KLP_DOOR_PART 4u
 #define KLP_REARM_MIN_MS 100u /* for what another tracer put back, even at the end of the time */
 #define KLP_SEAL_PASSES 8u    /* listings at least, before the time that the user gave ends them */
-#define KLP_TRANSITION_MAX_SITES (KLP_MAX_OPS / 2 - 64)
 
 struct klp_patch *klp_transition_patch(struct klp_session *s)
 {
@@ -123,10 +122,6 @@ int klp_transition_start(struct klp_session *s, struct klp_patch *p, enum klp_tr
 	if (KLP_TR_ACTIVE(s->cb->transition)) { /* the session was opened without it, and the lock is ours */
 		klp_plan_free(&plan);
 		return klp_fail(e, EBUSY, KLP_BUSY, "another transition has begun in process %d", s->p.pid);
-	}
-	if (plan.count > KLP_TRANSITION_MAX_SITES) {
-		klp_plan_free(&plan);
-		return klp_fail(e, E2BIG, KLP_LIMIT, "more than %u functions change at once", KLP_TRANSITION_MAX_SITES);
 	}
 	op = calloc(KLP_MAX_OPS, sizeof(*op));
 	if (!op) {
@@ -322,6 +317,8 @@ static bool klp_run_enables(const struct klp_run *run)
 
 static int klp_transition_complete(struct klp_run *run, struct klp_error *e)
 {
+	/* a store for each site and each patch, the word twice, and syncs */
+	_Static_assert(KLP_PLAN_MAX_SITES + KLP_MAX_PATCHES + 5 <= KLP_MAX_OPS, "a transition is one request");
 	struct klp_session *s = run->s;
 	unsigned target = KLP_TR_TARGET(s->cb->transition);
 	bool enabled = klp_run_enables(run);

@@ -88,6 +88,13 @@ int klp_vacate(struct klp_session *s, const struct klp_range *range, size_t rang
 			if (!list[i].out)
 				(*waiting)++;
 		}
+		if (!rc)
+			rc = klp_tables_renew(s, e);
+		for (size_t i = 0; rc == 1 && i < n; i++) {
+			list[i].out = list[i].tid == s->r.helper;
+			*waiting = n;
+		}
+		rc = rc == 1 ? 0 : rc;
 		if (rc || !*waiting || klp_clock_now() >= deadline)
 			break;
 		klp_clock_sleep(KLP_SWEEP_PAUSE_NS);

@@ -258,8 +258,11 @@ static void ask_plans(void)
 		if (!p->has_meta)
 			continue;
 		for (unsigned kind = KLP_TRANSITION_LOAD; kind <= KLP_TRANSITION_UNLOAD; kind++)
-			if (!klp_plan_make(&s, p, kind, &plan, &e))
+			if (!klp_plan_make(&s, p, kind, &plan, &e)) {
+				if (plan.count > KLP_PLAN_MAX_SITES)
+					abort(); /* the request that ends a transition has no room for more */
 				klp_plan_free(&plan);
+			}
 		for (size_t k = 0; k < p->rec.function_count && k < 8; k++)
 			klp_function_name(&s, p->function[2 * k + 1], name, sizeof(name));
 	}
