@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The monotonic clock in nanoseconds, and short waits. */
+/* The monotonic clock in nanoseconds, the clock of task starts, and short waits. */
 #ifndef KLP_CLOCK_H
 #define KLP_CLOCK_H
 
 #include <errno.h>
 #include <stdint.h>
 #include <time.h>
+#include <unistd.h>
 
 static inline uint64_t klp_clock_now(void)
 {
@@ -13,6 +14,16 @@ static inline uint64_t klp_clock_now(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
+}
+
+/* Of CLOCK_BOOTTIME, in the unit of a task's start (klp_task_start). */
+static inline uint64_t klp_clock_ticks(void)
+{
+	uint64_t hz = (uint64_t)sysconf(_SC_CLK_TCK);
+	struct timespec t;
+
+	clock_gettime(CLOCK_BOOTTIME, &t);
+	return (uint64_t)t.tv_sec * hz + (uint64_t)t.tv_nsec * hz / 1000000000ull;
 }
 
 /* Less than a second; a signal ends it. */

@@ -18,7 +18,8 @@
 #include "klp/sharing.h"
 
 #define KLP_AUXV_MAX 128u
-#define KLP_PIECES 256u /* read by one system call; IOV_MAX is 1024 */
+#define KLP_LIVE_TRIES 8u /* threads that end between being listed and being used */
+#define KLP_PIECES 256u   /* read by one system call; IOV_MAX is 1024 */
 
 static int klp_read_small(const char *path, char *buf, size_t len)
 {
@@ -118,7 +119,35 @@ static int klp_process_find_interpreter(struct klp_process *p, struct klp_error 
 	return rc;
 }
 
-int klp_process_refresh(struct klp_process *p, struct klp_error *e)
+/* A thread that is not a zombie: the main thread may have exited while others live. */
+static pid_t klp_process_some_thread(const struct klp_process *p, struct klp_error *e)
+{
+	uint64_t flags, start, stack;
+	pid_t *tid = NULL, found = 0;
+	size_t n = 0;
+	char state;
+	int rc = klp_process_tids(p, &tid, &n, e);
+
+	if (rc)
+		return rc;
+	for (size_t i = 0; i < n && !found; i++)
+		if (!klp_stat(p, tid[i], &state, &flags, &start, &stack) && state != 'Z' && state != 'X')
+			found = tid[i];
+	free(tid);
+	return found ? found : klp_fail(e, ESRCH, KLP_ZOMBIE, "process %d has exited already (zombie)", p->pid);
+}
+
+static int klp_process_live(struct klp_process *p, struct klp_error *e)
+{
+	pid_t tid = klp_process_some_thread(p, e);
+
+	if (tid < 0)
+		return tid;
+	p->live_tid = tid;
+	return 0;
+}
+
+static int klp_process_refresh_once(struct klp_process *p, struct klp_error *e)
 {
 	struct klp_process before = *p; /* its map is compared, then freed */
 	uint64_t entry = 0;
@@ -142,32 +171,24 @@ int klp_process_refresh(struct klp_process *p, struct klp_error *e)
 	return rc;
 }
 
+int klp_process_refresh(struct klp_process *p, struct klp_error *e)
+{
+	struct klp_error first = KLP_ERROR_INIT, ignored = KLP_ERROR_INIT;
+	pid_t was = p->live_tid;
+	int rc = klp_process_refresh_once(p, &first);
+
+	/* The files of a thread that has ended say nothing: another one's do. */
+	if (rc && !klp_process_live(p, &ignored) && p->live_tid != was)
+		return klp_process_refresh_once(p, e);
+	if (rc)
+		*e = first;
+	return rc;
+}
+
 int klp_process_reread(struct klp_process *p, struct klp_error *e)
 {
 	klp_objects_free(p);
 	return klp_process_refresh(p, e);
-}
-
-/* A thread that is not a zombie: the main thread may have exited while others live. */
-static int klp_process_live(struct klp_process *p, struct klp_error *e)
-{
-	uint64_t flags, start;
-	pid_t *tid = NULL;
-	size_t n = 0;
-	char state;
-	int rc = klp_process_tids(p, &tid, &n, e);
-
-	if (rc)
-		return rc;
-	p->live_tid = 0;
-	for (size_t i = 0; i < n && !p->live_tid; i++) {
-		uint64_t stack;
-
-		if (!klp_stat(p, tid[i], &state, &flags, &start, &stack) && state != 'Z' && state != 'X')
-			p->live_tid = tid[i];
-	}
-	free(tid);
-	return p->live_tid ? 0 : klp_fail(e, ESRCH, KLP_ZOMBIE, "process %d has exited already (zombie)", p->pid);
 }
 
 static bool klp_process_same_namespace(pid_t pid)
@@ -342,18 +363,18 @@ static int klp_memory_fail(const struct klp_process *p, struct klp_error *e, int
 }
 
 /* One call takes at most 2 GiB less a page, and a partial transfer is an error to us. */
-static int klp_memory_move(const struct klp_process *p, bool write, uint64_t addr, void *buf, size_t len)
+static int klp_memory_move(pid_t tid, bool write, uint64_t addr, void *buf, size_t len)
 {
 	struct iovec mine = {buf, len}, theirs = {(void *)(uintptr_t)addr, len};
-	ssize_t n = write ? process_vm_writev(p->live_tid, &mine, 1, &theirs, 1, 0)
-			  : process_vm_readv(p->live_tid, &mine, 1, &theirs, 1, 0);
+	ssize_t n =
+	    write ? process_vm_writev(tid, &mine, 1, &theirs, 1, 0) : process_vm_readv(tid, &mine, 1, &theirs, 1, 0);
 
 	return n < 0 ? -errno : (size_t)n == len ? 0 : -EFAULT;
 }
 
 int klp_process_read(const struct klp_process *p, uint64_t addr, void *buf, size_t len, struct klp_error *e)
 {
-	int rc = len ? klp_memory_move(p, false, addr, buf, len) : 0;
+	int rc = len ? klp_memory_move(p->live_tid, false, addr, buf, len) : 0;
 	ssize_t n;
 
 	if (!rc)
@@ -398,13 +419,18 @@ int klp_process_read_pieces(const struct klp_process *p, const struct klp_piece 
 
 int klp_process_write(const struct klp_process *p, uint64_t addr, const void *buf, size_t len, struct klp_error *e)
 {
-	int rc = 0;
+	struct klp_error ignored = KLP_ERROR_INIT;
+	pid_t tid = p->live_tid;
+	int rc = len ? -ESRCH : 0;
 
 	/* What was meant for one program must not be written into another. */
 	if (klp_process_is_over(p))
-		rc = -ESRCH;
-	else if (len)
-		rc = klp_memory_move(p, true, addr, (void *)(uintptr_t)buf, len);
+		return klp_memory_fail(p, e, ESRCH, "writing", addr, len);
+	for (unsigned tries = 0; rc == -ESRCH && tid > 0 && tries < KLP_LIVE_TRIES; tries++) {
+		rc = klp_memory_move(tid, true, addr, (void *)(uintptr_t)buf, len);
+		if (rc == -ESRCH) /* that thread has ended; klp_process_refresh will look for another one */
+			tid = klp_process_some_thread(p, &ignored);
+	}
 	return rc ? klp_memory_fail(p, e, -rc, "writing", addr, len) : 0;
 }
 

@@ -177,12 +177,19 @@ void klp_sweep_pending(struct klp_run *run)
 	}
 }
 
-/* An object may have been closed meanwhile, and another one lie in its place: its frames were walked by the wrong rows.
+/*
+ * An object may have been closed meanwhile, and another one lie in its place: its frames were walked by the wrong rows.
  */
 static int klp_sweep_believe(struct klp_run *run, struct klp_error *e)
 {
-	int rc = klp_tables_renew(run->s, e);
+	bool any = false;
+	int rc;
 
+	for (size_t i = 0; i < run->list.count && !any; i++)
+		any = run->list.m[i].candidate && !run->list.m[i].moved;
+	if (!any)
+		return 0; /* the next sweep begins with the same question */
+	rc = klp_tables_renew(run->s, e);
 	for (size_t i = 0; i < run->list.count && rc == 1; i++)
 		run->list.m[i].candidate = false;
 	return rc < 0 ? rc : 0;
@@ -191,8 +198,7 @@ static int klp_sweep_believe(struct klp_run *run, struct klp_error *e)
 int klp_sweep(struct klp_run *run, size_t *left, bool *running, struct klp_error *e)
 {
 	bool added;
-	/* those who are looked at in haste, or stopped, have their verdicts stored at once: the rows are of this sweep
-	 */
+	/* Verdicts of looks in haste, or at a stopped thread, are stored at once: their rows are of this sweep. */
 	int rc = run->list.count ? klp_tables_renew(run->s, e) : 0;
 
 	if (rc >= 0)

@@ -204,13 +204,6 @@ int klp_transition_reverse(struct klp_session *s, struct klp_error *e)
 	return rc ? rc : klp_patches_read(s, e);
 }
 
-static uint64_t klp_ticks(const struct timespec *t)
-{
-	uint64_t hz = (uint64_t)sysconf(_SC_CLK_TCK);
-
-	return (uint64_t)t->tv_sec * hz + (uint64_t)t->tv_nsec * hz / 1000000000ull;
-}
-
 /*
  * Every thread that existed when the last slot led to its stub gets an entry; then the word is sealed. A listing of
  * /proc/PID/task may miss a thread when others end meanwhile, so it is repeated until it finds no more of them.
@@ -219,12 +212,10 @@ static int klp_transition_seal(struct klp_run *run, uint64_t deadline, struct kl
 {
 	struct klp_session *s = run->s;
 	struct klp_rt_op op[2];
-	struct timespec now;
 	bool added = true;
 	int rc = 0;
 
-	clock_gettime(CLOCK_BOOTTIME, &now);
-	run->armed_ticks = klp_ticks(&now);
+	run->armed_ticks = klp_clock_ticks();
 	for (unsigned pass = 0; added && !rc; pass++) {
 		rc = klp_movers_list(run, &added, e);
 		if (!rc && added && pass > KLP_SEAL_PASSES && klp_clock_now() >= deadline)

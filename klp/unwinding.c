@@ -138,33 +138,46 @@ static int klp_unwinder_hook(struct klp_session *s, const struct klp_object *o, 
 	return klp_slot_replace(s, op, n, u->slot, u->lazy ? u->original : u->value, routine, e);
 }
 
+/* The first unwinder that lies behind an address; NULL: none. */
+static const struct klp_object *klp_unwinder_behind(const struct klp_session *s, uint64_t at)
+{
+	const struct klp_object *found = NULL;
+
+	for (size_t i = 0; i < s->p.object_count; i++) {
+		const struct klp_object *o = &s->p.object[i];
+
+		if (klp_is_unwinder(o) && o->start > at && (!found || o->start < found->start))
+			found = o;
+	}
+	return found;
+}
+
 int klp_unwinding_hook(struct klp_session *s, bool required, struct klp_error *e)
 {
-	struct klp_scope scope;
-	bool any = false;
+	const struct klp_object *o;
+	uint64_t at = 0;
 	int rc = 0;
 
-	for (size_t i = 0; i < s->p.object_count; i++)
-		any |= klp_is_unwinder(&s->p.object[i]);
-	if (!any)
-		return 0;
-	rc = klp_scope_open(&s->p, &scope, e);
-	for (size_t i = 0; i < s->p.object_count && !rc; i++) {
-		const struct klp_object *o = &s->p.object[i];
-		struct klp_dso *d = klp_is_unwinder(o) ? klp_scope_dso(&scope, o) : NULL;
+	/* klp_unwinder_hook may wait, and the maps be read anew: objects and what was read of them are of one round. */
+	while (!rc && (o = klp_unwinder_behind(s, at))) {
 		struct klp_unwinder u;
+		struct klp_scope scope;
+		struct klp_dso *d;
 
-		if (!d)
-			continue;
-		rc = klp_unwinder_read(&scope, d, &u, e);
-		if (!rc)
+		at = o->start;
+		rc = klp_scope_open(&s->p, &scope, e);
+		if (rc)
+			break;
+		d = klp_scope_dso(&scope, o);
+		rc = d ? klp_unwinder_read(&scope, d, &u, e) : 0;
+		klp_scope_close(&scope);
+		if (d && !rc)
 			rc = klp_unwinder_hook(s, o, &u, required, e);
-		if (rc && !required) {
+		if (d && rc && !required) {
 			klp_log(s, 1, "exceptions will not pass through the patch's frames: %s", e->text);
 			rc = 0;
 		}
 	}
-	klp_scope_close(&scope);
 	return rc;
 }
 

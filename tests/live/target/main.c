@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -300,6 +301,8 @@ static long microbench(void)
 	return (b.tv_sec - a.tv_sec) * 1000000000L + b.tv_nsec - a.tv_nsec;
 }
 
+static sem_t leave; /* the main thread's, if it is to exit when asked */
+
 static void reply(char *line)
 {
 	char word[32] = "", name[32] = "";
@@ -375,7 +378,9 @@ static void reply(char *line)
 		fflush(stdout);
 		execl("/proc/self/exe", "target", (char *)NULL);
 		abort();
-	} else if (!strcmp(word, "quit"))
+	} else if (!strcmp(word, "leave"))
+		printf("%d\n", sem_post(&leave));
+	else if (!strcmp(word, "quit"))
 		exit(0);
 	else
 		printf("?\n");
@@ -434,8 +439,12 @@ int main(int argc, char **argv)
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	if (argc > 1 && !strcmp(argv[1], "--daemon"))
 		return daemon_loop();
-	if (argc > 1 && !strcmp(argv[1], "--without-main")) {
+	if (argc > 1 && (!strcmp(argv[1], "--without-main") || !strcmp(argv[1], "--main-leaves"))) {
+		int waits = !strcmp(argv[1], "--main-leaves");
+
 		start(serve, NULL, 0);
+		while (waits && sem_wait(&leave))
+			;
 		pthread_exit(NULL);
 	}
 	serve(NULL);
