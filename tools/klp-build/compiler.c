@@ -58,6 +58,11 @@ bool kb_is_assembly(const char *arg)
 	return kb_ends_with(arg, ".s") || kb_ends_with(arg, ".S") || kb_ends_with(arg, ".sx");
 }
 
+bool kb_is_text(const char *arg)
+{
+	return kb_ends_with(arg, ".s") || kb_ends_with(arg, ".i") || kb_ends_with(arg, ".ii");
+}
+
 bool kb_is_source(const char *arg)
 {
 	static const char *const ends[] = {".c",   ".i", ".ii", ".cc", ".cp", ".cxx", ".cpp", ".CPP",
@@ -208,27 +213,42 @@ static void kb_add_library(struct kb_command *c, const char *name, bool archives
 	}
 }
 
+/* An argument that the compiler hands to the linker. */
+static void kb_parse_handed(struct kb_command *c, const char *word, bool *archives_only, int depth)
+{
+	struct kb_command file = {0};
+
+	if (!strcmp(word, "-Bstatic") || !strcmp(word, "-static") || !strcmp(word, "-dn"))
+		*archives_only = true;
+	else if (!strcmp(word, "-Bdynamic") || !strcmp(word, "-dy"))
+		*archives_only = false;
+	else if (!strncmp(word, "-l", 2) && word[2])
+		kb_add_library(c, word + 2, *archives_only);
+	else if (*word == '@' && depth < KB_MAX_NESTING) {
+		file.argv = kb_alloc((KB_MAX_WORDS + 1) * sizeof(*file.argv));
+		kb_expand(&file, word, depth);
+		for (size_t i = 0; i < file.argc; i++)
+			if (*file.argv[i] != '@')
+				kb_parse_handed(c, file.argv[i], archives_only, depth + 1);
+		free(file.argv);
+	} else if (*word != '-')
+		kb_add_input(c, word);
+}
+
 static void kb_parse_wl(struct kb_command *c, const char *list, bool *archives_only)
 {
 	while (*list) {
 		size_t n = strcspn(list, ",");
-		char *word = kb_format("%.*s", (int)n, list);
 
-		if (!strcmp(word, "-Bstatic") || !strcmp(word, "-static") || !strcmp(word, "-dn"))
-			*archives_only = true;
-		else if (!strcmp(word, "-Bdynamic") || !strcmp(word, "-dy"))
-			*archives_only = false;
-		else if (!strncmp(word, "-l", 2) && word[2])
-			kb_add_library(c, word + 2, *archives_only);
-		else if (*word != '-')
-			kb_add_input(c, word);
+		kb_parse_handed(c, kb_format("%.*s", (int)n, list), archives_only, 0);
 		list += n + (list[n] == ',');
 	}
 }
 
 void kb_parse_command(struct kb_command *c, int argc, char **argv, const char *root)
 {
-	bool archives_only = false, other = false, compile = false, linker = kb_is_linker(kb_base(argv[0]));
+	bool archives_only = false, other = false, compile = false, assembly = false, preprocess = false,
+	     linker = kb_is_linker(kb_base(argv[0]));
 
 	memset(c, 0, sizeof(*c));
 	c->argv = kb_alloc((KB_MAX_WORDS + 1) * sizeof(*c->argv));
@@ -262,15 +282,18 @@ void kb_parse_command(struct kb_command *c, int argc, char **argv, const char *r
 		else if (!strncmp(a, "-Wl,", 4))
 			kb_parse_wl(c, a + 4, &archives_only);
 		else if (!strcmp(a, "-Xlinker"))
-			kb_parse_wl(c, next, &archives_only);
+			kb_parse_handed(c, next, &archives_only, 0);
 		else if (linker)
 			;
 		else if (!strcmp(a, "-c"))
 			compile = true;
-		else if (!strcmp(a, "-E") || !strcmp(a, "-S") || !strcmp(a, "-M") || !strcmp(a, "-MM") ||
-			 !strcmp(a, "-fsyntax-only") || !strcmp(a, "-v") || !strcmp(a, "-###") ||
-			 !strncmp(a, "-print-", 7) || !strncmp(a, "--print-", 8) || !strncmp(a, "-dump", 5) ||
-			 !strcmp(a, "--version"))
+		else if (!strcmp(a, "-S"))
+			assembly = true;
+		else if (!strcmp(a, "-E"))
+			preprocess = true;
+		else if (!strcmp(a, "-M") || !strcmp(a, "-MM") || !strcmp(a, "-fsyntax-only") || !strcmp(a, "-v") ||
+			 !strcmp(a, "-###") || !strncmp(a, "-print-", 7) || !strncmp(a, "--print-", 8) ||
+			 !strncmp(a, "-dump", 5) || !strcmp(a, "--version"))
 			other = true;
 		else if (!strcmp(a, "-MD") || !strcmp(a, "-MMD")) {
 			c->depends = true;
@@ -299,6 +322,10 @@ void kb_parse_command(struct kb_command *c, int argc, char **argv, const char *r
 	}
 	if (other)
 		c->kind = KB_OTHER;
+	else if (preprocess) /* without -o it goes to standard output, and nobody sees where */
+		c->kind = c->source_count && c->output ? KB_TEXT : KB_OTHER;
+	else if (assembly)
+		c->kind = c->source_count ? KB_TEXT : KB_OTHER;
 	else if (compile)
 		c->kind = c->source_count ? KB_COMPILE : KB_OTHER;
 	else

@@ -312,6 +312,26 @@ static bool kb_is_stale(const struct kb_drive *d, const json_t *unit, json_t *ca
 	return false;
 }
 
+/* Is what it is made from another one now? Also if that was made, by another command, from what is another one now. */
+static bool kb_is_outdated(const struct kb_drive *d, const json_t *unit, json_t *cache)
+{
+	const char *path;
+	json_t *was;
+
+	if (kb_is_stale(d, unit, cache))
+		return true;
+	json_object_foreach(json_object_get(unit, "deps"), path, was)
+	{
+		const json_t *text = kb_record_text(&d->records, path);
+
+		if (text && kb_is_stale(d, text, cache))
+			return true;
+	}
+	return false;
+}
+
+#define KB_ASIDE ".klp-aside"
+
 static void kb_unlink_tree(const struct kb_drive *d, const char *path)
 {
 	char *file = kb_tree_path(d->run, path);
@@ -377,7 +397,7 @@ static size_t kb_force_stale(struct kb_drive *d, int pass)
 		if (!kb_is_of_target(d, key) && !kb_is_there(d, kb_str(unit, "output")))
 			continue;
 		/* A source that the patch or the build removed cannot be compiled. */
-		if (!kb_is_there(d, kb_str(unit, "source")) || !kb_is_stale(d, unit, cache))
+		if (!kb_is_there(d, kb_str(unit, "source")) || !kb_is_outdated(d, unit, cache))
 			continue;
 		stale++;
 		kb_force(d, unit, pass);
@@ -420,7 +440,7 @@ static bool kb_check_fresh(struct kb_drive *d)
 	{
 		const json_t *latest = kb_record_latest(&d->records, key, d->records.seq);
 
-		if (kb_is_stale(d, unit, cache)) {
+		if (kb_is_outdated(d, unit, cache)) {
 			kb_refuse(d, "", kb_relative(d, kb_str(unit, "source")),
 				  "was not compiled again by the build command although what it is made from changed",
 				  "make the build command compile everything (make -B, or a clean first)");
@@ -855,13 +875,66 @@ static void kb_drop_target(const struct kb_drive *d)
 }
 
 /*
+ * Was this assembly made by a compiler, or this source preprocessed? The compiler says what it made it of.
+ */
+static bool kb_is_made_text(const char *path)
+{
+	char *text = kb_is_text(path) ? kb_read(path, KB_MAX_RECORD, NULL) : NULL, *at, name[256];
+	bool made = false;
+
+	if (text && !kb_is_assembly(path))
+		made = !strncmp(text, "# 0 \"", 5) || !strncmp(text, "# 1 \"", 5);
+	for (at = text; at && !made && (at = strstr(at, "\t.file\t\"")); at++)
+		made = sscanf(at, "\t.file\t\"%255[^\"]\"", name) == 1 && kb_is_source(name) && !kb_is_assembly(name);
+	free(text);
+	return made;
+}
+
+/* The same is true of assembly and preprocessed source that a compiler made in an earlier build. */
+static bool kb_set_text_aside(const struct kb_drive *d, const json_t *unit)
+{
+	const char *source = kb_str(unit, "source");
+	char *file, *aside;
+	bool moved;
+
+	if (kb_record_text(&d->records, source))
+		return false;
+	file = kb_tree_path(d->run, source);
+	aside = kb_format("%s" KB_ASIDE, file);
+	moved = kb_is_below(file, d->run->tree) && kb_is_made_text(file) && !rename(file, aside);
+	if (moved)
+		json_array_append_new(d->aside, json_string(file));
+	free(file);
+	free(aside);
+	return moved;
+}
+
+/* No rule makes them: they are sources. */
+static void kb_put_texts_back(struct kb_drive *d)
+{
+	size_t i;
+	json_t *file;
+
+	json_array_foreach(d->aside, i, file)
+	{
+		char *aside = kb_format("%s" KB_ASIDE, json_string_value(file));
+
+		if (rename(aside, json_string_value(file)) && errno != ENOENT)
+			kb_error("%s: %s", aside, strerror(errno));
+		free(aside);
+	}
+	json_array_clear(d->aside);
+}
+
+/*
  * An archive that was left over from an earlier build, of objects that its rule does not keep: make takes it for up to
  * date. Without it the build command shows how it is made; one that nobody makes is refused afterwards.
  */
 static bool kb_drop_missing(const struct kb_drive *d)
 {
-	json_t *units = json_object(), *missing = json_array(), *m;
+	json_t *units = json_object(), *missing = json_array(), *m, *unit;
 	bool any = false;
+	const char *key;
 	size_t i;
 
 	kb_link_units(&d->records, d->t->original_link, d->original_seq, d->run->root, units, missing);
@@ -872,6 +945,11 @@ static bool kb_drop_missing(const struct kb_drive *d)
 		if (!*kb_str(m, "why") && kb_is_below(file, d->run->tree) && kb_file_kind(file) == -1)
 			any |= !unlink(file);
 		free(file);
+	}
+	json_object_foreach(units, key, unit) if (kb_set_text_aside(d, unit))
+	{
+		any = true;
+		kb_force(d, unit, 1);
 	}
 	json_decref(units);
 	json_decref(missing);
@@ -988,6 +1066,7 @@ static int kb_build_both(struct kb_drive *d)
 		if (kb_build(r, "original build")) {
 			if (pass == 1)
 				return kb_build_ended(d);
+			kb_put_texts_back(d);
 			break; /* the first build's record says what is missing */
 		}
 		kb_records_load(&d->records, r->log);
@@ -1017,7 +1096,8 @@ static int kb_build_both(struct kb_drive *d)
 	if (!kb_each_target(d, kb_read_patched_units))
 		return KB_REFUSED;
 	kb_note_lines(d);
-	json_array_foreach(d->records.compiles, i, unit) again += kb_seq(unit) > d->original_seq;
+	json_array_foreach(d->records.compiles, i, unit) again +=
+	    !json_is_true(json_object_get(unit, "text")) && kb_seq(unit) > d->original_seq;
 	for (i = 0; i < d->target_count; i++)
 		units += json_object_size(d->target[i].patched_units);
 	json_object_set_new(d->facts, "units", json_integer((json_int_t)units));
@@ -1045,6 +1125,7 @@ int kb_drive(struct kb_run *r)
 	r->notes = json_array();
 	d.added = json_object();
 	d.touched = json_object();
+	d.aside = json_array();
 	d.target = kb_alloc(d.target_count * sizeof(*d.target));
 	names = kb_format("%s", r->o->target[0]);
 	for (size_t i = 0; i < d.target_count; i++) {

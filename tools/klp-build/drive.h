@@ -27,6 +27,7 @@ struct kb_drive {
 	json_t *facts;   /* report.build */
 	json_t *added;   /* base names of files that the diffs create */
 	json_t *touched; /* paths within the tree of files that they change */
+	json_t *aside;   /* files that kb_set_text_aside renamed */
 	json_t *before;  /* files of the tree before the diffs */
 };
 

@@ -83,7 +83,9 @@ char *kb_canonical(const char *cwd, const char *path);
 bool kb_is_below(const char *path, const char *dir);
 const char *kb_base(const char *path);
 bool kb_ends_with(const char *s, const char *end);
-/* ELF type (ET_REL…), 0 if it is none; -1 for an archive. */
+/* What clang -flto makes in the place of an object. */
+bool kb_is_bitcode(const void *data, size_t size);
+/* ELF type (ET_REL…; of bitcode too), 0 if it is none; -1 for an archive. */
 int kb_file_kind(const char *path);
 /* Two linked files with the same bytes in every section that a process sees; notes (the build-id) do not count. */
 bool kb_same_program(const char *a, const char *b);
@@ -93,7 +95,12 @@ bool kb_archive_each(const char *path, void (*fn)(void *ctx, const char *name, c
 		     void *ctx);
 
 /* compiler.c: what a command line means. Strings belong to the argv that was parsed. */
-enum kb_kind { KB_OTHER, KB_COMPILE, KB_LINK };
+enum kb_kind {
+	KB_OTHER,
+	KB_COMPILE,
+	KB_TEXT, /* -S or -E into a file: what it makes is compiled by another command */
+	KB_LINK,
+};
 struct kb_command {
 	enum kb_kind kind;
 	char **argv; /* response files expanded; terminated */
@@ -113,6 +120,8 @@ bool kb_is_linker(const char *base);
 void kb_parse_command(struct kb_command *c, int argc, char **argv, const char *root);
 bool kb_is_source(const char *arg);
 bool kb_is_assembly(const char *arg);
+/* By its name: what -S or -E can have made. */
+bool kb_is_text(const char *arg);
 /* The options of a compilation, as in argv: how many words does the one at argv[i] take? */
 size_t kb_option_words(const char *arg);
 
@@ -128,6 +137,8 @@ struct kb_records {
 };
 void kb_records_load(struct kb_records *r, const char *log);
 json_t *kb_record_latest(const struct kb_records *r, const char *key, long long before);
+/* The last command that made this file of source for another command to compile (KB_TEXT), or NULL. */
+json_t *kb_record_text(const struct kb_records *r, const char *path);
 json_t *kb_link_find(const struct kb_records *r, const char *path, const char *sha, long long before);
 /* Adds key: compile record to `units` for all that the link consists of; `missing`: [{file, path, why}], what is not
  * recorded. */

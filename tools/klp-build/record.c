@@ -18,6 +18,17 @@ static const char *kb_get(const json_t *o, const char *key)
 	return s ? s : "";
 }
 
+json_t *kb_record_text(const struct kb_records *r, const char *path)
+{
+	for (size_t i = json_array_size(r->compiles); i-- > 0;) {
+		json_t *o = json_array_get(r->compiles, i);
+
+		if (json_is_true(json_object_get(o, "text")) && !strcmp(kb_get(o, "output"), path))
+			return o;
+	}
+	return NULL;
+}
+
 static void kb_add_compiles(struct kb_records *r, const json_t *objects, long long seq)
 {
 	size_t i;
@@ -26,7 +37,13 @@ static void kb_add_compiles(struct kb_records *r, const json_t *objects, long lo
 	json_array_foreach(objects, i, o)
 	{
 		char *key = kb_format("%s\n%s", kb_get(o, "output"), kb_get(o, "source"));
+		const json_t *text = kb_record_text(r, kb_get(o, "source"));
 
+		/* What the compiler made of C is no assembly of somebody's, and its code is as that command said. */
+		if (text && json_is_true(json_object_get(o, "asm"))) {
+			json_object_set_new(o, "asm", json_false());
+			json_object_set(o, "ipa_ra", json_object_get(text, "ipa_ra"));
+		}
 		json_object_set_new(o, "key", json_string(key));
 		json_object_set_new(o, "seq", json_integer(seq));
 		json_array_append(r->compiles, o);

@@ -234,6 +234,11 @@ char *kb_canonical(const char *cwd, const char *path)
 	return real;
 }
 
+bool kb_is_bitcode(const void *data, size_t size)
+{
+	return size >= 4 && (!memcmp(data, "BC\xc0\xde", 4) || !memcmp(data, "\xde\xc0\x17\x0b", 4));
+}
+
 int kb_file_kind(const char *path)
 {
 	unsigned char head[18];
@@ -248,6 +253,8 @@ int kb_file_kind(const char *path)
 	close(fd);
 	if (n >= 8 && (!memcmp(head, "!<arch>\n", 8) || !memcmp(head, "!<thin>\n", 8)))
 		return -1;
+	if (n > 0 && kb_is_bitcode(head, (size_t)n))
+		return ET_REL;
 	if (n < (ssize_t)sizeof(head) || memcmp(head, ELFMAG, SELFMAG))
 		return 0;
 	return head[EI_DATA] == ELFDATA2LSB ? head[16] | head[17] << 8 : head[17] | head[16] << 8;

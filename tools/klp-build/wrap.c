@@ -248,14 +248,15 @@ static json_t *kb_object(struct kb_recorder *w, const char *source, const char *
 	char *from = kb_canonical(w->cwd, source), *to = kb_canonical(w->cwd, output), sha[KB_SHA];
 	json_t *own = NULL, *o = NULL;
 
-	kb_check_compiler(w, from, kept);
+	if (w->c.kind != KB_TEXT)
+		kb_check_compiler(w, from, kept);
 	if (kb_digest_file(kept, sha)) {
 		if (deps && strcmp(source, "-")) {
 			own = json_deep_copy(deps);
 			kb_add_dependency(w, own, source);
 		}
-		o = json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:s*, s:b, s:o}", "source", from, "output", to, "kept",
-			      kept, "sha", sha, "asm",
+		o = json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:s*, s:b, s:o}", "source", from, "output", to,
+			      "kept", kept, "sha", sha, "text", w->c.kind == KB_TEXT, "asm",
 			      kb_is_assembly(source) || (w->c.lang && !strncmp(w->c.lang, "assembler", 9)), "lto",
 			      w->c.lto, "lines", kb_reads_numbered(w, own) ? w->lines : NULL, "ipa_ra",
 			      !w->clang && !w->c.patchable && !w->c.no_ipa_ra, "deps", own ? own : json_null());
@@ -285,11 +286,18 @@ static json_t *kb_argv_json(const struct kb_command *c)
 	return a;
 }
 
-static char *kb_default_object(const char *source)
+static char *kb_default_output(const struct kb_command *c, const char *source)
 {
 	const char *base = kb_base(source), *dot = strrchr(base, '.');
 
-	return kb_format("%.*s.o", (int)(dot ? dot - base : (long)strlen(base)), base);
+	return kb_format("%.*s.%c", (int)(dot ? dot - base : (long)strlen(base)), base, c->kind == KB_TEXT ? 's' : 'o');
+}
+
+static bool kb_is_made(const struct kb_command *c, const char *output)
+{
+	struct stat st;
+
+	return c->kind == KB_TEXT ? !stat(output, &st) && S_ISREG(st.st_mode) : kb_file_kind(output) == ET_REL;
 }
 
 static void kb_record_compile(struct kb_recorder *w, const char *ours)
@@ -298,10 +306,10 @@ static void kb_record_compile(struct kb_recorder *w, const char *ours)
 	json_t *objects = json_array();
 
 	for (size_t i = 0; i < c->source_count; i++) {
-		char *object = c->output ? kb_format("%s", c->output) : kb_default_object(c->source[i]);
+		char *object = c->output ? kb_format("%s", c->output) : kb_default_output(c, c->source[i]);
 		char *kept = kb_format("%s-%zu.o", w->stem, i);
 
-		if (kb_file_kind(object) == ET_REL && kb_copy(object, kept, 0600)) {
+		if (kb_is_made(c, object) && kb_copy(object, kept, 0600)) {
 			json_t *deps = kb_dependencies(w, ours, object);
 			json_t *o = kb_object(w, c->source[i], object, kept, deps);
 
@@ -422,7 +430,7 @@ static void kb_add_member(void *ctx, const char *name, const void *data, size_t 
 	struct kb_members *m = ctx;
 	char sha[KB_SHA];
 
-	if (size < SELFMAG || memcmp(data, ELFMAG, SELFMAG))
+	if ((size < SELFMAG || memcmp(data, ELFMAG, SELFMAG)) && !kb_is_bitcode(data, size))
 		return;
 	kb_digest(data, size, sha);
 	json_array_append_new(m->inputs, json_pack("{s:s, s:s, s:s}", "path", m->path, "member", name, "sha", sha));
@@ -587,7 +595,7 @@ int kb_record_command(int argc, char **argv)
 	}
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	w->stem = kb_format("%s/%012lld%09ld-%d", w->log, (long long)now.tv_sec, now.tv_nsec, (int)getpid());
-	if (w->c.kind == KB_COMPILE) {
+	if (w->c.kind != KB_LINK) {
 		ours = kb_format("%s.d", w->stem);
 		if (w->clang && !w->c.depends) {
 			size_t n = 0;
@@ -598,7 +606,7 @@ int kb_record_command(int argc, char **argv)
 		}
 	}
 	status = kb_run_numbered(w, command, ours && !w->c.depends && !w->clang ? ours : NULL);
-	if (!status && w->c.kind == KB_COMPILE)
+	if (!status && w->c.kind != KB_LINK)
 		kb_record_compile(w, ours);
 	else if (!status)
 		kb_record_link(w);
