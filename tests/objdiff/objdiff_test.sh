@@ -449,7 +449,8 @@ begin S8_what_runs
 cat >a/m.c <<'E'
 int g(int n), h(int n);
 int __attribute__((noinline)) f(int n) { return g(n) + 7; }
-int main(int argc, char **argv) { (void)argv; return f(argc) + h(argc); }
+int __attribute__((noinline)) caller(int n) { return f(n) * 5 - n; }
+int main(int argc, char **argv) { (void)argv; return caller(argc) + h(argc); }
 E
 echo 'int g(int n) { return n * 2; } int h(int n) { return n * 3; }' >a/x.c
 change m.c 's/return g(n) + 7/return g(n) + 8/'
@@ -467,6 +468,10 @@ run 4 other && refused f
 name="S8_another_operand"
 what_runs 's/return g(n)/return h(n)/'
 run 4 other && refused f
+# who calls it may rely on what the compiler knew of it
+name="S8_another_caller"
+what_runs 's/ - n/ + n/'
+run 4 other && refused caller
 
 begin B34_B48_other_layout
 cp "$top/B07_same_names/a/"*.c a/

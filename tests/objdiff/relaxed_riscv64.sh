@@ -115,7 +115,7 @@ form() {
 	flips
 }
 
-# The running file, which is another one for a bit of main, says that a function is longer or shorter.
+# The running file, which is another one for a bit, says that a function is longer or shorter.
 resized() {
 	local table at size by
 	cp a/prog other
@@ -137,10 +137,10 @@ resized() {
 
 flips() {
 	local ranges=() f
-	for f in touched switched local chosen goes; do
+	for f in touched switched local chosen goes main; do # main calls what is replaced
 		ranges+=("$("${prefix}nm" -S a/prog | awk -v f=$f '$4 == f { print $1 ":" $2 }')")
 	done
-	ranges+=("+$("${prefix}nm" -S a/prog | awk '$4 == "main" { print $1 ":" $2 }')")
+	ranges+=("+$("${prefix}nm" -S a/prog | awk '$4 == "far_away" { print $1 ":" $2 }')")
 	# what the switch jumps by
 	ranges+=("$(awk '$1 == ".rodata.switched" { if (NF == 1) getline; print substr($(NF - 2), 3) ":" substr($(NF - 1), 3); exit }' a/map)")
 	checks=$((checks + 1))

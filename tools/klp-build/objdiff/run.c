@@ -398,6 +398,40 @@ static json_t *describe(struct rs *r, struct od_sec *s, const struct klp_site_li
 			 hex(&r->d->pool, digest, sizeof(digest)));
 }
 
+static bool leads_to(const struct rs *r, const struct od_sec *from, const struct od_sec *to)
+{
+	for (size_t i = 0; i < from->rel_count; i++)
+		if (od_resolve(&r->d->global_before, from, &from->rel[i]).sec == to)
+			return true;
+	return false;
+}
+
+/*
+ * A function of the unit that calls what is replaced may rely on what the compiler saw of it (S8: the registers that it
+ * leaves alone, that it reads or writes no memory, its results' range). If that is another with the change, the
+ * caller's code is another as well and it is in the module, but only if it runs as it was rebuilt.
+ */
+static void check_callers(struct rs *r, const struct od_sec *callee)
+{
+	struct od_obj *o = callee->obj;
+
+	for (size_t i = 0; i < o->sec_count; i++) {
+		struct od_sec *c = &o->sec[i];
+		const struct lk_sym *y;
+		uint64_t at;
+
+		if (c == callee || c->kind != OD_CODE || !c->sym || (c->peer && c->peer->included) ||
+		    !leads_to(r, c, callee))
+			continue;
+		y = lk_sym_of(&r->original, o, &o->sym[c->sym], 0);
+		if (y && rs_running_address(r, y, c, &at) && rs_check_equal(r, c, y, at))
+			continue;
+		if (y)
+			od_note(r->d, "%s calls %s, which is replaced, and may rely on what the compiler knew of it",
+				od_sec_label(c), od_sec_label(callee));
+	}
+}
+
 static json_t *describe_all(struct rs *r, bool *coupled, bool *exceptions, struct klp_error *e)
 {
 	json_t *functions = json_array();
@@ -422,8 +456,10 @@ static json_t *describe_all(struct rs *r, bool *coupled, bool *exceptions, struc
 			if (s->kind != OD_CODE || !s->peer || s->hot)
 				continue;
 			f = describe(r, s, &sites);
-			if (f)
-				json_array_append_new(functions, f);
+			if (!f)
+				continue;
+			json_array_append_new(functions, f);
+			check_callers(r, s->peer);
 		}
 	klp_site_list_free(&sites);
 	if (json_array_size(functions) > 1)
