@@ -310,6 +310,10 @@ void kb_parse_command(struct kb_command *c, int argc, char **argv, const char *r
 			c->lto = true;
 		else if (!strcmp(a, "-fno-lto"))
 			c->lto = false;
+		else if (!strcmp(a, "-fdebug-types-section"))
+			c->type_units = true;
+		else if (!strcmp(a, "-fno-debug-types-section"))
+			c->type_units = false;
 		else if (!strncmp(a, "-fpatchable-function-entry", 26) || kb_ends_with(a, "ipa-ra"))
 			kb_ipa_ra_option(a, strlen(a), &c->patchable, &c->no_ipa_ra);
 		else if (!strcmp(a, "-x"))

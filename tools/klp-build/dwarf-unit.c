@@ -124,3 +124,46 @@ out:
 	if (fd >= 0)
 		close(fd);
 }
+
+bool kb_dwarf_number(Dwarf_Debug dbg, Dwarf_Die die, Dwarf_Half at, long long *out)
+{
+	Dwarf_Error error = NULL;
+	Dwarf_Attribute attr = NULL;
+	Dwarf_Unsigned u;
+	Dwarf_Signed s;
+	bool ok = true;
+
+	if (dwarf_attr(die, at, &attr, &error) != DW_DLV_OK) {
+		dwarf_dealloc_error(dbg, error);
+		return false;
+	}
+	if (dwarf_formudata(attr, &u, &error) == DW_DLV_OK) {
+		*out = (long long)u;
+	} else {
+		dwarf_dealloc_error(dbg, error);
+		error = NULL;
+		ok = dwarf_formsdata(attr, &s, &error) == DW_DLV_OK;
+		if (ok)
+			*out = s;
+		dwarf_dealloc_error(dbg, error);
+	}
+	dwarf_dealloc_attribute(attr);
+	return ok;
+}
+
+Dwarf_Die kb_dwarf_type(Dwarf_Debug dbg, Dwarf_Die die)
+{
+	Dwarf_Error error = NULL;
+	Dwarf_Attribute attr = NULL;
+	Dwarf_Die type = NULL;
+	Dwarf_Off off;
+
+	if (dwarf_attr(die, DW_AT_type, &attr, &error) == DW_DLV_OK) {
+		if (dwarf_global_formref(attr, &off, &error) != DW_DLV_OK ||
+		    dwarf_offdie_b(dbg, off, 1, &type, &error) != DW_DLV_OK)
+			type = NULL;
+		dwarf_dealloc_attribute(attr);
+	}
+	dwarf_dealloc_error(dbg, error);
+	return type;
+}

@@ -113,6 +113,7 @@ struct kb_command {
 	const char *depfile; /* the command's own -MF or -Wp,-MD, */
 	bool depends, depends_user, lto, tree_isystem;
 	bool patchable, no_ipa_ra; /* kb_ipa_ra_option */
+	bool type_units;           /* -fdebug-types-section: types stand in units of their own */
 	const char *lang;          /* -x */
 };
 bool kb_is_tool(const char *base);

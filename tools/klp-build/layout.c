@@ -6,6 +6,7 @@
  */
 #include "klp-build.h"
 #include "dwarf-unit.h"
+#include "member-type.h"
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -13,93 +14,80 @@
 
 #define KB_MAX_TYPE_DEPTH 32
 
-static bool kb_unsigned(Dwarf_Debug dbg, Dwarf_Die die, Dwarf_Half at, long long *out)
-{
-	Dwarf_Error error = NULL;
-	Dwarf_Attribute attr = NULL;
-	Dwarf_Unsigned u;
-	Dwarf_Signed s;
-	bool ok = true;
-
-	if (dwarf_attr(die, at, &attr, &error) != DW_DLV_OK) {
-		dwarf_dealloc_error(dbg, error);
-		return false;
-	}
-	if (dwarf_formudata(attr, &u, &error) == DW_DLV_OK) {
-		*out = (long long)u;
-	} else {
-		dwarf_dealloc_error(dbg, error);
-		error = NULL;
-		ok = dwarf_formsdata(attr, &s, &error) == DW_DLV_OK;
-		if (ok)
-			*out = s;
-		dwarf_dealloc_error(dbg, error);
-	}
-	dwarf_dealloc_attribute(attr);
-	return ok;
-}
-
-/* The type that the entry refers to; the caller frees. */
-static Dwarf_Die kb_type_of(Dwarf_Debug dbg, Dwarf_Die die)
-{
-	Dwarf_Error error = NULL;
-	Dwarf_Attribute attr = NULL;
-	Dwarf_Die type = NULL;
-	Dwarf_Off off;
-
-	if (dwarf_attr(die, DW_AT_type, &attr, &error) == DW_DLV_OK) {
-		if (dwarf_global_formref(attr, &off, &error) != DW_DLV_OK ||
-		    dwarf_offdie_b(dbg, off, 1, &type, &error) != DW_DLV_OK)
-			type = NULL;
-		dwarf_dealloc_attribute(attr);
-	}
-	dwarf_dealloc_error(dbg, error);
-	return type;
-}
-
 static bool kb_is_compound(Dwarf_Half tag)
 {
 	return tag == DW_TAG_structure_type || tag == DW_TAG_union_type || tag == DW_TAG_class_type;
 }
 
-/* Name: place of every member, those of members without a name included. */
-static void kb_members(Dwarf_Debug dbg, Dwarf_Die type, const char *prefix, json_t *out, int depth)
+static void kb_add_members(Dwarf_Debug dbg, Dwarf_Die type, const char *prefix, json_t *out, int depth);
+
+static void kb_add_member(Dwarf_Debug dbg, Dwarf_Die m, const char *key, const char *place, json_t *out, int depth)
+{
+	long long at = 0, bits = 0, bit = -1;
+	Dwarf_Die without_name = NULL;
+	char *kind = kb_member_type(dbg, m, &without_name), *below;
+
+	kb_dwarf_number(dbg, m, DW_AT_data_member_location, &at);
+	kb_dwarf_number(dbg, m, DW_AT_bit_size, &bits);
+	if (!kb_dwarf_number(dbg, m, DW_AT_data_bit_offset, &bit))
+		kb_dwarf_number(dbg, m, DW_AT_bit_offset, &bit);
+	if (bits)
+		json_object_set_new_nocheck(out, key,
+					    json_sprintf("%s %lld, bit %lld of %lld, %s", place, at, bit, bits, kind));
+	else
+		json_object_set_new_nocheck(out, key, json_sprintf("%s %lld, %s", place, at, kind));
+	if (without_name) {
+		below = kb_format("%s.", key);
+		if (depth < KB_MAX_TYPE_DEPTH)
+			kb_add_members(dbg, without_name, below, out, depth + 1);
+		free(below);
+		dwarf_dealloc_die(without_name);
+	}
+	free(kind);
+}
+
+/* A C++ class's variable, which is no part of its objects. */
+static bool kb_is_static(Dwarf_Debug dbg, Dwarf_Die member)
+{
+	Dwarf_Error error = NULL;
+	Dwarf_Bool external = 0;
+
+	if (dwarf_hasattr(member, DW_AT_external, &external, &error) != DW_DLV_OK)
+		external = 0;
+	dwarf_dealloc_error(dbg, error);
+	return external;
+}
+
+/* Name: place and kind of every member, those of members without a name included. */
+static void kb_add_members(Dwarf_Debug dbg, Dwarf_Die type, const char *prefix, json_t *out, int depth)
 {
 	/* Another way to use the room of a union is no new room. */
 	const char *place = kb_dwarf_tag(type) == DW_TAG_union_type ? "alternative at" : "offset";
-	size_t anonymous = 0;
+	size_t anonymous = 0, bases = 0, slots = 0;
 
 	for (Dwarf_Die m = kb_dwarf_next(dbg, type, true), next; m; m = next) {
 		Dwarf_Half tag = kb_dwarf_tag(m);
-		long long at = 0, bits = 0, bit = -1, size = -1;
-		char *name = kb_dwarf_name(dbg, m), *key;
+		char *name = kb_dwarf_name(dbg, m), *key = NULL, *linkage;
+		long long value;
 
 		if (tag == DW_TAG_enumerator && name) {
-			if (kb_unsigned(dbg, m, DW_AT_const_value, &at))
-				json_object_set_new_nocheck(out, name, json_sprintf("value %lld", at));
-		} else if (tag == DW_TAG_member) {
-			Dwarf_Die of = kb_type_of(dbg, m);
-
-			kb_unsigned(dbg, m, DW_AT_data_member_location, &at);
-			kb_unsigned(dbg, m, DW_AT_bit_size, &bits);
-			if (!kb_unsigned(dbg, m, DW_AT_data_bit_offset, &bit))
-				kb_unsigned(dbg, m, DW_AT_bit_offset, &bit);
+			if (kb_dwarf_number(dbg, m, DW_AT_const_value, &value))
+				json_object_set_new_nocheck(out, name, json_sprintf("value %lld", value));
+		} else if (tag == DW_TAG_member && !kb_is_static(dbg, m)) {
 			key = name ? kb_format("%s%s", prefix, name) : kb_format("%s#%zu", prefix, anonymous++);
-			if (of)
-				kb_unsigned(dbg, of, DW_AT_byte_size, &size);
-			json_object_set_new_nocheck(
-			    out, key, json_sprintf("%s %lld, bit %lld of %lld, size %lld", place, at, bit, bits, size));
-			if (of && kb_is_compound(kb_dwarf_tag(of)) && !kb_dwarf_name(dbg, of) &&
-			    depth < KB_MAX_TYPE_DEPTH) {
-				char *below = kb_format("%s.", key);
-
-				kb_members(dbg, of, below, out, depth + 1);
-				free(below);
-			}
-			free(key);
-			if (of)
-				dwarf_dealloc_die(of);
+			kb_add_member(dbg, m, key, place, out, depth);
+		} else if (tag == DW_TAG_inheritance) {
+			key = kb_format("%sbase class %zu", prefix, bases++);
+			kb_add_member(dbg, m, key, place, out, depth);
+		} else if (tag == DW_TAG_subprogram && name && kb_dwarf_number(dbg, m, DW_AT_virtuality, &value) &&
+			   value) {
+			/* Objects that exist have the old table. */
+			linkage = kb_dwarf_string(dbg, m, DW_AT_linkage_name);
+			key = kb_format("%svirtual %s", prefix, linkage ? linkage : name);
+			json_object_set_new_nocheck(out, key, json_sprintf("slot %zu", slots++));
+			free(linkage);
 		}
+		free(key);
 		next = kb_dwarf_next(dbg, m, false);
 		dwarf_dealloc_die(m);
 	}
@@ -110,37 +98,44 @@ static void kb_add_type(Dwarf_Debug dbg, Dwarf_Die type, const char *name, json_
 	json_t *members = json_object();
 	long long size;
 
-	if (kb_unsigned(dbg, type, DW_AT_byte_size, &size)) {
-		kb_members(dbg, type, "", members, 0);
+	if (kb_dwarf_number(dbg, type, DW_AT_byte_size, &size)) {
+		kb_add_members(dbg, type, "", members, 0);
 		json_object_set_new_nocheck(out, name,
 					    json_pack("{s:I, s:O}", "size", (json_int_t)size, "members", members));
 	}
 	json_decref(members);
 }
 
-static void kb_unit_types(Dwarf_Debug dbg, Dwarf_Die cu, json_t *out)
+/* The types that stand in a unit, a namespace or a class. */
+static void kb_types_in(Dwarf_Debug dbg, Dwarf_Die in, const char *scope, json_t *out, int depth)
 {
-	for (Dwarf_Die d = kb_dwarf_next(dbg, cu, true), next; d; d = next) {
+	for (Dwarf_Die d = kb_dwarf_next(dbg, in, true), next; d; d = next) {
 		Dwarf_Half tag = kb_dwarf_tag(d);
-		char *name = kb_dwarf_name(dbg, d), *full;
+		char *name = kb_dwarf_name(dbg, d), *full = NULL, *inner = NULL;
 
 		if (name && (kb_is_compound(tag) || tag == DW_TAG_enumeration_type)) {
-			full = kb_format("%s %s",
+			full = kb_format("%s %s%s",
 					 tag == DW_TAG_union_type         ? "union"
 					 : tag == DW_TAG_enumeration_type ? "enum"
 									  : "struct",
-					 name);
+					 scope, name);
 			kb_add_type(dbg, d, full, out);
-			free(full);
 		} else if (name && tag == DW_TAG_typedef) {
-			Dwarf_Die of = kb_type_of(dbg, d);
+			Dwarf_Die of = kb_dwarf_type(dbg, d);
 
+			full = kb_format("%s%s", scope, name);
 			if (of && (kb_is_compound(kb_dwarf_tag(of)) || kb_dwarf_tag(of) == DW_TAG_enumeration_type) &&
 			    !kb_dwarf_name(dbg, of))
-				kb_add_type(dbg, of, name, out);
+				kb_add_type(dbg, of, full, out);
 			if (of)
 				dwarf_dealloc_die(of);
 		}
+		if (depth < KB_MAX_TYPE_DEPTH && (tag == DW_TAG_namespace || (name && kb_is_compound(tag)))) {
+			inner = kb_format("%s%s::", scope, name ? name : "(anonymous namespace)");
+			kb_types_in(dbg, d, inner, out, depth + 1);
+		}
+		free(inner);
+		free(full);
 		next = kb_dwarf_next(dbg, d, false);
 		dwarf_dealloc_die(d);
 	}
@@ -152,7 +147,7 @@ static void kb_add_unit(void *ctx, Dwarf_Debug dbg, Dwarf_Die cu)
 
 	if (!*out)
 		*out = json_object();
-	kb_unit_types(dbg, cu, *out);
+	kb_types_in(dbg, cu, "", *out, 0);
 }
 
 json_t *kb_layouts(const char *path)
@@ -163,51 +158,78 @@ json_t *kb_layouts(const char *path)
 	return out;
 }
 
-/* A new member where there was no room before changes the size; here it takes padding or bits that nobody has set. */
-static char *kb_new_member(const json_t *was, const json_t *is)
+/* The first member, in the order of the new type, that is another one, or `fresh` and there was none. */
+static char *kb_other_member(const json_t *was, const json_t *is, bool fresh)
 {
-	const char *name;
+	const char *name, *then, *now;
 	json_t *at;
 
 	json_object_foreach((json_t *)(uintptr_t)is, name, at)
 	{
-		if (json_object_get(was, name) || strncmp(json_string_value(at), "offset", 6))
-			continue;
-		return kb_format("%s is new, where there was padding: existing objects have no value for it",
-				 *name == '#' ? "a member without a name" : name);
+		now = json_string_value(at);
+		then = json_string_value(json_object_get(was, name));
+		if (then && strcmp(now, then))
+			return kb_format("%s changes from %s to %s", name, then, now);
+		if (fresh && !then && (!strncmp(now, "offset", 6) || !strncmp(now, "slot", 4)))
+			return kb_format("%s is new", *name == '#' ? "a member without a name" : name);
 	}
 	return NULL;
+}
+
+static char *kb_lost_member(const json_t *was, const json_t *is)
+{
+	const char *name;
+	json_t *at;
+
+	json_object_foreach((json_t *)(uintptr_t)was, name, at)
+	{
+		if (!json_object_get(is, name) && *name != '#')
+			return kb_format("%s is removed or renamed", name);
+	}
+	return NULL;
+}
+
+static char *kb_type_difference(const json_t *a, const json_t *b)
+{
+	const json_t *was = json_object_get(a, "members"), *is = json_object_get(b, "members");
+	json_int_t old = json_integer_value(json_object_get(a, "size")),
+		   size = json_integer_value(json_object_get(b, "size"));
+	bool grows = old != size;
+	char *first = kb_other_member(was, is, grows), *reason;
+
+	if (!first)
+		first = kb_lost_member(was, is);
+	if (grows) {
+		reason = kb_format("its size changes from %lld to %lld bytes%s%s", (long long)old, (long long)size,
+				   first ? ": " : "", first ? first : "");
+		free(first);
+		return reason;
+	}
+	if (first)
+		return first;
+	/* A new member where there was no room before changes the size; here it takes padding or bits that nobody has
+	 * set. */
+	first = kb_other_member(was, is, true);
+	if (!first)
+		return NULL;
+	reason = kb_format("%s, where there was %s", first,
+			   strstr(first, "virtual ") ? "no such slot: existing objects have the old table"
+						     : "padding: existing objects have no value for it");
+	free(first);
+	return reason;
 }
 
 void kb_layout_differences(const json_t *original, const json_t *patched,
 			   void (*fn)(void *ctx, const char *type, const char *reason), void *ctx)
 {
-	json_t *a, *at;
-	const char *type, *name;
+	const char *type;
+	json_t *a;
 
 	json_object_foreach((json_t *)(uintptr_t)original, type, a)
 	{
-		const json_t *b = json_object_get(patched, type), *members = json_object_get(b, "members");
-		json_int_t was = json_integer_value(json_object_get(a, "size")),
-			   is = json_integer_value(json_object_get(b, "size"));
-		char *reason = NULL;
+		const json_t *b = json_object_get(patched, type);
+		char *reason = b ? kb_type_difference(a, b) : NULL;
 
-		if (!b)
-			continue;
-		if (was != is)
-			reason = kb_format("its size changes from %lld to %lld bytes", (long long)was, (long long)is);
-		json_object_foreach(json_object_get(a, "members"), name, at)
-		{
-			const char *now = json_string_value(json_object_get(members, name)),
-				   *then = json_string_value(at);
-
-			if (!reason && now && then && strcmp(now, then))
-				reason = kb_format("%s changes from %s to %s", name, then, now);
-			else if (!reason && !now && *name != '#')
-				reason = kb_format("%s is removed or renamed", name);
-		}
-		if (!reason)
-			reason = kb_new_member(json_object_get(a, "members"), members);
 		if (reason)
 			fn(ctx, type, reason);
 		free(reason);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The recorder. It runs the compiler or linker with the command that it was given, unchanged but for two cases that do
- * not change code: clang is asked for its dependencies (gcc reads SUNPRO_DEPENDENCIES), and a copy that cannot be
- * mounted over the source tree needs -ffile-prefix-map. Only the driver's own last build of the patched tree, for the
- * first use of another object's datum, adds an option that does (KLP_BUILD_AGAIN).
+ * The recorder. It runs the compiler or linker with the command that it was given, unchanged but for three cases that
+ * do not change code: clang is asked for its dependencies (gcc reads SUNPRO_DEPENDENCIES), a copy that cannot be
+ * mounted over the source tree needs -ffile-prefix-map, and types stay in the unit that uses them, where kb_layouts()
+ * looks. Only the driver's own last build of the patched tree, for the first use of another object's datum, adds an
+ * option that does (KLP_BUILD_AGAIN).
  *
  * What was read is named by content (SHA-256), so it does not matter how objects move between compilation and link:
  * libtool, ar, cp, thin archives. Every object and linked file is copied at once, before anybody changes it.
@@ -24,6 +25,8 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#define KB_NO_TYPE_UNITS "-fno-debug-types-section"
 
 struct kb_recorder {
 	struct kb_command c;
@@ -109,17 +112,17 @@ static int kb_run_real(const struct kb_recorder *w, char **argv, const char *dep
 	return status;
 }
 
-/* A copy of argv with more words at the end. */
-static char **kb_with(char **argv, size_t argc, const char *a, const char *b, const char *d, const char *e)
+/* A copy of the command with one more word at the end. */
+static char **kb_append(char **command, const char *word)
 {
-	char **out = kb_alloc((argc + 5) * sizeof(*out));
-	const char *more[] = {a, b, d, e};
-	size_t n = argc;
+	size_t n = 0;
+	char **out;
 
-	memcpy(out, argv, argc * sizeof(*out));
-	for (size_t i = 0; i < 4; i++)
-		if (more[i])
-			out[n++] = kb_format("%s", more[i]);
+	while (command[n])
+		n++;
+	out = kb_alloc((n + 2) * sizeof(*out));
+	memcpy(out, command, n * sizeof(*out));
+	out[n] = kb_format("%s", word);
 	return out;
 }
 
@@ -334,7 +337,7 @@ static json_t *kb_compile_again(struct kb_recorder *w, const char *source, size_
 {
 	const struct kb_command *c = &w->c;
 	char *kept = kb_format("%s-%zu.o", w->stem, index), *ours = kb_format("%s-%zu.d", w->stem, index);
-	char **argv = kb_alloc((c->argc + 10) * sizeof(*argv));
+	char **argv = kb_alloc((c->argc + 12) * sizeof(*argv));
 	const char *map = getenv("KLP_BUILD_MAP");
 	json_t *deps, *o = NULL;
 	size_t n = 0;
@@ -360,6 +363,8 @@ static json_t *kb_compile_again(struct kb_recorder *w, const char *source, size_
 		argv[n++] = kb_format("%s", map);
 	if (w->extra)
 		argv[n++] = kb_format("%s", w->extra);
+	if (c->type_units)
+		argv[n++] = kb_format(KB_NO_TYPE_UNITS);
 	argv[n++] = kb_format("-c");
 	argv[n++] = kb_format("-o");
 	argv[n++] = kept;
@@ -582,28 +587,20 @@ int kb_record_command(int argc, char **argv)
 		goto run;
 	kb_parse_command(&w->c, argc, argv, w->root);
 	if (map && !kb_is_linker(kb_base(argv[0])))
-		command = kb_with(command, (size_t)argc, map, NULL, NULL, NULL);
+		command = kb_append(command, map);
 	if (w->c.kind == KB_OTHER)
 		goto run;
 	w->extra = kb_extra_option(w);
-	if (w->extra) {
-		size_t n = 0;
-
-		while (command[n])
-			n++;
-		command = kb_with(command, n, w->extra, NULL, NULL, NULL);
-	}
+	if (w->extra)
+		command = kb_append(command, w->extra);
+	if (w->c.type_units)
+		command = kb_append(command, KB_NO_TYPE_UNITS);
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	w->stem = kb_format("%s/%012lld%09ld-%d", w->log, (long long)now.tv_sec, now.tv_nsec, (int)getpid());
 	if (w->c.kind != KB_LINK) {
 		ours = kb_format("%s.d", w->stem);
-		if (w->clang && !w->c.depends) {
-			size_t n = 0;
-
-			while (command[n])
-				n++;
-			command = kb_with(command, n, "-MD", "-MF", ours, NULL);
-		}
+		if (w->clang && !w->c.depends)
+			command = kb_append(kb_append(kb_append(command, "-MD"), "-MF"), ours);
 	}
 	status = kb_run_numbered(w, command, ours && !w->c.depends && !w->clang ? ours : NULL);
 	if (!status && w->c.kind != KB_LINK)
