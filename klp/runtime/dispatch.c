@@ -14,7 +14,7 @@
 
 #pragma GCC poison malloc calloc realloc free printf fprintf memcpy memset errno
 
-#define DISPATCH_RETRIES 8 /* reads of {transition, slot} before the original body is taken */
+#define DISPATCH_RETRIES 64 /* transitions that end under one call, before the original body is taken */
 #define TID_UNKNOWN INT32_MIN
 
 /* What trampoline.S, image.S and the build rely on. */
@@ -90,29 +90,37 @@ static struct klp_rt_thread *claim(const struct self *s)
 }
 
 /*
- * No transition. The engine publishes the transition word before any slot leads to a stub, and takes it away only after
- * every slot leads elsewhere (each with a membarrier between), so a thread that was on its way here sees the final
- * slot, or the word again. Returns the transition word if there is one after all.
+ * Does a transition that is in progress concern this site? The engine publishes the transition word before any slot
+ * leads to a stub, and takes it away only after every slot leads elsewhere (each with a membarrier between). So a
+ * thread that was on its way here sees the final slot, or the word again; and where the slot leads elsewhere while
+ * there is a word, that is of another transition, which began meanwhile and is about other functions, or has not come
+ * to this one yet, or is through with it.
  */
-static uint64_t pass(struct klp_rt_site *site, struct klp_rt_regs *regs, struct klp_rt_cb *cb)
+static inline int goes_directly(const struct klp_rt_site *site, struct klp_rt_regs *regs)
 {
-	uint64_t tr = __atomic_load_n(&cb->transition, __ATOMIC_ACQUIRE);
-	unsigned n;
+	uint64_t slot = __atomic_load_n(&site->slot, __ATOMIC_ACQUIRE);
 
-	for (n = 0; n < DISPATCH_RETRIES; n++) {
-		uint64_t slot;
+	if (slot == site->stub)
+		return 0;
+	regs->pc = slot;
+	return 1;
+}
 
-		if (KLP_TR_ACTIVE(tr))
-			return tr;
-		slot = __atomic_load_n(&site->slot, __ATOMIC_ACQUIRE);
-		if (slot != site->stub) {
-			regs->pc = slot;
-			return 0;
-		}
-		tr = __atomic_load_n(&cb->transition, __ATOMIC_ACQUIRE);
-	}
-	regs->pc = site->original;
-	return 0;
+/*
+ * The body for this call, which was decided under the word tr; 0 if that cannot be said: pc[] holds what it held for an
+ * earlier transition where tr is not about this site, and is written again when tr is over. While the word is the same
+ * before (decide) and behind them, the stub and pc[] are of tr: the engine writes pc[] before it publishes the next.
+ */
+static uint64_t body_under(const struct klp_rt_site *site, const struct klp_rt_cb *cb, uint64_t tr, uint32_t universe)
+{
+	uint64_t pc = __atomic_load_n(&site->pc[(KLP_TR_ID(tr) & 1) * 2 + universe], __ATOMIC_ACQUIRE), now;
+
+	if (__atomic_load_n(&site->slot, __ATOMIC_ACQUIRE) != site->stub)
+		return 0;
+	now = __atomic_load_n(&cb->transition, __ATOMIC_ACQUIRE);
+	if (!KLP_TR_ACTIVE(now) || KLP_TR_ID(now) != KLP_TR_ID(tr))
+		return 0;
+	return pc ? pc : site->original;
 }
 
 /* Is the verdict in force for a dispatch whose thread was clean when its count was any of first ... last? */
@@ -154,6 +162,18 @@ static __attribute__((noinline)) int at_door(struct klp_rt_door *d, uint32_t ind
 		klp_relax();
 	}
 	return is_given(e, tr, count, count);
+}
+
+/*
+ * The thread moves. Not if its state is of another transition by now: the engine has taken this thread for moved, ended
+ * the transition and entered the thread for the next one (insert() in helper.c), while it slept in here. An older state
+ * would look like that of a tid which is used again (enter_own), and the thread would begin the next transition moved.
+ */
+static inline void move(struct klp_rt_thread *e, uint32_t there)
+{
+	uint32_t state = there ^ 1;
+
+	__atomic_compare_exchange_n(&e->state, &state, there, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }
 
 /*
@@ -201,11 +221,11 @@ static uint64_t decide(const struct self *s, struct klp_rt_thread *e, const stru
 		struct klp_rt_door *door = &s->cb->door;
 
 		if (is_given(e, tr, base - 1, count)) {
-			__atomic_store_n(&e->state, there, __ATOMIC_RELEASE);
+			move(e, there);
 		} else if (__atomic_load_n(&door->round, __ATOMIC_RELAXED) &&
 			   __atomic_load_n(&e->state, __ATOMIC_RELAXED) != there &&
 			   at_door(door, (uint32_t)(e - s->cb->threads), e, regs, tr, count)) {
-			__atomic_store_n(&e->state, there, __ATOMIC_RELEASE);
+			move(e, there);
 			prev = 0; /* no other dispatch stands on this stack: a longjmp left the one of that mark */
 		}
 		__atomic_store_n(&e->base, 0, __ATOMIC_RELAXED);
@@ -395,38 +415,36 @@ static __attribute__((noinline)) struct klp_rt_thread *enter(struct self *s, str
 void klp_rt_livepatch(struct klp_rt_site *site, struct klp_rt_regs *regs)
 {
 	struct self s = {.cb = (struct klp_rt_cb *)site->cb};
-	struct klp_rt_thread *e;
-	uint32_t universe = 0;
-	uint64_t tr, pc;
 	unsigned n;
 
-	tr = pass(site, regs, s.cb);
-	if (!tr)
-		return;
-
 	for (n = 0; n < DISPATCH_RETRIES; n++) {
-		uint32_t tid;
+		struct klp_rt_thread *e;
+		uint32_t universe = 0, tid;
+		uint64_t tr, pc;
 
+		if (goes_directly(site, regs))
+			return;
+		tr = __atomic_load_n(&s.cb->transition, __ATOMIC_ACQUIRE);
+		if (!KLP_TR_ACTIVE(tr))
+			continue;
 		identify(&s);
+		tid = s.tid;
 		e = find(&s);
 		if (!e || !is_known(&s, e, tr))
 			e = enter(&s, e, tr, regs);
-		if (!e)
-			break;
-		tr = decide(&s, e, regs, &universe);
-		if (!KLP_TR_ACTIVE(tr)) {
-			tr = pass(site, regs, s.cb);
-			if (!tr)
-				return;
-			/* The next one has begun in this very moment: in it this thread has not moved yet. */
-			universe = 0;
-		}
+		if (e) /* else no place is left, and it is in universe 0 */
+			tr = decide(&s, e, regs, &universe);
+		if (!KLP_TR_ACTIVE(tr))
+			continue;
 		/* A signal handler that forked in here: this is the child now, and its entry another one. */
-		tid = s.tid;
 		identify(&s);
-		if (s.tid == tid)
-			break;
+		if (e && s.tid != tid)
+			continue;
+		pc = body_under(site, s.cb, tr, universe);
+		if (pc) {
+			regs->pc = pc;
+			return;
+		}
 	}
-	pc = __atomic_load_n(&site->pc[(KLP_TR_ID(tr) & 1) * 2 + universe], __ATOMIC_ACQUIRE);
-	regs->pc = pc ? pc : site->original;
+	regs->pc = site->original;
 }

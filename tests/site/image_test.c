@@ -73,6 +73,15 @@ static void unpatch_all(void)
 	world_free(&w);
 }
 
+/* As a thread that read the slot before its last change. */
+static int call_through_stub(const struct klp_rt_site *r, int a)
+{
+	int (*stub)(int);
+
+	memcpy(&stub, &r->stub, sizeof(stub));
+	return stub(a);
+}
+
 static struct klp_rt_thread *insert(uint32_t tid, uint32_t state)
 {
 	uint32_t i = KLP_THREAD_HASH(tid);
@@ -266,6 +275,28 @@ START_TEST(test_universe)
 	ck_assert_uint_eq(t->count, 7);
 	ck_assert_int_eq(plain(10), 21);
 	ck_assert_uint_eq(t->count, 7);
+	unpatch_all();
+}
+END_TEST
+
+/* A thread that left the stub when another transition is in progress, which is not about this function: what its pc[]
+ * says is of an earlier one. */
+START_TEST(test_of_another_transition)
+{
+	struct klp_rt_site *r;
+	struct klp_rt_thread *t;
+
+	world_make(&w, 1);
+	use_tid_mode(_i);
+	r = patch(victim_plain, victim_plain_new);
+	t = insert(me(), ID << 1 | BEFORE);
+	transition(ID, GEN, AFTER, 1);
+	r->slot = (uint64_t)victim_plain_new;
+	ck_assert_int_eq(call_through_stub(r, 10), 22);
+	t->state = ID << 1 | AFTER;
+	r->slot = r->body;
+	ck_assert_int_eq(call_through_stub(r, 10), 21);
+	ck_assert_uint_eq(t->count, 0);
 	unpatch_all();
 }
 END_TEST
@@ -653,6 +684,9 @@ static struct stepped {
 	struct klp_rt_site *over; /* set: the handler's call is stepped through as well ... */
 	uint64_t inside;          /* ... (its count then, plus 1) ... */
 	unsigned risen, over_at;  /* ... and so many instructions behind the rise of its count the transition is over */
+	struct klp_rt_site *next; /* set: in this step the transition ends and others come */
+	unsigned next_at;
+	bool turned; /* the one behind it is turned round and a third one begins, which is about the function */
 } single;
 
 /* As klp/transition.c ends one: each slot leads to its final body, then the word goes. */
@@ -661,6 +695,22 @@ static void end_transition(struct klp_rt_site *site)
 	__atomic_fetch_or(&w.cb->transition, KLP_TR_COMPLETING_BIT, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&site->slot, site->pc[(ID & 1) * 2 + AFTER], __ATOMIC_SEQ_CST);
 	__atomic_store_n(&w.cb->transition, 0, __ATOMIC_SEQ_CST);
+}
+
+/* The next ones, as klp/transition.c begins them: everybody is listed, so the thread has not arrived. */
+static void begin_others(struct klp_rt_thread *t, struct klp_rt_site *site, bool turned)
+{
+	end_transition(site);
+	t->state = (ID + 1) << 1 | BEFORE;
+	transition(ID + 1, GEN + 1, AFTER, 1);
+	if (!turned)
+		return;
+	__atomic_store_n(&w.cb->transition, 0, __ATOMIC_SEQ_CST);
+	site->pc[(ID & 1) * 2 + BEFORE] = (uint64_t)victim_plain_new;
+	site->pc[(ID & 1) * 2 + AFTER] = site->body;
+	t->state = (ID + 2) << 1 | BEFORE;
+	transition(ID + 2, GEN + 2, AFTER, 1);
+	__atomic_store_n(&site->slot, site->stub, __ATOMIC_SEQ_CST);
 }
 
 static int trapped_call(void)
@@ -686,6 +736,8 @@ static void single_step(int sig)
 		return;
 	}
 	step = single.step++;
+	if (step == single.next_at && single.next)
+		begin_others(t, single.next, single.turned);
 	if (!single.counted && t->count != single.start)
 		single.counted = step;
 	if (!single.offered && (uint8_t)d->seat == d->round && d->round)
@@ -802,6 +854,39 @@ static void end_at_every_instruction(struct klp_rt_thread *t, struct klp_rt_site
 	need(jumps > 100 && ended > 200);
 }
 
+/*
+ * The thread was proven, so the transition ends while its dispatch sleeps, at any instruction, and another one begins.
+ * That is not about this function, or is turned round, and then comes one that is. The thread can be in none of
+ * these what it was in its own.
+ */
+static void others_at_every_instruction(struct klp_rt_thread *t, struct klp_rt_site *site)
+{
+	unsigned counted, length, direct = 0;
+	uint64_t pc[4];
+
+	memcpy(pc, site->pc, sizeof(pc));
+	measure(t, &counted, &length);
+	for (unsigned turned = 0; turned < 2; turned++) {
+		for (unsigned at = 0; at < length; at++) {
+			int r;
+
+			single = begin(t);
+			t->verdict = KLP_VERDICT(GEN, single.start);
+			single.next = site;
+			single.next_at = at;
+			single.turned = turned;
+			r = stepped_call();
+			need(r == 4);
+			need(t->in_sp == 0);
+			direct += t->count == single.start;
+			memcpy(site->pc, pc, sizeof(pc));
+			transition(ID, GEN, AFTER, 1);
+			__atomic_store_n(&site->slot, site->stub, __ATOMIC_SEQ_CST);
+		}
+	}
+	need(direct > 20);
+}
+
 static void invite(struct klp_rt_thread *t, uint8_t round)
 {
 	struct klp_rt_door *d = &w.cb->door;
@@ -868,6 +953,7 @@ static void *at_every_instruction(void *arg)
 	need(plain(1) == 3);
 	verdict_at_every_instruction(t);
 	end_at_every_instruction(t, &w.record[0]);
+	others_at_every_instruction(t, &w.record[0]);
 	answer_at_every_instruction(t);
 	alt.ss_flags = SS_DISABLE;
 	sigaltstack(&alt, NULL);
@@ -993,6 +1079,7 @@ int main(void)
 	tcase_add_test(tc, test_full_records);
 	tcase_add_loop_test(tc, test_c_calls, 0, 2);
 	tcase_add_loop_test(tc, test_universe, 0, 4);
+	tcase_add_loop_test(tc, test_of_another_transition, 0, 2);
 	tcase_add_test(tc, test_verdict);
 	tcase_add_loop_test(tc, test_new_thread, 0, 2);
 	tcase_add_loop_test(tc, test_fork, 0, 2);
