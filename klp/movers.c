@@ -51,17 +51,6 @@ static int klp_mover_ns_tid(struct klp_run *run, struct klp_mover *m)
 	return 0;
 }
 
-/*
- * A thread that was born behind the last slot's store needs no entry before the seal: whatever it called since went
- * through dispatch, which gave it one, or it is clean. In doubt (the tick of the store) it is older.
- */
-static bool klp_mover_is_older(const struct klp_run *run, pid_t tid)
-{
-	uint64_t ticks;
-
-	return !run->armed_ticks || klp_task_start(&run->s->p, tid, &ticks) || ticks <= run->armed_ticks;
-}
-
 int klp_movers_full(const struct klp_run *run, struct klp_error *e)
 {
 	return klp_fail(
@@ -70,7 +59,7 @@ int klp_movers_full(const struct klp_run *run, struct klp_error *e)
 	    KLP_MAX_THREADS, run->plan.kind == KLP_TRANSITION_LOAD ? "unload" : "load");
 }
 
-int klp_movers_list(struct klp_run *run, bool *added, struct klp_error *e)
+int klp_movers_list(struct klp_run *run, struct klp_error *e)
 {
 	struct klp_session *s = run->s;
 	uint64_t word = s->cb->transition;
@@ -79,7 +68,6 @@ int klp_movers_list(struct klp_run *run, bool *added, struct klp_error *e)
 	pid_t *tid = NULL;
 	int rc = klp_process_tids(&s->p, &tid, &n, e);
 
-	*added = false;
 	if (rc)
 		return rc;
 	s->threads = n;
@@ -92,6 +80,11 @@ int klp_movers_list(struct klp_run *run, bool *added, struct klp_error *e)
 			continue;
 		if (m) {
 			m->listed = true;
+			/* Its tid is used again; or it is a main thread that has exited. */
+			if (m->gone) {
+				m->gone = m->moved = false;
+				m->since = klp_clock_now();
+			}
 			continue;
 		}
 		if (run->list.count == run->list.room) {
@@ -115,19 +108,13 @@ int klp_movers_list(struct klp_run *run, bool *added, struct klp_error *e)
 			continue;
 		m->listed = true;
 		run->list.count++;
-		if (!*added)
-			*added = klp_mover_is_older(run, m->tid);
 	}
 	free(tid);
-	/* Those that ended are forgotten; their entries stay and harm nobody. A listing beside which threads die may
-	 * have skipped one that lives. */
+	/* Those that ended are forgotten; their entries stay (klp_entries_settle). */
 	n = 0;
-	for (size_t i = 0; i < run->list.count; i++) {
-		uint64_t ticks;
-
-		if (run->list.m[i].listed || !klp_task_start(&s->p, run->list.m[i].tid, &ticks))
+	for (size_t i = 0; i < run->list.count; i++)
+		if (run->list.m[i].listed)
 			run->list.m[n++] = run->list.m[i];
-	}
 	run->list.count = n;
 	qsort(run->list.m, run->list.count, sizeof(*run->list.m), klp_mover_compare);
 

@@ -17,6 +17,7 @@ struct klp_mover {
 	uint32_t ns_tid;
 	uint32_t index; /* its entry in the thread table */
 	bool listed, moved, candidate;
+	bool gone;   /* moved because it has ended: its entry is settled by klp_entries_settle */
 	bool outran; /* the last look came to nothing because it ran meanwhile: the next one is made in haste */
 	uint64_t since;
 	struct klp_running running;
@@ -39,15 +40,13 @@ struct klp_run {
 	struct klp_proof *proof;
 	struct klp_rt_op *op;     /* KLP_MAX_OPS of them */
 	struct klp_mover *looked; /* proof 3: whom the look looks at */
-	uint64_t armed_ticks;     /* when every slot led to its stub (klp_task_start), 0: not asked for */
 	uint64_t began_ns;
 	unsigned turn;   /* whom klp_door_wait invites first */
 	bool *passed_on; /* klp_door_passed_on, NULL until it is needed */
 };
 
-/* Lists the threads and gives each new one an entry. *added says whether there were new ones from before the last
- * slot's store. */
-int klp_movers_list(struct klp_run *run, bool *added, struct klp_error *e);
+/* Lists the threads and gives each new one an entry. */
+int klp_movers_list(struct klp_run *run, struct klp_error *e);
 /* No place in the thread table: -EAGAIN with the sentence that says what to do. */
 int klp_movers_full(const struct klp_run *run, struct klp_error *e);
 

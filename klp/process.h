@@ -108,7 +108,10 @@ const struct klp_object *klp_process_object(const struct klp_process *p, const u
 					    size_t *count);
 const struct klp_object *klp_process_object_at(const struct klp_process *p, uint64_t addr);
 
-/* All tids (caller's namespace), read until two passes agree. *tids is malloc'ed. */
+/*
+ * The tids (caller's namespace) of all threads that were there before the call and are behind it; also some of those
+ * that were born or ended meanwhile, oldest first. *tids is malloc'ed. -EAGAIN: no list was whole.
+ */
 int klp_process_tids(const struct klp_process *p, pid_t **tids, size_t *count, struct klp_error *e);
 
 /* /proc/PID/task/TID/{stat,status}: what the proofs need. */

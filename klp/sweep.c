@@ -86,6 +86,7 @@ static int klp_sweep_thread(struct klp_run *run, struct klp_mover *m, struct klp
 	m->outran = run->proof->verdict == KLP_UNW_CHANGED;
 	if (run->proof->gone || run->proof->kernel_made) {
 		m->moved = true;
+		m->gone = run->proof->gone;
 		return 0;
 	}
 	/* "Running" says less than the last look at its registers: who waits for it wants to know where it is. */
@@ -197,12 +198,11 @@ static int klp_sweep_believe(struct klp_run *run, struct klp_error *e)
 
 int klp_sweep(struct klp_run *run, size_t *left, bool *running, struct klp_error *e)
 {
-	bool added;
 	/* Verdicts of looks in haste, or at a stopped thread, are stored at once: their rows are of this sweep. */
 	int rc = run->list.count ? klp_tables_renew(run->s, e) : 0;
 
 	if (rc >= 0)
-		rc = klp_movers_list(run, &added, e);
+		rc = klp_movers_list(run, e);
 	klp_running_round(run->s, run->list.count);
 	for (size_t i = 0; i < run->list.count && !rc;) {
 		struct klp_mover *batch[KLP_SWEEP_BATCH];

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What /proc tells of one thread. */
-#include <dirent.h>
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -274,77 +273,6 @@ uint64_t klp_task_thread_pointer(const struct klp_process *p, pid_t tid, int64_t
 	if (!robust_delta || syscall(SYS_get_robust_list, tid, &head, &len) || !head)
 		return 0;
 	return head - (uint64_t)robust_delta;
-}
-
-static int klp_tids_once(const struct klp_process *p, pid_t **tids, size_t *count, struct klp_error *e)
-{
-	char path[64];
-	struct dirent *d;
-	size_t room = 0;
-	DIR *dir;
-	int rc = 0;
-
-	*tids = NULL;
-	*count = 0;
-	snprintf(path, sizeof(path), "/proc/%d/task", p->pid);
-	dir = opendir(path);
-	if (!dir)
-		return klp_fail(e, errno == ENOENT ? ESRCH : errno, KLP_NO_PROCESS, "%s: %s", path, strerror(errno));
-	while (!rc && (d = readdir(dir))) {
-		pid_t *grown;
-
-		if (!isdigit((unsigned char)d->d_name[0]))
-			continue;
-		if (*count == KLP_MAX_TIDS) {
-			rc = klp_fail(e, E2BIG, KLP_LIMIT, "process %d has more than %d threads", p->pid, KLP_MAX_TIDS);
-			break;
-		}
-		if (*count == room) {
-			room = room ? room * 2 : 64;
-			grown = realloc(*tids, room * sizeof(pid_t));
-			if (!grown) {
-				rc = klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for the thread list");
-				break;
-			}
-			*tids = grown;
-		}
-		(*tids)[(*count)++] = (pid_t)strtol(d->d_name, NULL, 10);
-	}
-	closedir(dir);
-	if (!rc && !*count)
-		rc = klp_fail(e, ESRCH, KLP_NO_PROCESS, "process %d has ended", p->pid);
-	if (rc) {
-		free(*tids);
-		*tids = NULL;
-	}
-	return rc;
-}
-
-int klp_process_tids(const struct klp_process *p, pid_t **tids, size_t *count, struct klp_error *e)
-{
-	pid_t *again;
-	size_t n;
-	int rc = klp_tids_once(p, tids, count, e);
-
-	/* A directory of threads that are born and die may skip one: two passes must agree. Bounded, for a process that
-	 * never rests. */
-	for (unsigned pass = 0; !rc && pass < 100; pass++) {
-		bool same;
-
-		rc = klp_tids_once(p, &again, &n, e);
-		if (rc) {
-			free(*tids);
-			*tids = NULL;
-			break;
-		}
-		same = n == *count && !memcmp(again, *tids, n * sizeof(pid_t));
-		free(*tids);
-		*tids = again;
-		*count = n;
-		if (same)
-			break;
-	}
-	return rc;
 }
 
 pid_t klp_task_by_ns_tid(const struct klp_process *p, uint64_t ns_tid, struct klp_task_info *info)

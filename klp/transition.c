@@ -12,6 +12,7 @@
 #include "klp/clock.h"
 #include "klp/core.h"
 #include "klp/door.h"
+#include "klp/entries.h"
 #include "klp/gone.h"
 #include "klp/places.h"
 #include "klp/rearm.h"
@@ -27,7 +28,6 @@
 #define KLP_DOOR_WHOLE_NS 1000000000ull /* each pause wholly for so long, then a part of it */
 #define KLP_DOOR_PART 4u
 #define KLP_REARM_MIN_MS 100u /* for what another tracer put back, even at the end of the time */
-#define KLP_SEAL_PASSES 8u    /* listings at least, before the time that the user gave ends them */
 
 struct klp_patch *klp_transition_patch(struct klp_session *s)
 {
@@ -204,25 +204,13 @@ int klp_transition_reverse(struct klp_session *s, struct klp_error *e)
 	return rc ? rc : klp_patches_read(s, e);
 }
 
-/*
- * Every thread that existed when the last slot led to its stub gets an entry; then the word is sealed. A listing of
- * /proc/PID/task may miss a thread when others end meanwhile, so it is repeated until it finds no more of them.
- */
-static int klp_transition_seal(struct klp_run *run, uint64_t deadline, struct klp_error *e)
+/* Every thread that existed when the last slot led to its stub gets an entry; then the word is sealed. */
+static int klp_transition_seal(struct klp_run *run, struct klp_error *e)
 {
 	struct klp_session *s = run->s;
 	struct klp_rt_op op[2];
-	bool added = true;
-	int rc = 0;
+	int rc = klp_movers_list(run, e);
 
-	run->armed_ticks = klp_clock_ticks();
-	for (unsigned pass = 0; added && !rc; pass++) {
-		rc = klp_movers_list(run, &added, e);
-		if (!rc && added && pass > KLP_SEAL_PASSES && klp_clock_now() >= deadline)
-			rc = klp_fail(e, EAGAIN, KLP_PENDING, "%zu threads, and not all of them are listed yet",
-				      run->list.count);
-	}
-	run->armed_ticks = 0;
 	if (rc)
 		return rc;
 	klp_op_store(&op[0], klp_cb_addr(s, offsetof(struct klp_rt_cb, transition)),
@@ -441,7 +429,7 @@ int klp_transition_run(struct klp_session *s, struct klp_error *e)
 		return rc;
 	}
 	if (!rc && !KLP_TR_SEALED(s->cb->transition))
-		rc = klp_transition_seal(&run, deadline, e);
+		rc = klp_transition_seal(&run, e);
 	if (!rc && s->opt.immediate && klp_run_enables(&run)) { /* klp/load.c knows that nobody needs a proof */
 		rc = klp_transition_rearm(&run, 0, e);
 		if (!rc)
@@ -460,6 +448,8 @@ int klp_transition_run(struct klp_session *s, struct klp_error *e)
 		}
 		if (!left) {
 			rc = klp_transition_rearm(&run, klp_transition_patience(deadline), e);
+			if (!rc)
+				rc = klp_entries_settle(&run, e);
 			if (!rc)
 				rc = klp_transition_complete(&run, e);
 			if (rc != -EAGAIN)

@@ -108,7 +108,7 @@ needs() {
 		grep -oE '"[^"]*"' <<<"$line" | tr -d '"' | while read -r word; do
 			case $word in
 			"$dir/build/"*) echo "${word#"$dir/build/"}" ;;
-			*.sh) printf 'bin/%s\n' klpctl klp-build live_uprobe live_midway live_entered live_adopted live_lateness live_reopened live_oversleeps live_watch_fails ;;
+			*.sh) printf 'bin/%s\n' klpctl klp-build live_uprobe live_midway live_entered live_adopted live_lateness live_reopened live_reused live_oversleeps live_watch_fails ;;
 			esac
 		done
 	done | sort -u

@@ -16,6 +16,7 @@
 
 #define BORN 4        /* threads that are born at once */
 #define BORN_ROUNDS 8 /* of each */
+#define SPIN_TURNS 1500
 #define CHILD_ROUNDS 6
 #define CHURN_SIZE (256u << 10)
 
@@ -77,13 +78,22 @@ static void waiting(struct worker *w, int how)
 	}
 }
 
+/*
+ * Runs for tens of milliseconds at a time. With as many of these as there are processors, and none of them ever
+ * sleeping, Linux 6.18 gives its own threads no turn for minutes, and one that holds the lock of the C library's file
+ * (kdamond) keeps every fork, exec and exit of the machine waiting.
+ */
 static void spinning(struct worker *w)
 {
+	unsigned turns = 0;
+
 	while (torture_go_on(w, true)) {
 		for (unsigned i = 0; i < 16; i++)
 			some_round(w, HOW_NOTHING);
 		for (volatile unsigned n = (unsigned)torture_random(w) % 20000; n;)
 			n = n - 1;
+		if (++turns % SPIN_TURNS == 0)
+			torture_pause(w, 3000);
 	}
 }
 
