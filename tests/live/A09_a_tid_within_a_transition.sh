@@ -150,7 +150,7 @@ printf x >&"$go"
 says "out 11" # and the tool reads the next line
 wait "${others[0]}" || die "no thread with the tid of one that ended was made"
 others=()
-expect_result done .result
+expect_result 'done' .result
 printf x >&"$go"
 says "out 22"
 ends

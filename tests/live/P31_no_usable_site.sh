@@ -36,7 +36,7 @@ for f in without small; do
 	"$klp_build" -s "$work/tree" -b "make KLP_CFLAGS='$klp_cflags'" -t ./prog "$work/$f.diff" -o "$work/$f.klp" >"$work/log" 2>&1
 	rc=$?
 	[ $rc = 4 ] || die "klp-build of $f: exit status $rc, expected 4: $(tail -3 "$work/log")"
-	grep -qw "$f" "$work/log" || die "the refusal does not name $f: $(cat "$work/log")"
+	grep -q "refused: $f (prog.c): the function has no usable patch site: " "$work/log" || die "the refusal does not name $f: $(cat "$work/log")"
 	[ -e "$work/$f.klp" ] && die "a refused patch left a module"
 done
 for f in good first; do
@@ -45,14 +45,17 @@ for f in good first; do
 done
 target t "$work/tree/prog"
 expect '2 12 22 32' x
-# At load: the same module, but its metadata points at the functions that have no site.
+# At load: the same module, but its metadata points at the functions that have no site, whose code is theirs.
 for f in without small; do
-	address=$((0x$(nm "$work/tree/prog" | awk -v f=$f '$3 == f {print $1}')))
+	read -r address size < <(nm -S "$work/tree/prog" | awk -v f=$f '$4 == f {print $1, $2}')
+	address=$((0x$address)) size=$((0x$size))
+	if [ $f = without ]; then recorded=0; else recorded=$((address - 2)); fi
 	objcopy -O binary --only-section=.klp.meta --set-section-flags .klp.meta=alloc "$work/good.klp" "$work/meta"
-	jq -c ".objects[0].functions[0] |= (.address = $address | .recorded = 0 | .ranges = [[$address, $address + .size]])" "$work/meta" >"$work/meta2"
+	jq -c ".objects[0].functions[0] |= (del(.digest) | .address = $address | .size = $size | .recorded = $recorded | .ranges = [[$address, $address + $size]])" "$work/meta" >"$work/meta2"
 	cp "$work/good.klp" "$work/bad.klp" && objcopy --update-section .klp.meta="$work/meta2" "$work/bad.klp" || die "cannot change metadata"
 	before=$(fingerprint "$(p)")
 	ctl 4 load -v --json -p "$(p)" "$work/bad.klp"
+	expect_reason "$(if [ $f = without ]; then echo NO_SITE; else echo PREFIX_TOO_SMALL; fi)"
 	[ "$(fingerprint "$(p)")" = "$before" ] || die "a refused load changed the target"
 done
 expect '2 12 22 32' x
