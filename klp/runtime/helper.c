@@ -145,8 +145,11 @@ static int64_t insert(struct klp_rt_cb *cb, uint32_t tid, uint32_t state, int ov
 	if (!e)
 		return -ENOSPC_;
 	/* Of an earlier transition: from here on it is of this one. So whoever finds an older entry in a sealed
-	 * transition is a new thread whose tid another one had. */
+	 * transition is a new thread whose tid another one had. Its verdict is void by its generation, of which there
+	 * are 65,535 only: a thread that has not dispatched since may be inside what is left now. */
 	found = __atomic_load_n((uint64_t *)e, __ATOMIC_ACQUIRE);
+	if (((uint32_t)(found >> 32) ^ state) & ~1u)
+		__atomic_store_n(&e->verdict, 0, __ATOMIC_RELEASE);
 	while ((((uint32_t)(found >> 32) ^ state) & (over ? ~0u : ~1u)) &&
 	       !__atomic_compare_exchange_n((uint64_t *)e, &found, KLP_THREAD_CLAIM(tid, state), 0, __ATOMIC_ACQ_REL,
 					    __ATOMIC_ACQUIRE))

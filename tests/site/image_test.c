@@ -338,6 +338,56 @@ START_TEST(test_verdict)
 }
 END_TEST
 
+/* A verdict does not outlive its transition, even if generations come again. */
+static void *run_helper(void *arg)
+{
+	void (*helper)(struct klp_rt_cb *);
+	uint64_t at = w.cb->image + ((const struct klp_rt_image *)w.cb->image)->helper;
+
+	(void)arg;
+	memcpy(&helper, &at, sizeof(helper));
+	helper(w.cb);
+	return NULL;
+}
+
+static int64_t ask_helper(struct klp_rt_op op)
+{
+	uint8_t request = (uint8_t)(w.cb->request + 1);
+
+	w.cb->ops[0] = op;
+	w.cb->op_count = 1;
+	__atomic_store_n(&w.cb->request, request, __ATOMIC_SEQ_CST);
+	while (__atomic_load_n(&w.cb->done, __ATOMIC_SEQ_CST) != request)
+		usleep(100);
+	return w.cb->ops[0].result;
+}
+
+START_TEST(test_insert)
+{
+	struct klp_rt_op again = {.code = KLP_OP_INSERT, .a = {me(), (ID + 1) << 1 | BEFORE}};
+	struct klp_rt_thread *t;
+	pthread_t thread;
+
+	world_make(&w, 1);
+	patch(victim_plain, victim_plain_new);
+	t = insert(me(), ID << 1 | BEFORE);
+	t->count = 5;
+	t->verdict = KLP_VERDICT(GEN, 5);
+	ck_assert_int_eq(pthread_create(&thread, NULL, run_helper, NULL), 0);
+	ck_assert_int_eq(ask_helper(again), t - w.cb->threads);
+	ck_assert_uint_eq(t->state, (ID + 1) << 1 | BEFORE);
+	ck_assert_uint_eq(t->count, 5);
+	transition(ID + 1, GEN, AFTER, 1);
+	ck_assert_int_eq(plain(1), 3);
+	t->verdict = KLP_VERDICT(GEN, 6);
+	ck_assert_int_eq(ask_helper(again), t - w.cb->threads);
+	ck_assert_int_eq(plain(1), 4);
+	ask_helper((struct klp_rt_op){.code = KLP_OP_EXIT});
+	pthread_join(thread, NULL);
+	unpatch_all();
+}
+END_TEST
+
 static void *call_plain(void *arg)
 {
 	return (void *)(long)plain((int)(long)arg);
@@ -1081,6 +1131,7 @@ int main(void)
 	tcase_add_loop_test(tc, test_universe, 0, 4);
 	tcase_add_loop_test(tc, test_of_another_transition, 0, 2);
 	tcase_add_test(tc, test_verdict);
+	tcase_add_test(tc, test_insert);
 	tcase_add_loop_test(tc, test_new_thread, 0, 2);
 	tcase_add_loop_test(tc, test_fork, 0, 2);
 	tcase_add_loop_test(tc, test_vfork_children, 0, 2);
