@@ -12,10 +12,12 @@ load all --replace
 expect 41 call answer 4
 expect 401 call other 4
 expect 4003 call third 4
-expect_status 1 '[.patches[] | select(.state == "enabled")] | length'
-expect_status all '[.patches[] | select(.state == "enabled")][0].name'
-expect_status true '[.patches[] | select(.name == "all")][0].replace'
+expect_status 1 '.patches | length'
+expect_status all '.patches[0].name'
+expect_status enabled '.patches[0].state'
+expect_status true '.patches[0].replace'
 unload all
+expect_status 0 '.patches | length'
 expect 41 call answer 4
 expect 401 call other 4
 expect 4001 call third 4

@@ -149,7 +149,7 @@ for how in vfork spawn; do
 			ctl 5 unload -v --json --timeout 0.3 own
 			[ "$(jq -r '[.processes[].pid] | join(" ")' "$work/json")" = "$(p)" ] || die "not the parent alone was unloaded from: $(cat "$work/json")"
 		else
-			echo "NOTE: no new pid namespace, commands without -p were not tried"
+			lacks "no new pid namespace: commands without -p were not tried"
 		fi
 		expect $new both
 		if [ $how = vfork ]; then expect 0 go; else : >"$work/gate"; fi

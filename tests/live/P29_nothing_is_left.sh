@@ -75,7 +75,7 @@ if command -v strace >/dev/null && strace -o /dev/null true 2>/dev/null; then
 		if grep -E 'O_CREAT|O_TMPFILE|creat\(|mk|rename|link|memfd|shmget' "$work/trace" >"$work/made"; then die "klpctl $what made: $(cat "$work/made")"; fi
 	done
 else
-	echo "NOTE: without strace only what is left was looked at"
+	lacks "strace is not installed: only what is left was looked at"
 fi
 expect 41 call answer 4
 # klp-build works in files of its own.

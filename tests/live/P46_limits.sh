@@ -42,7 +42,7 @@ limited data VmData
 load fix
 expect 42 call answer 4
 if [ "$(id -u)" != 0 ] || ! command -v setpriv >/dev/null; then
-	echo "NOTE: not root, RLIMIT_NPROC was not tried"
+	lacks "not root, RLIMIT_NPROC was not tried"
 	exit 0
 fi
 mkdir -m 755 "$work/pub" && chmod 755 "$work"

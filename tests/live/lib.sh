@@ -35,9 +35,17 @@ skip() {
 	exit 77
 }
 
+# What this machine lacks for a part of the test: the test goes on, and in the end says SKIPPED.
+untried=()
+lacks() { untried+=("$*"); }
+
 cleanup() {
 	local status=$? p
 	trap - EXIT INT TERM
+	if [ $status = 0 ] && [ ${#untried[@]} -gt 0 ]; then
+		printf 'SKIPPED: %s\n' "${untried[@]}" >&2
+		status=77
+	fi
 	for p in ${others[@]+"${others[@]}"} ${pid[@]+"${pid[@]}"}; do
 		kill -KILL "$p" 2>/dev/null
 	done
