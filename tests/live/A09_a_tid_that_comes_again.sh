@@ -2,14 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Hazard A9: a fork's child has the tid of a thread that ended, and its caller has that thread's stack. What the table says of that thread, which was in the other
 # version, is not believed: neither by the child itself nor by a tool that takes it over.
-# In a pid namespace of its own, where the next tid can be said.
-if [ -z "${KLP_OWN_PROCESSES:-}" ]; then
-	unshare --pid --fork --mount-proc sh -c 'echo 1000 >/proc/sys/kernel/ns_last_pid' 2>/dev/null || {
-		echo "SKIPPED: no pid namespace in which the next tid can be said" >&2
-		exit 77
-	}
-	KLP_OWN_PROCESSES=1 exec unshare --pid --fork --mount-proc --kill-child "$0"
-fi
+. "$(dirname "$0")/next_tid.sh"
 . "$(dirname "$0")/lib.sh"
 begin
 own_program 's/VERSION 1/VERSION 2/' <<-'C'

@@ -2,14 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Hazard A9: within one transition a thread ends that has not moved, and a new one has its tid. What the table says of the first is not what is true of the
 # second, neither when that is born before everybody has moved nor in the last moment.
-# In a pid namespace of its own, where the next tid can be said.
-if [ -z "${KLP_OWN_PROCESSES:-}" ]; then
-	unshare --pid --fork --mount-proc sh -c 'echo 1000 >/proc/sys/kernel/ns_last_pid' 2>/dev/null || {
-		echo "SKIPPED: no pid namespace in which the next tid can be said" >&2
-		exit 77
-	}
-	KLP_OWN_PROCESSES=1 exec unshare --pid --fork --mount-proc --kill-child "$0"
-fi
+. "$(dirname "$0")/next_tid.sh"
 . "$(dirname "$0")/lib.sh"
 begin
 own_program 's/VERSION 1/VERSION 2/' <<-'C'
