@@ -207,6 +207,20 @@ static void klp_helper_release(struct klp_remote *r)
 		ptrace(PTRACE_DETACH, r->helper, NULL, NULL);
 }
 
+/* The kernel answers EIO where it forbids such writes and where nothing is mapped (any more): what can't be read either
+ * is not there, and the reader's error says so. */
+static int klp_text_refused(const struct klp_process *p, uint64_t addr, size_t len, int err, struct klp_error *e)
+{
+	uint8_t there;
+	int rc = klp_process_read(p, addr, &there, 1, e);
+
+	if (!rc && len > 1)
+		rc = klp_process_read(p, addr + len - 1, &there, 1, e);
+	return rc ? rc
+		  : klp_fail(e, err, KLP_PERMISSION, "writing %zu bytes of text in process %d: %s", len, p->pid,
+			     strerror(err));
+}
+
 int klp_remote_write_text(struct klp_remote *r, uint64_t addr, const void *buf, size_t len, struct klp_error *e)
 {
 	int rc = klp_process_write_text(r->p, addr, buf, len, e), fd;
@@ -215,8 +229,9 @@ int klp_remote_write_text(struct klp_remote *r, uint64_t addr, const void *buf, 
 
 	if (rc != -EIO && rc != -EPERM && rc != -EACCES)
 		return rc;
+	rc = klp_text_refused(r->p, addr, len, -rc, e);
 	/* A hardened kernel: be the helper's tracer while writing. */
-	if (!r->helper || ptrace(PTRACE_SEIZE, r->helper, NULL, NULL))
+	if (e->reason != KLP_PERMISSION || !r->helper || ptrace(PTRACE_SEIZE, r->helper, NULL, NULL))
 		return rc;
 	r->helper_seized = true;
 	/* The file of the thread that is seized: the kernel asks whose it is. */
@@ -224,10 +239,7 @@ int klp_remote_write_text(struct klp_remote *r, uint64_t addr, const void *buf, 
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	if (fd >= 0) {
 		n = pwrite(fd, buf, len, (off_t)addr);
-		rc = n >= 0 && (size_t)n == len ? 0
-						: klp_fail(e, n < 0 ? errno : EFAULT, KLP_PERMISSION,
-							   "writing %zu bytes of text in process %d: %s", len,
-							   r->p->pid, strerror(n < 0 ? errno : EFAULT));
+		rc = n >= 0 && (size_t)n == len ? 0 : klp_text_refused(r->p, addr, len, n < 0 ? errno : EFAULT, e);
 		close(fd);
 	}
 	klp_helper_release(r);

@@ -98,7 +98,8 @@ void fail(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 /* tool.c */
 void tool_start(struct tool *t, const char *arg, ...) __attribute__((sentinel));
 void tool_kill(struct tool *t, uint64_t after_us);
-int tool_wait(struct tool *t); /* exit code, 5 also for a helper that was late; 128 + signal */
+int tool_wait(struct tool *t);        /* exit code, 5 also for a helper that was late; 128 + signal */
+void tool_said(const struct tool *t); /* prints what it has printed so far, for a failure */
 void tool_close(struct tool *t);
 int64_t tool_number(const struct tool *t, const char *key);     /* an integer of it, or -1 */
 const char *tool_result(const struct tool *t, const char *key); /* a string of the first process, or "" */

@@ -72,7 +72,7 @@ static void tool_under(const struct module *m, bool load)
 }
 
 /* Until the watch has done what is to be done for the plug-in as it is now. */
-static void await(const struct module *m, bool open)
+static void await(const struct tool *t, const struct module *m, bool open)
 {
 	uint64_t until = now_ns() + WATCH_HANG_S * 1000000000ull;
 	bool patching;
@@ -81,8 +81,10 @@ static void await(const struct module *m, bool open)
 		if (model_try() && !model_transition(&patching) && model_has(m) == open && !model_has_gone())
 			return;
 		target_check();
-		if (now_ns() > until)
+		if (now_ns() > until) {
+			tool_said(t);
 			fail("klpctl watch has not %s '%s'", open ? "loaded" : "unloaded", m->name);
+		}
 		sleep_us(5000);
 	}
 }
@@ -107,7 +109,7 @@ static void act_watch(void)
 		tool_kill(&t, 0);
 	} else {
 		target_plugin(open ? PLUGIN_OPEN : PLUGIN_CLOSED, true);
-		await(m, open);
+		await(&t, m, open);
 		kill(t.pid, SIGTERM);
 		if (tool_wait(&t))
 			unexpected(&t, tool_wait(&t));

@@ -81,6 +81,19 @@ static void tool_count(struct tool *t)
 		say("%s", text);
 }
 
+void tool_said(const struct tool *t)
+{
+	static char text[1u << 16];
+	const int fd[] = {t->out, t->err};
+
+	for (unsigned i = 0; i < 2; i++) {
+		ssize_t n = pread(fd[i], text, sizeof(text) - 1, 0);
+
+		text[n > 0 ? n : 0] = 0;
+		say("klpctl %s has said:\n%s\n", t->command, text);
+	}
+}
+
 /* The result's first process. */
 static const json_t *tool_process(const struct tool *t)
 {
