@@ -98,6 +98,7 @@ struct klp_module { /* opaque to users of <klp/klp.h> */
 	size_t state_count;
 	bool coupled;    /* some function is in the patch only because of another one */
 	bool exceptions; /* C++ or -fexceptions code that could unwind through a module frame */
+	json_t *labels;  /* array of strings that the patch is known by (CVE numbers), NULL: none */
 	json_t *escapes; /* array of names: why its text cannot be proven unreferenced; empty = reclaimable */
 };
 

@@ -405,7 +405,7 @@ static int klp_meta_head(struct klp_module *m, struct klp_error *e)
 	if (!rc)
 		rc = klp_meta_names(m->meta, "escapes", true, &m->escapes, e);
 	if (!rc)
-		rc = klp_meta_names(m->meta, "labels", false, NULL, e);
+		rc = klp_meta_names(m->meta, "labels", false, &m->labels, e);
 	if (!rc)
 		rc = klp_meta_names(m->meta, "notes", false, NULL, e);
 	free(arch);
@@ -587,6 +587,7 @@ void klp_module_free(struct klp_module *m)
 	free(m->description);
 	free(m->meta_text);
 	json_decref(m->escapes);
+	json_decref(m->labels);
 	json_decref(m->meta);
 	memset(m, 0, sizeof(*m));
 }

@@ -111,6 +111,7 @@ static json_t *klp_status_patch(struct klp_session *s, const struct klp_patch *p
 	json_object_set_new(o, "replace", json_boolean(p->rec.replace));
 	json_object_set_new(o, "forced", json_boolean(p->rec.forced));
 	json_object_set_new(o, "stack_order", json_integer((json_int_t)klp_patch_stack_order(s, p)));
+	json_object_set_new(o, "labels", p->has_meta && p->meta.labels ? json_incref(p->meta.labels) : json_array());
 	json_object_set_new(o, "functions", functions);
 	json_object_set_new(o, "states", klp_states_json(&p->meta));
 	json_object_set_new(o, "callback", klp_status_callback(s, p));

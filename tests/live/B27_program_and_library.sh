@@ -48,6 +48,8 @@ expect_result 4 .functions
 expect 2222 call
 expect_status 1 '.patches | length'
 expect_status 'libpair.so prog' '[.patches[0].functions[].object] | unique | join(" ")'
+expect_status 'CVE-2031-1000 (fix)' '.patches[0].labels | join(" ")'
+"$klpctl" status -p "$(p)" | grep -qx '  labels: CVE-2031-1000 (fix)' || die "status prints no labels"
 expect_status 4 '[.patches[0].functions[] | select(.site == "armed")] | length'
 no_mix
 # The function in the library is at an address of the library, its replacement near it; so are the program's.

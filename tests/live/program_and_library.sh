@@ -152,7 +152,7 @@ pl_patch() {
 	sed -i "$sed" "$work/b"/*.[ch]
 	(cd "$work" && diff -u a b) >"$work/$name.diff"
 	"$klp_build" -s "$work/tree" -b "make KLP_CFLAGS='$klp_cflags'" -t prog -t libpair.so --running "$work/prog" --running "$work/libpair.so" \
-		"$work/$name.diff" -o "$work/$name.klp" --report "$work/$name.json" >"$work/log" 2>&1 || die "klp-build: $(tail -30 "$work/log")"
+		"$work/$name.diff" -o "$work/$name.klp" --report "$work/$name.json" --label "CVE-2031-1000 ($name)" >"$work/log" 2>&1 || die "klp-build: $(tail -30 "$work/log")"
 }
 # given_back NAME: nothing is left of it. Where a thread could not be seen outside of its memory in time, the next command gives it back.
 no_patch() {

@@ -669,6 +669,7 @@ static int kb_compare(struct kb_drive *d, const char *module)
 				       .debug = debug,
 				       .patch_name = o->name,
 				       .description = o->description,
+				       .labels = d->run->labels,
 				       .statements = d->t->statements,
 				       .dry_run = o->dry_run && d->target_count == 1,
 				       .output = module};
@@ -710,6 +711,8 @@ static int kb_compare(struct kb_drive *d, const char *module)
 		size_t i;
 
 		json_array_foreach(json_object_get(found, "notes"), i, note) kb_note_once(d->run, note);
+		if (o->report)
+			kb_review(d, found, in.original_linked, running);
 		kb_report_found(d, found);
 	}
 	if (result == KLP_OBJDIFF_FAILED)
@@ -775,6 +778,8 @@ static int kb_make_modules(struct kb_drive *d)
 		}
 		json_array_append_new(modules, json_pack("{s:s?, s:s, s:s, s:s}", "running", d->t->shipped, "build_id",
 							 id, "output", output, "made", module));
+		if (result == KB_BUILT && !o->dry_run)
+			json_object_set_new(json_array_get(modules, i), "size", kb_module_size(module));
 		if (result != KB_BUILT && count > 1)
 			json_array_append_new(d->run->notes,
 					      json_sprintf("no module is made: that is about %s", d->t->shipped));
@@ -842,6 +847,10 @@ static int kb_make_joint(struct kb_drive *d)
 		if (result == KB_FAILED)
 			kb_report_error(d, &e);
 	}
+	if (result == KB_BUILT && !d->run->o->dry_run)
+		json_object_set_new(
+		    d->report, "modules",
+		    json_pack("[{s:s, s:o}]", "output", d->run->o->output, "size", kb_module_size(joint)));
 	if (result == KB_BUILT && !d->run->o->dry_run)
 		result = kb_install(joint, d->run->o->output);
 	json_object_set_new(d->report, "targets", targets);
@@ -1123,6 +1132,7 @@ int kb_drive(struct kb_run *r)
 	elf_version(EV_CURRENT);
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	r->notes = json_array();
+	r->labels = kb_labels(r->o);
 	d.added = json_object();
 	d.touched = json_object();
 	d.aside = json_array();
@@ -1155,6 +1165,7 @@ int kb_drive(struct kb_run *r)
 	    d.facts, "seconds",
 	    json_real((double)(end.tv_sec - start.tv_sec) + (double)(end.tv_nsec - start.tv_nsec) / 1e9));
 	json_object_set_new(d.facts, "place", json_string(r->place == KB_PLACE_COPY ? "copy" : "mounted"));
+	json_object_set(d.report, "labels", r->labels);
 	json_object_set_new(d.report, "patch", json_string(r->o->name));
 	json_object_set_new(d.report, "result", json_string(results[rc]));
 	json_object_set_new(d.report, "exit", json_integer(rc));

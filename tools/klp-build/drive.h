@@ -46,6 +46,14 @@ void kb_accept(struct kb_drive *d, const char *symbol, const char *file, const c
 /* A note for each statement of that kind that accepted nothing. */
 void kb_note_statements(struct kb_drive *d, const char *kind);
 
+/* review.c */
+/* Adds to what the comparison of the target that is looked at found, "listing": {original, patched} of functions, each
+ * as of listing.h; of what is refused because it runs otherwise than it was rebuilt: original is what runs, patched the
+ * rebuild. */
+void kb_review(struct kb_drive *d, json_t *found, const char *rebuilt, const char *running);
+/* {file, text, rodata, data}: bytes of a module. */
+json_t *kb_module_size(const char *path);
+
 /* callbacks.c */
 /* Is it a kind of statement that names a callback? */
 bool kb_is_callback(const char *kind);

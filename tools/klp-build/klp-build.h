@@ -19,6 +19,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <sys/types.h>
 #include <jansson.h>
 
@@ -47,6 +48,8 @@ struct kb_options {
 	size_t diff_count;
 	char **cc_dirs;
 	size_t cc_dir_count;
+	char **labels; /* what the patch is known by, beside the CVE numbers of the diffs */
+	size_t label_count;
 	int strip; /* -1: 1, then 0 */
 	bool dry_run, verbose;
 };
@@ -62,7 +65,7 @@ struct kb_run {
 	char *numbered;  /* list of source files that the compiler reads with their old line numbers, or NULL */
 	char *again;     /* list of sources to compile once more with another option, or NULL */
 	enum kb_place place;
-	json_t *notes;
+	json_t *notes, *labels;
 };
 
 /* util.c: none of these returns on lack of memory. */
@@ -192,11 +195,17 @@ json_t *kb_layouts(const char *path);
 void kb_layout_differences(const json_t *original, const json_t *patched,
 			   void (*fn)(void *ctx, const char *type, const char *reason), void *ctx);
 
+/* labels.c: [string], UTF-8. */
+json_t *kb_labels(const struct kb_options *o);
+
 /* drive.c */
 int kb_drive(struct kb_run *r);
 
 /* report.c */
 void kb_report_print(const json_t *report, const char *explain);
 bool kb_report_write(const json_t *report, const char *path);
+
+/* report-html.c */
+void kb_report_html(FILE *f, const json_t *report);
 
 #endif

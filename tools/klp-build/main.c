@@ -42,6 +42,8 @@ static void kb_help(void)
 	    "  -o, --output FILE     the module\n"
 	    "  -n, --name NAME       the patch's name; else that of the output file\n"
 	    "      --description TEXT\n"
+	    "      --label TEXT      what the patch is known by, beside the CVE numbers of the diffs; can be given\n"
+	    "                        again\n"
 	    "      --running FILE    the file that runs (may be stripped); else TARGET in the tree. Given again: "
 	    "other\n"
 	    "                        builds of the same source; FILE-BUILD_ID.klp is made for each. Of several "
@@ -374,6 +376,18 @@ static int kb_run(struct kb_options *o)
 	return kb_supervise(&r);
 }
 
+/* UTF-8 without control characters. */
+static bool kb_is_printable(const char *text)
+{
+	json_t *s = json_string(text);
+	bool ok = s != NULL;
+
+	for (const char *p = text; *p; p++)
+		ok = ok && !iscntrl((unsigned char)*p);
+	json_decref(s);
+	return ok;
+}
+
 enum {
 	KB_OPT_RUNNING = 256,
 	KB_OPT_DEBUG,
@@ -382,7 +396,8 @@ enum {
 	KB_OPT_EXPLAIN,
 	KB_OPT_KEEP,
 	KB_OPT_CC_DIR,
-	KB_OPT_DESCRIPTION
+	KB_OPT_DESCRIPTION,
+	KB_OPT_LABEL
 };
 
 static const struct option kb_long_options[] = {
@@ -392,6 +407,7 @@ static const struct option kb_long_options[] = {
     {"output", required_argument, NULL, 'o'},
     {"name", required_argument, NULL, 'n'},
     {"description", required_argument, NULL, KB_OPT_DESCRIPTION},
+    {"label", required_argument, NULL, KB_OPT_LABEL},
     {"running", required_argument, NULL, KB_OPT_RUNNING},
     {"debug", required_argument, NULL, KB_OPT_DEBUG},
     {"strip", required_argument, NULL, 'p'},
@@ -422,6 +438,7 @@ int main(int argc, char **argv)
 	o.cc_dirs = kb_alloc((size_t)argc * sizeof(*o.cc_dirs));
 	o.running = kb_alloc((size_t)argc * sizeof(*o.running));
 	o.target = kb_alloc((size_t)argc * sizeof(*o.target));
+	o.labels = kb_alloc((size_t)argc * sizeof(*o.labels));
 	while ((c = getopt_long(argc, argv, "s:b:t:o:n:p:vhV", kb_long_options, NULL)) != -1) {
 		switch (c) {
 		case 's':
@@ -467,6 +484,11 @@ int main(int argc, char **argv)
 			break;
 		case KB_OPT_CC_DIR:
 			o.cc_dirs[o.cc_dir_count++] = optarg;
+			break;
+		case KB_OPT_LABEL:
+			if (!*optarg || !kb_is_printable(optarg))
+				return kb_usage("no label: ", optarg);
+			o.labels[o.label_count++] = optarg;
 			break;
 		case KB_OPT_DESCRIPTION:
 			o.description = optarg;

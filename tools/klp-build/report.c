@@ -1,18 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What klp-build found, for people: text, JSON, and a page of HTML without anything from elsewhere. */
-#include "klp-build.h"
-
+/* What klp-build found, for people: text and JSON. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-static const char *kb_field(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : "";
-}
+#include "drive.h"
 
 /* Names come from object files: nothing that a terminal obeys gets through. */
 static void kb_put(FILE *f, const char *text)
@@ -23,11 +16,11 @@ static void kb_put(FILE *f, const char *text)
 
 static void kb_print_entry(FILE *f, const char *what, const json_t *e)
 {
-	const char *symbol = kb_field(e, "symbol"), *file = kb_field(e, "file"), *section = kb_field(e, "section");
+	const char *symbol = kb_str(e, "symbol"), *file = kb_str(e, "file"), *section = kb_str(e, "section");
 
 	fprintf(f, "%s: ", what);
-	if (*kb_field(e, "target")) {
-		kb_put(f, kb_field(e, "target"));
+	if (*kb_str(e, "target")) {
+		kb_put(f, kb_str(e, "target"));
 		fputs(": ", f);
 	}
 	kb_put(f, *symbol ? symbol : section);
@@ -36,13 +29,13 @@ static void kb_print_entry(FILE *f, const char *what, const json_t *e)
 		kb_put(f, file);
 		fputs(*symbol || *section ? ")" : "", f);
 	}
-	if (*kb_field(e, "reason")) {
+	if (*kb_str(e, "reason")) {
 		fputs(": ", f);
-		kb_put(f, kb_field(e, "reason"));
+		kb_put(f, kb_str(e, "reason"));
 	}
-	if (*kb_field(e, "advice")) {
+	if (*kb_str(e, "advice")) {
 		fputs("; ", f);
-		kb_put(f, kb_field(e, "advice"));
+		kb_put(f, kb_str(e, "advice"));
 	}
 	fputc('\n', f);
 }
@@ -65,7 +58,7 @@ void kb_report_print(const json_t *report, const char *explain)
 	if (explain) {
 		for (k = 0; k < sizeof(lists) / sizeof(*lists); k++)
 			json_array_foreach(json_object_get(report, lists[k]), i,
-					   e) if (kb_is_named(kb_field(e, "symbol"), explain))
+					   e) if (kb_is_named(kb_str(e, "symbol"), explain))
 			{
 				kb_print_entry(stdout, lists[k], e);
 				shown++;
@@ -86,111 +79,6 @@ void kb_report_print(const json_t *report, const char *explain)
 	}
 }
 
-static void kb_escape(FILE *f, const char *text)
-{
-	for (; *text; text++)
-		switch (*text) {
-		case '&':
-			fputs("&amp;", f);
-			break;
-		case '<':
-			fputs("&lt;", f);
-			break;
-		case '>':
-			fputs("&gt;", f);
-			break;
-		case '"':
-			fputs("&quot;", f);
-			break;
-		default:
-			/* HTML has no other control characters, and no reference to one either. */
-			fputc(((unsigned char)*text < ' ' && *text != '\n' && *text != '\t') || *text == 127 ? '?'
-													     : *text,
-			      f);
-		}
-}
-
-static void kb_html_cell(FILE *f, const char *tag, const char *text)
-{
-	fprintf(f, "<%s>", tag);
-	kb_escape(f, text);
-	fprintf(f, "</%s>", tag);
-}
-
-static void kb_html_list(FILE *f, const json_t *report, const char *key, const char *title)
-{
-	const json_t *list = json_object_get(report, key);
-	bool several = json_array_size(json_object_get(report, "targets")) > 1;
-	size_t i;
-	json_t *e;
-
-	if (!json_array_size(list))
-		return;
-	kb_html_cell(f, "h2", title);
-	fputs("<table><tr>", f);
-	if (several)
-		kb_html_cell(f, "th", "target");
-	fputs("<th>symbol</th><th>file</th><th>reason</th><th>advice</th></tr>\n", f);
-	json_array_foreach(list, i, e)
-	{
-		fputs("<tr>", f);
-		if (several)
-			kb_html_cell(f, "td", kb_field(e, "target"));
-		kb_html_cell(f, "td", *kb_field(e, "symbol") ? kb_field(e, "symbol") : kb_field(e, "section"));
-		kb_html_cell(f, "td", kb_field(e, "file"));
-		kb_html_cell(f, "td", *kb_field(e, "reason") ? kb_field(e, "reason") : kb_field(e, "action"));
-		kb_html_cell(f, "td", kb_field(e, "advice"));
-		fputs("</tr>\n", f);
-	}
-	fputs("</table>\n", f);
-}
-
-static void kb_html(FILE *f, const json_t *report)
-{
-	const json_t *build = json_object_get(report, "build");
-	size_t i;
-	json_t *e;
-
-	fputs(
-	    "<!DOCTYPE html>\n<html lang=\"en\"><meta "
-	    "charset=\"utf-8\"><title>klp-build</title>\n<style>body{font:16px/1.5 "
-	    "sans-serif;margin:2em auto;max-width:70em;padding:0 1em}table{border-collapse:collapse}td,th{border:1px "
-	    "solid "
-	    "#999;padding:.2em .6em;text-align:left;vertical-align:top}td:first-child{font-family:monospace}</style>\n",
-	    f);
-	fputs("<h1>Patch ", f);
-	kb_escape(f, kb_field(report, "patch"));
-	fputs(": ", f);
-	kb_escape(f, kb_field(report, "result"));
-	fputs("</h1>\n<p>Target <code>", f);
-	kb_escape(f, kb_field(build, "target"));
-	fputs("</code>, built by <code>", f);
-	kb_escape(f, kb_field(build, "command"));
-	fprintf(f, "</code>; %lld units, %lld compiled again, %.1f seconds.</p>\n",
-		(long long)json_integer_value(json_object_get(build, "units")),
-		(long long)json_integer_value(json_object_get(build, "compiled_again")),
-		json_real_value(json_object_get(build, "seconds")));
-	if (json_object_get(report, "error"))
-		kb_html_cell(f, "p", kb_field(json_object_get(report, "error"), "text"));
-	kb_html_list(f, report, "refused", "Refused");
-	kb_html_list(f, report, "accepted", "Accepted by statements of the author");
-	kb_html_list(f, report, "changed", "Changed functions");
-	kb_html_list(f, report, "new", "New functions");
-	kb_html_list(f, report, "removed", "Removed functions");
-	kb_html_list(f, report, "data", "Data");
-	kb_html_list(f, report, "again", "Units that can do without something that the running file does not have");
-	if (json_array_size(json_object_get(report, "notes"))) {
-		fputs("<h2>Notes</h2>\n<ul>\n", f);
-		json_array_foreach(json_object_get(report, "notes"), i, e)
-		{
-			kb_html_cell(f, "li", json_is_string(e) ? json_string_value(e) : "");
-			fputc('\n', f);
-		}
-		fputs("</ul>\n", f);
-	}
-	fputs("</html>\n", f);
-}
-
 bool kb_report_write(const json_t *report, const char *path)
 {
 	FILE *f;
@@ -201,7 +89,7 @@ bool kb_report_write(const json_t *report, const char *path)
 	f = fopen(path, "w");
 	if (!f)
 		return false;
-	kb_html(f, report);
+	kb_report_html(f, report);
 	ok = !ferror(f);
 	return !fclose(f) && ok;
 }

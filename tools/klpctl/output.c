@@ -33,6 +33,22 @@ void klpctl_log(void *ctx, int level, const char *line)
 			line);
 }
 
+/* From a module's metadata: nothing that a terminal obeys gets through. */
+static void print_labels(const char *before, const json_t *labels)
+{
+	const json_t *l;
+	size_t i;
+
+	json_array_foreach(labels, i, l)
+	{
+		fputs(i ? ", " : before, stdout);
+		for (const char *s = json_string_value(l); s && *s; s++)
+			putchar(iscntrl((unsigned char)*s) ? '?' : *s);
+	}
+	if (json_array_size(labels))
+		putchar('\n');
+}
+
 static void print_pending(const json_t *result)
 {
 	const json_t *t;
@@ -120,6 +136,7 @@ void klpctl_print_status(const json_t *result)
 		printf("%lld: %lld. %s: %s%s%s\n", number(result, "pid"), number(p, "stack_order"), text(p, "name"),
 		       text(p, "state"), json_is_true(json_object_get(p, "replace")) ? ", replaced the others" : "",
 		       json_is_true(json_object_get(p, "forced")) ? ", forced" : "");
+		print_labels("  labels: ", json_object_get(p, "labels"));
 		if (json_is_object(t))
 			printf("  in transition (%s) for %lld ms\n", text(t, "direction"), number(t, "since_ms"));
 		print_pending(t);
@@ -201,6 +218,7 @@ void klpctl_print_info(const json_t *result)
 	printf("name:        %s\n", text(result, "name"));
 	if (text(result, "description")[0])
 		printf("description: %s\n", text(result, "description"));
+	print_labels("labels:      ", json_object_get(result, "labels"));
 	printf("arch:        %s\n", text(result, "arch"));
 	json_array_foreach(json_object_get(result, "objects"), i, o)
 	{

@@ -264,7 +264,7 @@ static bool explained(const struct pair *p, const struct lk_sym *y)
 	return true;
 }
 
-bool rs_check_equal(struct rs *r, struct od_sec *s, const struct lk_sym *y, uint64_t at)
+static bool check_equal(struct rs *r, struct od_sec *s, const struct lk_sym *y, uint64_t at)
 {
 	const struct od_sym *own = s->sym ? &s->obj->sym[s->sym] : NULL;
 	const uint8_t *a = lk_bytes(&r->original, y->value, y->size), *b = lk_bytes(&r->running, at, y->size);
@@ -300,4 +300,14 @@ bool rs_check_equal(struct rs *r, struct od_sec *s, const struct lk_sym *y, uint
 		return false;
 	}
 	return true;
+}
+
+bool rs_check_equal(struct rs *r, struct od_sec *s, const struct lk_sym *y, uint64_t at)
+{
+	size_t before = json_array_size(r->d->refused);
+	bool equal = check_equal(r, s, y, at);
+
+	if (!equal && s->kind == OD_CODE && json_array_size(r->d->refused) > before)
+		rs_note_code(r->d, y, at, y->size);
+	return equal;
 }

@@ -29,6 +29,7 @@ struct klp_objdiff_input {
 	const char *running;                  /* the shipped file, possibly stripped and with another build-id */
 	const char *debug;                    /* its debug file, or NULL */
 	const char *patch_name, *description; /* description may be NULL */
+	const json_t *labels;                 /* strings for the metadata, or NULL */
 	const json_t *statements;             /* the author's (<klp/patch.h>): [{kind, name, file, why}], or NULL */
 	bool dry_run;                         /* decide everything, write nothing */
 	const char *output;
@@ -43,11 +44,13 @@ enum klp_objdiff_result {
 
 /*
  * Returns one of enum klp_objdiff_result. *report is a new reference that the caller owns (NULL only after FAILED):
- *   changed, new, removed: [{symbol, file, reason}]   functions
+ *   changed, new, removed: [{symbol, file, reason, size}]   functions; a changed one: original (its name there),
+ * original_size
  *
  *   data: [{symbol, file, action, reason}]   action: new, cloned, changed (the module does not have it)
  *
- *   refused: [{symbol, section, file, reason, advice}]
+ *   refused: [{symbol, section, file, reason, advice}]; of a function that runs otherwise than it was rebuilt: code
+ * {rebuilt, running}, each [address, size], in original_linked and in running
  *
  *   accepted: [{symbol, file, reason}]   what would be refused, but for a statement of the author
  *

@@ -126,6 +126,14 @@ int rs_start(struct rs *r, struct od *d, const struct klp_objdiff_input *in, str
 	return 0;
 }
 
+void rs_note_code(struct od *d, const struct lk_sym *rebuilt, uint64_t running, uint64_t running_size)
+{
+	json_object_set_new(json_array_get(d->refused, json_array_size(d->refused) - 1), "code",
+			    json_pack("{s:[I,I],s:[I,I]}", "rebuilt", (json_int_t)rebuilt->value,
+				      (json_int_t)rebuilt->size, "running", (json_int_t)running,
+				      (json_int_t)running_size));
+}
+
 bool rs_running_address(struct rs *r, const struct lk_sym *y, struct od_sec *s, uint64_t *addr)
 {
 	const struct lk_sym *found = NULL;
@@ -161,6 +169,8 @@ bool rs_running_address(struct rs *r, const struct lk_sym *y, struct od_sec *s, 
 		od_refuse(r->d, y->name, "", s->obj->unit, "rebuild exactly what runs: same source, compiler and flags",
 			  "%s has %llu bytes in the running file and %llu in the rebuilt original", y->name,
 			  (unsigned long long)found->size, (unsigned long long)y->size);
+		if (s->kind == OD_CODE)
+			rs_note_code(r->d, y, found->value, found->size);
 		return false;
 	}
 	*addr = found->value;

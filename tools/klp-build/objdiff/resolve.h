@@ -21,6 +21,8 @@ struct rs {
 int rs_start(struct rs *r, struct od *d, const struct klp_objdiff_input *in, struct klp_error *e);
 
 /* Address in the running file of a symbol of the linked original; false (refused) if it cannot be said. */
+/* Says in the last refusal where the code is that runs otherwise than it was rebuilt, for who shows the two. */
+void rs_note_code(struct od *d, const struct lk_sym *rebuilt, uint64_t running, uint64_t running_size);
 bool rs_running_address(struct rs *r, const struct lk_sym *y, struct od_sec *for_whom, uint64_t *addr);
 /* What a relocation became in a linked file. */
 struct rs_place {

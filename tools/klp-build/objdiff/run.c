@@ -10,6 +10,20 @@
 #include "tools/klp-build/objdiff/module.h"
 #include "patchsite/patchsite.h"
 
+/* `size` is that of `symbol`; a changed function's was `original_size`, and its name `original`, which may have another
+ * of the compiler's suffixes. */
+static json_t *of_function(const struct od_sec *s, const char *reason)
+{
+	json_t *o = json_pack("{s:s,s:s,s:s,s:I}", "symbol", od_sec_label(s), "file", s->obj->unit, "reason",
+			      reason ? reason : "", "size", (json_int_t)s->obj->sym[s->sym].size);
+
+	if (s->peer) {
+		json_object_set_new(o, "original", json_string(od_sec_label(s->peer)));
+		json_object_set_new(o, "original_size", json_integer((json_int_t)s->peer->obj->sym[s->peer->sym].size));
+	}
+	return o;
+}
+
 static void list_functions(struct od *d)
 {
 	json_t *changed = json_array(), *fresh = json_array(), *removed = json_array(), *data = json_array();
@@ -27,9 +41,7 @@ static void list_functions(struct od *d)
 			if (!s->included || s->hot)
 				continue;
 			if (s->kind == OD_CODE)
-				json_array_append_new(s->peer ? changed : fresh,
-						      json_pack("{s:s,s:s,s:s}", "symbol", od_sec_label(s), "file",
-								s->obj->unit, "reason", s->reason ? s->reason : ""));
+				json_array_append_new(s->peer ? changed : fresh, of_function(s, s->reason));
 			else if (s->kind == OD_DATA || s->kind == OD_RODATA)
 				json_array_append_new(data,
 						      json_pack("{s:s,s:s,s:s,s:s}", "symbol", od_sec_label(s), "file",
@@ -40,9 +52,7 @@ static void list_functions(struct od *d)
 			struct od_sec *s = &d->before[i].sec[k];
 
 			if (s->kind == OD_CODE && s->sym && !s->peer && !s->hot)
-				json_array_append_new(removed,
-						      json_pack("{s:s,s:s,s:s}", "symbol", od_sec_label(s), "file",
-								s->obj->unit, "reason", "not in the patched tree"));
+				json_array_append_new(removed, of_function(s, "not in the patched tree"));
 		}
 	}
 	json_object_set_new(d->report, "changed", changed);
@@ -526,11 +536,12 @@ static int build(struct rs *r, const struct klp_objdiff_input *in, struct klp_er
 		      hex(&d->pool, r->running.build_id, r->running.build_id_len), "functions", functions);
 	if (json_object_size(callbacks))
 		json_object_set(object, "callbacks", callbacks);
-	meta = json_pack("{s:i,s:s,s:s,s:s,s:s,s:s,s:b,s:b,s:o,s:[],s:[o],s:O,s:O}", "format", 1, "name",
-			 in->patch_name, "description", in->description ? in->description : "", "arch", d->arch->name,
-			 "built_with", d->count && d->after[0].producer ? d->after[0].producer : "", "klp_version",
-			 KLP_VERSION, "coupled", coupled, "exceptions", exceptions, "escapes", escapes, "labels",
-			 "objects", object, "symbols", r->symbols, "notes", d->notes);
+	meta = json_pack("{s:i,s:s,s:s,s:s,s:s,s:s,s:b,s:b,s:o,s:o,s:[o],s:O,s:O}", "format", 1, "name", in->patch_name,
+			 "description", in->description ? in->description : "", "arch", d->arch->name, "built_with",
+			 d->count && d->after[0].producer ? d->after[0].producer : "", "klp_version", KLP_VERSION,
+			 "coupled", coupled, "exceptions", exceptions, "escapes", escapes, "labels",
+			 in->labels ? json_deep_copy(in->labels) : json_array(), "objects", object, "symbols",
+			 r->symbols, "notes", d->notes);
 	if (json_array_size(states))
 		json_object_set(meta, "states", states);
 	json_decref(callbacks);
