@@ -38,6 +38,7 @@ int klp_sites_file(const char *path, json_t **result, struct klp_error *e)
 	json_object_set_new(o, "file", klp_json_text(path));
 	json_object_set_new(o, "result", json_string("done"));
 	json_object_set_new(o, "patchable", json_integer((json_int_t)patchable));
+	json_object_set_new(o, "unnamed", json_integer((json_int_t)list.unnamed));
 	json_object_set_new(o, "functions", functions);
 	klp_site_list_free(&list);
 	*result = o;

@@ -38,7 +38,7 @@ struct file {
 	struct code *code; /* by section index; len 0: no code */
 	size_t sections;
 	uint64_t *recorded;
-	size_t recorded_count, recorded_room;
+	size_t recorded_count, recorded_room, unnamed;
 	struct klp_site_list_entry *fn;
 	size_t fn_count;
 	char *names;
@@ -356,6 +356,7 @@ static void pair(struct file *f)
 	for (size_t i = 0; i < f->recorded_count; i++) {
 		size_t first = owner_of(f, f->recorded[i]);
 
+		f->unnamed += first == f->fn_count;
 		/* Two table entries for one symbol: the table is not what a compiler makes. */
 		for (size_t k = first; k < f->fn_count && f->fn[k].entry == f->fn[first].entry; k++) {
 			if (f->fn[k].recorded)
@@ -403,7 +404,8 @@ int klp_site_list_file(const char *path, struct klp_site_list *out, struct klp_e
 	if (!ret) {
 		pair(&f);
 		decode_all(&f);
-		*out = (struct klp_site_list){.count = f.fn_count, .entry = f.fn, .owner = f.names};
+		*out =
+		    (struct klp_site_list){.count = f.fn_count, .entry = f.fn, .unnamed = f.unnamed, .owner = f.names};
 	} else {
 		free(f.fn);
 		free(f.names);

@@ -114,6 +114,7 @@ struct klp_site_list_entry {
 struct klp_site_list {
 	size_t count;
 	struct klp_site_list_entry *entry;
+	size_t unnamed; /* recorded addresses that belong to no function symbol, as all in a stripped file */
 	void *owner;
 };
 int klp_site_list_file(const char *path, struct klp_site_list *out, struct klp_error *e);

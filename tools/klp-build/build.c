@@ -277,6 +277,16 @@ json_t *kb_other_compiler(const struct kb_run *r)
 	return reason;
 }
 
+/* debhelper takes a tree that it has built once for done, whatever has changed since. */
+static void kb_drop_stamp(const struct kb_run *r)
+{
+	char *stamp = kb_format("%s/debian/debhelper-build-stamp", r->tree);
+
+	if (unlink(stamp) && errno != ENOENT && errno != ENOTDIR)
+		kb_error("%s: %s", stamp, strerror(errno));
+	free(stamp);
+}
+
 int kb_build(struct kb_run *r, const char *what)
 {
 	json_t *other;
@@ -285,6 +295,7 @@ int kb_build(struct kb_run *r, const char *what)
 	int status;
 	pid_t pid;
 
+	kb_drop_stamp(r);
 	kb_progress("%s", what);
 	fflush(NULL);
 	pid = fork();

@@ -12,6 +12,7 @@ static char *kb_source_file(const struct kb_source_text *s, const char *path)
 	const struct kb_run *r = s->run;
 	const char *within = kb_is_below(path, r->root)     ? path + strlen(r->root)
 			     : kb_is_below(path, r->source) ? path + strlen(r->source)
+			     : !strncmp(path, "./", 2)      ? path + 1 /* -ffile-prefix-map=TREE=., as Debian has it */
 							    : NULL;
 	json_t *list = s->patched && s->lines && r->numbered ? json_load_file(r->numbered, 0, NULL) : NULL;
 	const char *copy;

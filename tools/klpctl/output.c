@@ -207,6 +207,9 @@ void klpctl_print_sites(const json_t *result)
 		   json_is_true(json_object_get(f, "weak_to_uprobe")) ? " (a uprobe at the symbol bypasses it)" : "");
 	printf("%lld of %zu functions are patchable\n", number(result, "patchable"),
 	       json_array_size(json_object_get(result, "functions")));
+	if (number(result, "unnamed"))
+		printf("%lld more have a patch site, and no name here: the file is stripped\n",
+		       number(result, "unnamed"));
 }
 
 void klpctl_print_info(const json_t *result)
