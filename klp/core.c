@@ -16,6 +16,7 @@
 #include "klp/guard.h"
 #include "klp/helper.h"
 #include "klp/runtime/image.h"
+#include "klp/seccomp.h"
 #include "klp/stop.h"
 #include "klp/underway.h"
 #include "plt/plt.h"
@@ -33,12 +34,19 @@
 
 bool klp_core_is(const struct klp_process *p, size_t i)
 {
-	const struct klp_mapping *m = &p->map[i];
+	const struct klp_mapping *m = &p->map[i], *cb = m + 1;
+	uint64_t end;
 
+	if (i + 1 >= p->map_count)
+		return false;
+	/* The page that a fork clears is a mapping of its own then. */
+	end = cb->end;
+	if (i + 2 < p->map_count && end - cb->start == KLP_CB_SIZE - KLP_OWN_PAGE && cb[1].start == end &&
+	    cb[1].end - end == KLP_OWN_PAGE && cb[1].prot == cb->prot && !cb[1].inode)
+		end = cb[1].end;
 	return m->prot == (PROT_READ | PROT_EXEC) && !m->shared && !m->inode && !*m->path &&
-	       m->end - m->start == KLP_RT_TEXT_SIZE && i + 1 < p->map_count && p->map[i + 1].start == m->end &&
-	       p->map[i + 1].end - p->map[i + 1].start == KLP_CB_SIZE &&
-	       p->map[i + 1].prot == (PROT_READ | PROT_WRITE) && !p->map[i + 1].inode;
+	       m->end - m->start == KLP_RT_TEXT_SIZE && cb->start == m->end && end - cb->start == KLP_CB_SIZE &&
+	       cb->prot == (PROT_READ | PROT_WRITE) && !cb->inode;
 }
 
 int klp_core_check(struct klp_process *p, struct klp_remote *r, struct klp_error *e)
@@ -454,6 +462,23 @@ int klp_core_own(struct klp_remote *r, struct klp_error *e)
 	if (!rc)
 		r->adopted = false;
 	return rc;
+}
+
+int klp_core_claim(struct klp_remote *r, struct klp_error *e)
+{
+	const uint64_t mine = KLP_OWN, at = klp_cb_at(r, offsetof(struct klp_rt_cb, own));
+	struct klp_rt_op op = {.code = KLP_OP_SYSCALL, .a = {SYS_madvise, at, KLP_OWN_PAGE, MADV_WIPEONFORK}};
+	struct klp_error why = KLP_ERROR_INIT;
+	uint64_t own;
+	int rc = klp_process_read(r->p, at, &own, sizeof(own), e);
+
+	if (rc || r->adopted || own == mine)
+		return rc;
+	if (klp_seccomp_check_helper(r->p, r->helper, KLP_SECCOMP_CLAIM, &why))
+		return why.reason == KLP_SECCOMP ? 0 : klp_fail(e, why.err, why.reason, "%s", why.text);
+	rc = klp_remote_run(r, &op, 1, e);
+	/* Behind the call: a fork in between copies a page that says nothing. */
+	return rc || op.result < 0 ? rc : klp_process_write(r->p, at, &mine, sizeof(mine), e);
 }
 
 int klp_core_unmap(struct klp_remote *r, uint64_t at, unsigned wait_ms, struct klp_error *e)

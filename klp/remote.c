@@ -106,6 +106,8 @@ int klp_remote_start(struct klp_remote *r, unsigned wait_ms, struct klp_error *e
 			return rc;
 	}
 	rc = klp_helper_start(r, wait_ms, e);
+	if (!rc)
+		rc = klp_core_claim(r, e);
 	if (rc && fresh && r->image) { /* a limit, for example: what was just made for it goes again */
 		struct klp_error ignored = KLP_ERROR_INIT;
 

@@ -2,6 +2,8 @@
 #include "klp/seccomp.h"
 
 #include "klp/machine.h"
+#include "klp/runtime/rt.h"
+#include "klp/tracer.h"
 
 #include <errno.h>
 #include <linux/filter.h>
@@ -15,6 +17,7 @@
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #define KLP_FILTERS_MAX 64u
 #define KLP_PTRACE_GET_FILTER 0x420c /* PTRACE_SECCOMP_GET_FILTER */
@@ -57,6 +60,11 @@ static const struct klp_seccomp_call shadow_calls[] = {
     {"futex (wait)", SYS_futex, {0, 128, 0, 0}},
     {"futex (wake)", SYS_futex, {0, 129, 1, 0}},
     {"gettid", SYS_gettid, {0}},
+};
+
+/* For the page that a fork clears (klp/core.c: klp_core_claim): by the helper. */
+static const struct klp_seccomp_call claim_calls[] = {
+    {"madvise", SYS_madvise, {0, KLP_OWN_PAGE, MADV_WIPEONFORK}},
 };
 
 /* Classic BPF over struct seccomp_data, as the kernel's seccomp_check_filter permits it. ~0: not understood. */
@@ -252,7 +260,37 @@ int klp_seccomp_check(pid_t tid, struct klp_error *e)
 	return klp_seccomp_check_calls(tid, calls, sizeof(calls) / sizeof(calls[0]), e);
 }
 
-int klp_seccomp_check_shadow(pid_t tid, struct klp_error *e)
+struct klp_seccomp_helper {
+	pid_t helper;
+	enum klp_seccomp_calls calls;
+	struct klp_error *e;
+};
+
+/* On a thread that ends, as all tracing. */
+static int klp_seccomp_stop_helper(void *arg)
 {
-	return klp_seccomp_check_calls(tid, shadow_calls, sizeof(shadow_calls) / sizeof(shadow_calls[0]), e);
+	const struct klp_seccomp_helper *f = arg;
+	int status, rc;
+
+	if (ptrace(PTRACE_SEIZE, f->helper, NULL, NULL))
+		return klp_fail(f->e, errno, KLP_PERMISSION, "the helper (thread %d) cannot be seized: %s", f->helper,
+				strerror(errno));
+	if (ptrace(PTRACE_INTERRUPT, f->helper, NULL, NULL) || waitpid(f->helper, &status, __WALL) != f->helper ||
+	    !WIFSTOPPED(status))
+		return klp_fail(f->e, EBUSY, KLP_HELPER, "the helper (thread %d) does not stop", f->helper);
+	rc =
+	    f->calls == KLP_SECCOMP_SHADOW
+		? klp_seccomp_check_calls(f->helper, shadow_calls, sizeof(shadow_calls) / sizeof(shadow_calls[0]), f->e)
+		: klp_seccomp_check_calls(f->helper, claim_calls, sizeof(claim_calls) / sizeof(claim_calls[0]), f->e);
+	ptrace(PTRACE_DETACH, f->helper, NULL, NULL);
+	return rc;
+}
+
+int klp_seccomp_check_helper(const struct klp_process *p, pid_t helper, enum klp_seccomp_calls set, struct klp_error *e)
+{
+	struct klp_seccomp_helper f = {helper, set, e};
+	struct klp_task_info info;
+	int rc = klp_task_status(p, helper, &info, e);
+
+	return rc || !info.seccomp ? rc : klp_tracer_run(klp_seccomp_stop_helper, &f, e);
 }

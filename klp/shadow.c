@@ -8,13 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/ptrace.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 
 #include "klp/arming.h"
 #include "klp/seccomp.h"
-#include "klp/tracer.h"
 
 #define KLP_SHADOW_LOCKED_SIZE (4ull << 20) /* of a process that locks its memory: every page of it is made at once */
 #define KLP_SHADOW_CHUNK 2048u              /* slots read at a time */
@@ -25,37 +22,6 @@ static bool klp_shadow_needed(const struct klp_module *m)
 		if (m->symbol[i].how == KLP_SYM_RUNTIME)
 			return true;
 	return false;
-}
-
-struct klp_shadow_filters {
-	pid_t helper;
-	struct klp_error *e;
-};
-
-/* The helper has the filters of the thread that made it. On a thread that ends, as all tracing. */
-static int klp_shadow_filters(void *arg)
-{
-	const struct klp_shadow_filters *f = arg;
-	int status, rc;
-
-	if (ptrace(PTRACE_SEIZE, f->helper, NULL, NULL))
-		return klp_fail(f->e, errno, KLP_PERMISSION, "the helper (thread %d) cannot be seized: %s", f->helper,
-				strerror(errno));
-	if (ptrace(PTRACE_INTERRUPT, f->helper, NULL, NULL) || waitpid(f->helper, &status, __WALL) != f->helper ||
-	    !WIFSTOPPED(status))
-		return klp_fail(f->e, EBUSY, KLP_HELPER, "the helper (thread %d) does not stop", f->helper);
-	rc = klp_seccomp_check_shadow(f->helper, f->e);
-	ptrace(PTRACE_DETACH, f->helper, NULL, NULL);
-	return rc;
-}
-
-static int klp_shadow_permitted(struct klp_session *s, struct klp_error *e)
-{
-	struct klp_shadow_filters f = {s->r.helper, e};
-	struct klp_task_info info;
-	int rc = klp_task_status(&s->p, s->r.helper, &info, e);
-
-	return rc || !info.seccomp ? rc : klp_tracer_run(klp_shadow_filters, &f, e);
 }
 
 static uint64_t klp_shadow_size(const struct klp_process *p)
@@ -109,7 +75,7 @@ int klp_shadow_prepare(struct klp_session *s, const struct klp_module *m, const 
 
 	if (!klp_shadow_needed(m) || s->cb->shadow)
 		return 0;
-	rc = klp_shadow_permitted(s, e);
+	rc = klp_seccomp_check_helper(&s->p, s->r.helper, KLP_SECCOMP_SHADOW, e);
 	if (!rc)
 		rc = klp_shadow_drop(s, e); /* what a killed tool left unfinished */
 	if (rc)

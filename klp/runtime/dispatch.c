@@ -401,8 +401,13 @@ static struct klp_rt_thread *enter_child(struct self *s, struct klp_rt_thread *e
 static __attribute__((noinline)) struct klp_rt_thread *enter(struct self *s, struct klp_rt_thread *e, uint64_t tr,
 							     const struct klp_rt_regs *regs)
 {
-	uint32_t pid = (uint32_t)klp_syscall0(KLP_NR_getpid);
+	uint32_t pid;
 
+	/* No system call on the program's threads: any of them may have got a filter meanwhile that kills for it
+	 * (hazard A4). A vfork child reads its parent's block and its parent's tid, and dispatches as its parent. */
+	if (s->cb->tid_offset != TID_UNKNOWN && __atomic_load_n(&s->cb->own, __ATOMIC_RELAXED) == KLP_OWN)
+		return enter_own(s, e, tr);
+	pid = (uint32_t)klp_syscall0(KLP_NR_getpid);
 	/* A vfork child's control block still holds the parent's tid: it dispatches as its parent, which may be the
 	 * child of a fork itself and not have dispatched. */
 	if (s->cb->tid_offset != TID_UNKNOWN && s->tid != (uint32_t)klp_syscall0(KLP_NR_gettid))

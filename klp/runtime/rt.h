@@ -306,6 +306,8 @@ struct klp_rt_hook {
 #define KLP_MAX_HOOKS 8u
 
 #define KLP_BOUND_LAST 4096u
+#define KLP_OWN_PAGE 4096u
+#define KLP_OWN 0x6e776f2d706c6bull
 struct klp_rt_cb {
 	char magic[16];              /* E, last */
 	uint64_t self;               /* E  address of this block */
@@ -355,6 +357,12 @@ struct klp_rt_cb {
 	struct klp_rt_door door __attribute__((aligned(64)));
 	uint32_t bound_last[KLP_BOUND_LAST]; /* T  by hash of a thread pointer: entry that was bound last, +1; 0 none */
 	struct klp_rt_thread threads[KLP_MAX_THREADS] __attribute__((aligned(64)));
+	/*
+	 * E  KLP_OWN: who reads it is of the process whose pid is in `pid`, or is its vfork child, and need not ask the
+	 * kernel. In a page of its own, which the kernel clears in the copy that a fork makes (MADV_WIPEONFORK). 0:
+	 * the child of a fork, or a kernel or a seccomp filter without that call: dispatch asks.
+	 */
+	uint64_t own __attribute__((aligned(KLP_OWN_PAGE)));
 };
 
 /* Stacks lie at equal distances. */

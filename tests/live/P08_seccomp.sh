@@ -203,6 +203,17 @@ expect_reason SECCOMP
 [ "$(text_print "$(p)")" = "$before" ] || die "a refused load changed the target"
 expect 41 x
 expect 41 ask
+# One thread's, which comes while a transition is in progress: what klp does on that thread needs none of these calls.
+for call in getpid gettid getppid; do
+	target "w-$call" "$work/tree/prog"
+	expect 0 sleep
+	ctl 5 load -v --json --timeout 0.15 -p "$(p)" "$work/own.klp"
+	expect 0 worker "$(number $call)" 0
+	expect 42 ask
+	expect 42 ask
+	expect 100 wake
+	alive
+done
 echo "patched:$worked"
 echo "refused:$refused"
 for call in mprotect ptrace; do

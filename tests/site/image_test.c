@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "harness.h"
@@ -93,8 +94,13 @@ static struct klp_rt_thread *insert(uint32_t tid, uint32_t state)
 	return &w.cb->threads[i];
 }
 
+/* 0: the kernel is asked for the tid; 1: it is in the thread control block; 2: and the block says whose it is. */
 static void use_tid_mode(int mode)
 {
+	if (mode == 2) {
+		ck_assert_int_eq(madvise(&w.cb->own, KLP_OWN_PAGE, MADV_WIPEONFORK), 0);
+		w.cb->own = KLP_OWN;
+	}
 	if (mode) {
 		w.cb->tid_offset = tid_offset();
 		ck_assert_int_ne(w.cb->tid_offset, INT32_MIN);
@@ -439,7 +445,7 @@ START_TEST(test_fork)
 			/* The child goes on in its caller's universe; threads that it makes are new. */
 			if (plain(1) != 3 + (int)u || !thread_entry(&w, me()))
 				_exit(1);
-			if (_i && w.cb->pid != (uint32_t)getpid())
+			if (w.cb->own || (_i && w.cb->pid != (uint32_t)getpid()))
 				_exit(2);
 			if (_i && on_new_thread() != 4)
 				_exit(3);
@@ -1133,8 +1139,8 @@ int main(void)
 	tcase_add_test(tc, test_verdict);
 	tcase_add_test(tc, test_insert);
 	tcase_add_loop_test(tc, test_new_thread, 0, 2);
-	tcase_add_loop_test(tc, test_fork, 0, 2);
-	tcase_add_loop_test(tc, test_vfork_children, 0, 2);
+	tcase_add_loop_test(tc, test_fork, 0, 3);
+	tcase_add_loop_test(tc, test_vfork_children, 0, 3);
 	tcase_add_loop_test(tc, test_stack_used_again, 0, 2);
 	tcase_add_loop_test(tc, test_tid_used_again, 0, 2);
 	tcase_add_loop_test(tc, test_tid_and_stack_used_again, 0, 2);
