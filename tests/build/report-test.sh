@@ -68,6 +68,17 @@ jq -e '.refused[] | select(.symbol == "probe") | (.listing.original | any(.code 
 run 4 "${diffs[0]}" "$scratch/r.html"
 page '<th>what runs</th><th>the original, rebuilt</th>' '<tr class="x"><td>'
 
+# An inlined function that the diff changes, and who has a copy of it; the files have other numbers in the two versions of debug information.
+rm -rf "$tree"
+case_setup B12
+for making in 'make server CC="cc -gdwarf-4"' 'make server CC="cc -gdwarf-5"' 'make server'; do
+	run 0 "${diffs[0]}" "$scratch/r.json"
+	jq -e '.inlined | map([.function, .file, (.into | map("\(.function) \(.file) \(.in_module)") | sort)]) == [["limit", "limit.h", ["other other.c true", "probe main.c true"]]]' \
+		"$scratch/r.json" >/dev/null || fail "what is inlined ($making): $(jq -c .inlined "$scratch/r.json")"
+done
+run 0 "${diffs[0]}" "$scratch/r.html"
+page '<td>limit</td><td>limit.h</td><td>'
+
 rm -rf "$tree"
 making=
 case_setup B20

@@ -51,6 +51,9 @@ void kb_note_statements(struct kb_drive *d, const char *kind);
  * as of listing.h; of what is refused because it runs otherwise than it was rebuilt: original is what runs, patched the
  * rebuild. */
 void kb_review(struct kb_drive *d, json_t *found, const char *rebuilt, const char *running);
+/* inlined.c: [{function, file, into: [{function, file, in_module}]}] of the target that is looked at: what the diffs
+ * change and the compiler inlined in the original, and where. `changed`: the comparison's. A new reference. */
+json_t *kb_inlined(struct kb_drive *d, const json_t *changed);
 /* {file, text, rodata, data}: bytes of a module. */
 json_t *kb_module_size(const char *path);
 

@@ -151,19 +151,19 @@ bool kb_dwarf_number(Dwarf_Debug dbg, Dwarf_Die die, Dwarf_Half at, long long *o
 	return ok;
 }
 
-Dwarf_Die kb_dwarf_type(Dwarf_Debug dbg, Dwarf_Die die)
+Dwarf_Die kb_dwarf_entry(Dwarf_Debug dbg, Dwarf_Die die, Dwarf_Half attribute)
 {
 	Dwarf_Error error = NULL;
 	Dwarf_Attribute attr = NULL;
-	Dwarf_Die type = NULL;
+	Dwarf_Die entry = NULL;
 	Dwarf_Off off;
 
-	if (dwarf_attr(die, DW_AT_type, &attr, &error) == DW_DLV_OK) {
+	if (dwarf_attr(die, attribute, &attr, &error) == DW_DLV_OK) {
 		if (dwarf_global_formref(attr, &off, &error) != DW_DLV_OK ||
-		    dwarf_offdie_b(dbg, off, 1, &type, &error) != DW_DLV_OK)
-			type = NULL;
+		    dwarf_offdie_b(dbg, off, 1, &entry, &error) != DW_DLV_OK)
+			entry = NULL;
 		dwarf_dealloc_attribute(attr);
 	}
 	dwarf_dealloc_error(dbg, error);
-	return type;
+	return entry;
 }

@@ -19,7 +19,7 @@ Dwarf_Die kb_dwarf_next(Dwarf_Debug dbg, Dwarf_Die die, bool child);
 Dwarf_Half kb_dwarf_tag(Dwarf_Die die);
 /* A constant or flag; false, and nothing is stored, if there is none or it is an expression. */
 bool kb_dwarf_number(Dwarf_Debug dbg, Dwarf_Die die, Dwarf_Half at, long long *out);
-/* The type that the entry refers to, or NULL. The caller gives it back. */
-Dwarf_Die kb_dwarf_type(Dwarf_Debug dbg, Dwarf_Die die);
+/* The entry that an attribute refers to (DW_AT_type), or NULL. The caller gives it back. */
+Dwarf_Die kb_dwarf_entry(Dwarf_Debug dbg, Dwarf_Die die, Dwarf_Half attribute);
 
 #endif

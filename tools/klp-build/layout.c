@@ -121,7 +121,7 @@ static void kb_types_in(Dwarf_Debug dbg, Dwarf_Die in, const char *scope, json_t
 					 scope, name);
 			kb_add_type(dbg, d, full, out);
 		} else if (name && tag == DW_TAG_typedef) {
-			Dwarf_Die of = kb_dwarf_type(dbg, d);
+			Dwarf_Die of = kb_dwarf_entry(dbg, d, DW_AT_type);
 
 			full = kb_format("%s%s", scope, name);
 			if (of && (kb_is_compound(kb_dwarf_tag(of)) || kb_dwarf_tag(of) == DW_TAG_enumeration_type) &&

@@ -42,7 +42,7 @@ static char *kb_dimensions(Dwarf_Debug dbg, Dwarf_Die array)
 /* typedefs, qualifiers and arrays taken away; what arrays there were goes to *counts. NULL: void, or not known. */
 static Dwarf_Die kb_element(Dwarf_Debug dbg, Dwarf_Die member, char **counts)
 {
-	Dwarf_Die t = kb_dwarf_type(dbg, member);
+	Dwarf_Die t = kb_dwarf_entry(dbg, member, DW_AT_type);
 
 	*counts = kb_format("%s", "");
 	for (unsigned n = 0; t && n < KB_MAX_CHAIN; n++) {
@@ -59,7 +59,7 @@ static Dwarf_Die kb_element(Dwarf_Debug dbg, Dwarf_Die member, char **counts)
 			free(*counts);
 			*counts = more;
 		}
-		of = kb_dwarf_type(dbg, t);
+		of = kb_dwarf_entry(dbg, t, DW_AT_type);
 		dwarf_dealloc_die(t);
 		t = of;
 	}

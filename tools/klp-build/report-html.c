@@ -140,6 +140,45 @@ static void kb_html_leave(FILE *f, const json_t *metadata)
 	fputs("</table>\n", f);
 }
 
+static void kb_html_inlined(FILE *f, const json_t *list)
+{
+	json_t *e, *into;
+	size_t i, k;
+
+	if (!json_array_size(list))
+		return;
+	kb_html_cell(f, "h2", "Inlined functions that the diff changes");
+	fputs("\n<table><tr><th>function</th><th>file</th><th>in the module with it</th><th>has a copy, and the same "
+	      "code as "
+	      "before</th></tr>\n",
+	      f);
+	json_array_foreach(list, i, e)
+	{
+		fputs("<tr>", f);
+		kb_html_cell(f, "td", kb_str(e, "function"));
+		kb_html_cell(f, "td", kb_str(e, "file"));
+		for (int in = 1; in >= 0; in--) {
+			const char *between = "";
+
+			fputs("<td>", f);
+			json_array_foreach(json_object_get(e, "into"), k, into)
+			{
+				if (json_is_true(json_object_get(into, "in_module")) != in)
+					continue;
+				fputs(between, f);
+				kb_escape(f, kb_str(into, "function"));
+				fputs(" (", f);
+				kb_escape(f, kb_str(into, "file"));
+				fputs(")", f);
+				between = ", ";
+			}
+			fputs("</td>", f);
+		}
+		fputs("</tr>\n", f);
+	}
+	fputs("</table>\n", f);
+}
+
 static void kb_html_line(FILE *f, const json_t *line)
 {
 	char *at;
@@ -268,6 +307,7 @@ void kb_report_html(FILE *f, const json_t *report)
 	kb_html_list(f, report, "removed", "Removed functions");
 	kb_html_list(f, report, "data", "Data");
 	kb_html_list(f, report, "again", "Units that can do without something that the running file does not have");
+	kb_html_inlined(f, json_object_get(report, "inlined"));
 	kb_html_leave(f, json_object_get(report, "metadata"));
 	if (json_array_size(json_object_get(report, "notes"))) {
 		fputs("<h2>Notes</h2>\n<ul>\n", f);
