@@ -184,6 +184,9 @@ static json_t *kb_dependencies(const struct kb_recorder *w, const char *ours, co
 	const struct kb_command *c = &w->c;
 	json_t *deps = NULL;
 
+	/* Each source's are written over those of the one before. (SUNPRO_DEPENDENCIES is appended to.) */
+	if (c->source_count > 1 && (c->depends ? c->depfile != NULL : w->clang))
+		return NULL;
 	if (!c->depends) {
 		deps = kb_read_dependencies(w, ours);
 	} else if (!(c->depends_user && c->tree_isystem)) {
