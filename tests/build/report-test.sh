@@ -60,6 +60,12 @@ run 0 "${diffs[0]}" "$scratch/r.html" --explain no_such_function
 page 'n&lt;i&gt;&amp;' '&lt;b&gt;&amp;&quot;x&quot;&lt;/b&gt;' '<td>probe</td>' '<td>twice</td>'
 grep -qx 'no_such_function: not among the differences' "$scratch/out" || fail "--explain: $(cat "$scratch/out")"
 
+# Nothing reads what the diff changes: said, for who wonders why it changes nothing.
+echo old >"$tree/NEWS"
+printf '%s\n' '--- a/NEWS' '+++ b/NEWS' '@@ -1 +1 @@' '-old' '+new' >"$scratch/news.diff"
+run 3 "$scratch/news.diff" "$scratch/r.json"
+grep -qx 'klp-build: note: NEWS is changed by the diffs, and no compilation of the target reads it' "$scratch/err" || fail "no note: $(cat "$scratch/err")"
+
 # B2: built with another option than what runs. The two are shown side by side.
 making='make server CC="cc -fno-optimize-sibling-calls"'
 run 4 "${diffs[0]}" "$scratch/r.json"

@@ -993,6 +993,30 @@ static void kb_note_lines(const struct kb_drive *d)
 			    json_pack("{s:I, s:I, s:I}", "kept", kept, "apart", apart, "plain", plain));
 }
 
+/* Files that the diffs change and no unit reads: who asks why a fix changes nothing may find the reason here. */
+static void kb_note_unread(const struct kb_drive *d)
+{
+	json_t *unread = json_deep_copy(d->touched), *unit;
+	const char *key, *path;
+	json_t *sha;
+
+	for (size_t i = 0; i < d->target_count; i++)
+		json_object_foreach(d->target[i].patched_units, key, unit)
+		{
+			const json_t *deps = json_object_get(unit, "deps");
+
+			if (!json_is_object(deps)) { /* nobody knows */
+				json_decref(unread);
+				return;
+			}
+			json_object_foreach((json_t *)(uintptr_t)deps, path, sha)
+			    json_object_del(unread, kb_relative(d, path));
+		}
+	json_object_foreach(unread, key, sha) json_array_append_new(
+	    d->run->notes, json_sprintf("%s is changed by the diffs, and no compilation of the target reads it", key));
+	json_decref(unread);
+}
+
 /* Runs fn for each target, until one says false. */
 static bool kb_each_target(struct kb_drive *d, bool (*fn)(struct kb_drive *d))
 {
@@ -1105,6 +1129,7 @@ static int kb_build_both(struct kb_drive *d)
 	if (!kb_each_target(d, kb_read_patched_units))
 		return KB_REFUSED;
 	kb_note_lines(d);
+	kb_note_unread(d);
 	json_array_foreach(d->records.compiles, i, unit) again +=
 	    !json_is_true(json_object_get(unit, "text")) && kb_seq(unit) > d->original_seq;
 	for (i = 0; i < d->target_count; i++)

@@ -71,6 +71,7 @@ void kb_report_print(const json_t *report, const char *explain)
 		json_array_foreach(json_object_get(report, "refused"), i, e) kb_print_entry(stderr, "  refused", e);
 	} else if (exit_code == KB_NO_CHANGE) {
 		kb_error("no functional change: the diff leaves the target's code and data as they are");
+		json_array_foreach(json_object_get(report, "notes"), i, e) kb_error("note: %s", json_string_value(e));
 	} else if (exit_code == KB_BUILT && isatty(STDERR_FILENO)) {
 		json_array_foreach(json_object_get(report, "notes"), i, e)
 		    kb_progress("note: %s", json_string_value(e));
