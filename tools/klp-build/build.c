@@ -72,6 +72,20 @@ static int kb_drop_product(const char *path, const struct stat *st, int flag, st
 	return 0;
 }
 
+static int kb_drop_precompiled_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+	(void)st;
+	(void)ftw;
+	if (flag == FTW_F && (kb_ends_with(path, ".gch") || kb_ends_with(path, ".pch")))
+		unlink(path);
+	return 0;
+}
+
+void kb_drop_precompiled(const struct kb_run *r)
+{
+	nftw(r->tree, kb_drop_precompiled_one, 32, FTW_PHYS);
+}
+
 /* One name of wrap/ for every compiler and linker in the PATH, whatever its prefix and version. */
 static void kb_make_wrappers(struct kb_run *r)
 {

@@ -415,6 +415,8 @@ static int kb_build_patched(struct kb_drive *d)
 		stale = kb_force_stale(d, pass);
 		if (pass > 1 && !stale)
 			break;
+		if (pass == 1)
+			kb_drop_precompiled(d->run);
 		for (size_t i = 0; i < d->target_count && stale; i++) {
 			char *target = kb_format("%s/%s", d->run->root, d->target[i].name);
 

@@ -151,6 +151,9 @@ void kb_link_units(const struct kb_records *r, const json_t *link, long long bef
 
 /* build.c */
 bool kb_prepare(struct kb_run *r); /* copy, wrap, place; says what failed */
+/* Precompiled headers of the working copy go: the compiler would take one that the build does not make anew, whatever
+ * has changed since. */
+void kb_drop_precompiled(const struct kb_run *r);
 /* 0, or says what failed; nothing is said if the recorder stopped it, see kb_other_compiler. */
 int kb_build(struct kb_run *r, const char *what);
 /* What the recorder says of the first unit that another compiler made than the one of what runs; NULL: of none. */
