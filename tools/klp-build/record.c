@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static int kb_only_records(const struct dirent *d)
 {
@@ -29,6 +30,23 @@ json_t *kb_record_text(const struct kb_records *r, const char *path)
 	return NULL;
 }
 
+/*
+ * A source outside the tree that another command made for this one (distcc's .i in /tmp): the unit is that of what was
+ * preprocessed, and is made of what that read. One that was made otherwise, and is no more: nobody knows.
+ */
+static void kb_source_elsewhere(json_t *o, const json_t *text)
+{
+	if (!json_is_true(json_object_get(o, "elsewhere")))
+		return;
+	if (text) {
+		json_object_set(o, "source", json_object_get(text, "source"));
+		json_object_set(o, "deps", json_object_get(text, "deps"));
+		json_object_set(o, "lines", json_object_get(text, "lines"));
+	} else if (access(kb_get(o, "source"), F_OK)) {
+		json_object_set_new(o, "deps", json_null());
+	}
+}
+
 static void kb_add_compiles(struct kb_records *r, const json_t *objects, long long seq)
 {
 	size_t i;
@@ -36,14 +54,16 @@ static void kb_add_compiles(struct kb_records *r, const json_t *objects, long lo
 
 	json_array_foreach(objects, i, o)
 	{
-		char *key = kb_format("%s\n%s", kb_get(o, "output"), kb_get(o, "source"));
 		const json_t *text = kb_record_text(r, kb_get(o, "source"));
+		char *key;
 
 		/* What the compiler made of C is no assembly of somebody's, and its code is as that command said. */
 		if (text && json_is_true(json_object_get(o, "asm"))) {
 			json_object_set_new(o, "asm", json_false());
 			json_object_set(o, "ipa_ra", json_object_get(text, "ipa_ra"));
 		}
+		kb_source_elsewhere(o, text);
+		key = kb_format("%s\n%s", kb_get(o, "output"), kb_get(o, "source"));
 		json_object_set_new(o, "key", json_string(key));
 		json_object_set_new(o, "seq", json_integer(seq));
 		json_array_append(r->compiles, o);

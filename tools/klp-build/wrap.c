@@ -261,8 +261,9 @@ static json_t *kb_object(struct kb_recorder *w, const char *source, const char *
 			own = json_deep_copy(deps);
 			kb_add_dependency(w, own, source);
 		}
-		o = json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:s*, s:b, s:o}", "source", from, "output", to,
-			      "kept", kept, "sha", sha, "text", w->c.kind == KB_TEXT, "asm",
+		o = json_pack("{s:s, s:b, s:s, s:s, s:s, s:b, s:b, s:b, s:s*, s:b, s:o}", "source", from, "elsewhere",
+			      !kb_is_below(from, w->root), "output", to, "kept", kept, "sha", sha, "text",
+			      w->c.kind == KB_TEXT, "asm",
 			      kb_is_assembly(source) || (w->c.lang && !strncmp(w->c.lang, "assembler", 9)), "lto",
 			      w->c.lto, "lines", kb_reads_numbered(w, own) ? w->lines : NULL, "ipa_ra",
 			      !w->clang && !w->c.patchable && !w->c.no_ipa_ra, "deps", own ? own : json_null());
