@@ -43,6 +43,7 @@ for cve in CVE-2023-46853.patch 0009-CVE-2023-46852.patch; do
 	[ -f "$source_dir/debian/patches/$cve" ] || continue
 	klp_build none "$source_dir/debian/patches/$cve"
 	real_expect "$cve" "exit status 3" "exit status $status"
+	grep -q 'note: .* and no compilation of the target reads it$' "$work/none.log" || die "it does not say why: $(cat "$work/none.log")"
 	break
 done
 cat >"$work/seen.diff" <<'END'
