@@ -29,6 +29,9 @@ page() {
 	done
 }
 
+# Why a function is not in it.
+run 0 "${diffs[0]}" "$scratch/r.json" --explain main
+[ "$(cat "$scratch/out")" = 'main (loop.c): unchanged: nothing that its unit reads is changed by the diffs' ] || fail "--explain: $(cat "$scratch/out")"
 # A mail with a CVE's number in its head, and another one in what is changed, which is not the patch's.
 {
 	printf 'Subject: probe\n Fixes cve-2031-12345 (and CVE-2031-1, which is none).\n\n'
@@ -58,7 +61,7 @@ jq -e '.exit == 0 and .result == "built" and .patch == "n<i>&" and (.changed | m
 grep -qx 'new: twice (main.c): .*' "$scratch/out" || fail "--explain: $(cat "$scratch/out")"
 run 0 "${diffs[0]}" "$scratch/r.html" --explain no_such_function
 page 'n&lt;i&gt;&amp;' '&lt;b&gt;&amp;&quot;x&quot;&lt;/b&gt;' '<td>probe</td>' '<td>twice</td>'
-grep -qx 'no_such_function: not among the differences' "$scratch/out" || fail "--explain: $(cat "$scratch/out")"
+grep -qx 'no_such_function: no unit of the target has this name' "$scratch/out" || fail "--explain: $(cat "$scratch/out")"
 
 # Nothing reads what the diff changes: said, for who wonders why it changes nothing.
 echo old >"$tree/NEWS"
@@ -84,6 +87,9 @@ for making in 'make server CC="cc -gdwarf-4"' 'make server CC="cc -gdwarf-5"' 'm
 done
 run 0 "${diffs[0]}" "$scratch/r.html"
 page '<td>limit</td><td>limit.h</td><td>'
+run 0 "${diffs[0]}" "$scratch/r.json" --explain limit
+[ "$(sort "$scratch/out")" = "limit (limit.h): a copy is inlined into other (other.c), which is in the module
+limit (limit.h): a copy is inlined into probe (main.c), which is in the module" ] || fail "--explain: $(cat "$scratch/out")"
 
 rm -rf "$tree"
 making=

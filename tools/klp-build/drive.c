@@ -81,7 +81,7 @@ static const json_t *kb_target_link(struct kb_drive *d, long long after, long lo
 	return link && kb_seq(link) > after ? link : NULL;
 }
 
-static void kb_add_globals(const char *path, json_t *names)
+void kb_add_symbols(const char *path, json_t *names)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	Elf *elf = fd >= 0 ? elf_begin(fd, ELF_C_READ, NULL) : NULL;
@@ -118,7 +118,7 @@ static void kb_drop_untaken(json_t *units, const char *linked)
 	const char *key, *name;
 	void *next;
 
-	kb_add_globals(linked, have);
+	kb_add_symbols(linked, have);
 	json_object_foreach_safe(units, next, key, unit)
 	{
 		json_t *own;
@@ -127,7 +127,7 @@ static void kb_drop_untaken(json_t *units, const char *linked)
 		if (!json_is_true(json_object_get(unit, "member")))
 			continue;
 		own = json_object();
-		kb_add_globals(kb_str(unit, "kept"), own);
+		kb_add_symbols(kb_str(unit, "kept"), own);
 		json_object_foreach(own, name, bind)
 		{
 			if (json_integer_value(bind) == STB_LOCAL)
@@ -713,6 +713,8 @@ static int kb_compare(struct kb_drive *d, const char *module)
 		size_t i;
 
 		json_array_foreach(json_object_get(found, "notes"), i, note) kb_note_once(d->run, note);
+		if (o->report || o->explain)
+			json_object_set_new(found, "inlined", kb_inlined(d, json_object_get(found, "changed")));
 		if (o->report)
 			kb_review(d, found, in.original_linked, running);
 		kb_report_found(d, found);
@@ -1201,6 +1203,8 @@ int kb_drive(struct kb_run *r)
 				? json_string(r->o->output)
 				: json_null());
 	json_object_set(d.report, "notes", r->notes);
+	if (r->o->explain)
+		kb_explain(&d, r->o->explain);
 	kb_report_print(d.report, r->o->explain);
 	if (r->o->report && !kb_report_write(d.report, r->o->report)) {
 		kb_error("%s cannot be written", r->o->report);

@@ -36,6 +36,12 @@ const char *kb_str(const json_t *o, const char *key); /* "" if there is none */
 const char *kb_relative(const struct kb_drive *d, const char *path);
 void kb_refuse(struct kb_drive *d, const char *symbol, const char *file, const char *reason, const char *advice);
 
+/* Adds name: binding of an object's or linked file's own functions and data (no hidden ones of the latter). */
+void kb_add_symbols(const char *path, json_t *names);
+
+/* explain.c: what there is to say of a name beside the differences, as "explained" of the report: [{file, reason}]. */
+void kb_explain(struct kb_drive *d, const char *name);
+
 /* statement.c */
 /* false: refused, because they are damaged or give no reason. */
 bool kb_find_statements(struct kb_drive *d);

@@ -205,6 +205,10 @@ json_t *kb_labels(const struct kb_options *o);
 int kb_drive(struct kb_run *r);
 
 /* report.c */
+/* A clone (.constprop.0, .cold) is meant by its function's name, too. */
+bool kb_is_named(const char *symbol, const char *name);
+/* Does any list of differences have the name? */
+bool kb_report_has(const json_t *report, const char *name);
 void kb_report_print(const json_t *report, const char *explain);
 bool kb_report_write(const json_t *report, const char *path);
 

@@ -40,31 +40,52 @@ static void kb_print_entry(FILE *f, const char *what, const json_t *e)
 	fputc('\n', f);
 }
 
-/* A clone (.constprop.0, .cold) is meant by its function's name, too. */
-static bool kb_is_named(const char *symbol, const char *name)
+bool kb_is_named(const char *symbol, const char *name)
 {
 	size_t n = strlen(name);
 
 	return !strncmp(symbol, name, n) && (!symbol[n] || symbol[n] == '.');
 }
 
+static const char *const kb_lists[] = {"changed", "new", "removed", "data", "refused", "accepted", "again"};
+#define KB_LISTS (sizeof(kb_lists) / sizeof(*kb_lists))
+
+bool kb_report_has(const json_t *report, const char *name)
+{
+	json_t *e;
+	size_t i;
+
+	for (size_t k = 0; k < KB_LISTS; k++)
+		json_array_foreach(json_object_get(report, kb_lists[k]), i,
+				   e) if (kb_is_named(kb_str(e, "symbol"), name)) return true;
+	return false;
+}
+
 void kb_report_print(const json_t *report, const char *explain)
 {
-	static const char *const lists[] = {"changed", "new", "removed", "data", "refused", "accepted", "again"};
 	json_int_t exit_code = json_integer_value(json_object_get(report, "exit"));
 	size_t i, k, shown = 0;
 	json_t *e;
 
 	if (explain) {
-		for (k = 0; k < sizeof(lists) / sizeof(*lists); k++)
-			json_array_foreach(json_object_get(report, lists[k]), i,
+		for (k = 0; k < KB_LISTS; k++)
+			json_array_foreach(json_object_get(report, kb_lists[k]), i,
 					   e) if (kb_is_named(kb_str(e, "symbol"), explain))
 			{
-				kb_print_entry(stdout, lists[k], e);
+				kb_print_entry(stdout, kb_lists[k], e);
 				shown++;
 			}
-		if (!shown)
-			printf("%s: not among the differences\n", explain);
+		json_array_foreach(json_object_get(report, "explained"), i, e)
+		{
+			kb_put(stdout, explain);
+			fputs(" (", stdout);
+			kb_put(stdout, kb_str(e, "file"));
+			fputs("): ", stdout);
+			kb_put(stdout, kb_str(e, "reason"));
+			fputc('\n', stdout);
+		}
+		if (!shown && !json_array_size(json_object_get(report, "explained")))
+			printf("%s: no unit of the target has this name\n", explain);
 	}
 	if (exit_code == KB_REFUSED) {
 		kb_error("refused");

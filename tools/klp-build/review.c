@@ -83,7 +83,6 @@ void kb_review(struct kb_drive *d, json_t *found, const char *rebuilt, const cha
 			    entry, lists[k].before ? kb_unit_listing(d, d->t->original_units, file, was, false) : NULL,
 			    lists[k].after ? kb_unit_listing(d, d->t->patched_units, file, symbol, true) : NULL);
 		}
-	json_object_set_new(found, "inlined", kb_inlined(d, json_object_get(found, "changed")));
 	json_array_foreach(json_object_get(found, "refused"), i, entry) kb_review_unequal(d, entry, rebuilt, running);
 }
 
