@@ -21,7 +21,7 @@
 #include "klp/underway.h"
 #include "plt/plt.h"
 
-#define KLP_CB_SIZE ((sizeof(struct klp_rt_cb) + 4095u) & ~4095ull)
+#define KLP_CB_SIZE (KLP_OWN_OFFSET + KLP_OWN_PAGE)
 #define KLP_CORE_SIZE (KLP_RT_TEXT_SIZE + KLP_CB_SIZE)
 #define KLP_CORE_REACH ((2ull << 30) - (16ull << 20))
 #define KLP_MAP_APPEAR_NS 300000000ull /* the borrowed thread's mmap; it runs at the target's own priority */
@@ -41,7 +41,7 @@ bool klp_core_is(const struct klp_process *p, size_t i)
 		return false;
 	/* The page that a fork clears is a mapping of its own then. */
 	end = cb->end;
-	if (i + 2 < p->map_count && end - cb->start == KLP_CB_SIZE - KLP_OWN_PAGE && cb[1].start == end &&
+	if (i + 2 < p->map_count && end - cb->start == KLP_OWN_OFFSET && cb[1].start == end &&
 	    cb[1].end - end == KLP_OWN_PAGE && cb[1].prot == cb->prot && !cb[1].inode)
 		end = cb[1].end;
 	return m->prot == (PROT_READ | PROT_EXEC) && !m->shared && !m->inode && !*m->path &&
@@ -466,7 +466,7 @@ int klp_core_own(struct klp_remote *r, struct klp_error *e)
 
 int klp_core_claim(struct klp_remote *r, struct klp_error *e)
 {
-	const uint64_t mine = KLP_OWN, at = klp_cb_at(r, offsetof(struct klp_rt_cb, own));
+	const uint64_t mine = KLP_OWN, at = klp_cb_at(r, KLP_OWN_OFFSET);
 	struct klp_rt_op op = {.code = KLP_OP_SYSCALL, .a = {SYS_madvise, at, KLP_OWN_PAGE, MADV_WIPEONFORK}};
 	struct klp_error why = KLP_ERROR_INIT;
 	uint64_t own;

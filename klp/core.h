@@ -28,7 +28,7 @@ int klp_core_adopt(struct klp_remote *r, struct klp_error *e);
 /* And then names the child in it (klp/adopt.h). */
 int klp_core_own(struct klp_remote *r, struct klp_error *e);
 /* Has the kernel clear the block's last page in the copy that a fork makes, and then says there whose the block is
- * (klp/runtime/rt.h: own). By the helper; 0 too where kernel or seccomp filters do not permit it. */
+ * (klp/runtime/rt.h: KLP_OWN). By the helper; 0 too where kernel or seccomp filters do not permit it. */
 int klp_core_claim(struct klp_remote *r, struct klp_error *e);
 /* Do all threads of now keep their tid at this offset from their thread pointer? */
 bool klp_core_tids_hold(struct klp_remote *r, int32_t tid_offset);

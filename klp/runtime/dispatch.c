@@ -405,7 +405,7 @@ static __attribute__((noinline)) struct klp_rt_thread *enter(struct self *s, str
 
 	/* No system call on the program's threads: any of them may have got a filter meanwhile that kills for it
 	 * (hazard A4). A vfork child reads its parent's block and its parent's tid, and dispatches as its parent. */
-	if (s->cb->tid_offset != TID_UNKNOWN && __atomic_load_n(&s->cb->own, __ATOMIC_RELAXED) == KLP_OWN)
+	if (s->cb->tid_offset != TID_UNKNOWN && __atomic_load_n(KLP_OWN_WORD(s->cb), __ATOMIC_RELAXED) == KLP_OWN)
 		return enter_own(s, e, tr);
 	pid = (uint32_t)klp_syscall0(KLP_NR_getpid);
 	/* A vfork child's control block still holds the parent's tid: it dispatches as its parent, which may be the

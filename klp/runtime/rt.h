@@ -6,10 +6,9 @@
  *
  * Memory of klp in a target:
  *
- *   core      [ image: r-x, KLP_RT_TEXT_SIZE ][ control block: rw-, sizeof(struct klp_rt_cb) rounded up ]
- *   arena     [ stubs: r-x ][ site records: rw- ]           one or more per patched object, near it
- *   module    [ text: r-x ][ read-only data: r-- ][ data: rw- ][ metadata (JSON): r-- ]   one per patch, near its
- * object
+ *   core      [ image: r-x, KLP_RT_TEXT_SIZE ][ control block: rw-, sizeof(struct klp_rt_cb) rounded up ][ own: rw-, a
+ * page ] arena     [ stubs: r-x ][ site records: rw- ]           one or more per patched object, near it module    [
+ * text: r-x ][ read-only data: r-- ][ data: rw- ][ metadata (JSON): r-- ]   one per patch, near its object
  *
  * At least one unmapped page is kept on both sides of each, so that the kernel never merges them with others.
  *
@@ -306,8 +305,6 @@ struct klp_rt_hook {
 #define KLP_MAX_HOOKS 8u
 
 #define KLP_BOUND_LAST 4096u
-#define KLP_OWN_PAGE 4096u
-#define KLP_OWN 0x6e776f2d706c6bull
 struct klp_rt_cb {
 	char magic[16];              /* E, last */
 	uint64_t self;               /* E  address of this block */
@@ -357,13 +354,18 @@ struct klp_rt_cb {
 	struct klp_rt_door door __attribute__((aligned(64)));
 	uint32_t bound_last[KLP_BOUND_LAST]; /* T  by hash of a thread pointer: entry that was bound last, +1; 0 none */
 	struct klp_rt_thread threads[KLP_MAX_THREADS] __attribute__((aligned(64)));
-	/*
-	 * E  KLP_OWN: who reads it is of the process whose pid is in `pid`, or is its vfork child, and need not ask the
-	 * kernel. In a page of its own, which the kernel clears in the copy that a fork makes (MADV_WIPEONFORK). 0:
-	 * the child of a fork, or a kernel or a seccomp filter without that call: dispatch asks.
-	 */
-	uint64_t own __attribute__((aligned(KLP_OWN_PAGE)));
 };
+
+/*
+ * Behind the control block, in a page of its own, which the kernel clears in the copy that a fork makes
+ * (MADV_WIPEONFORK): a 64-bit word, stored by the engine. KLP_OWN: who reads it is of the process whose pid is in
+ * `pid`, or is its vfork child, and need not ask the kernel. 0: the child of a fork, or a kernel or a seccomp filter
+ * without that call; dispatch asks.
+ */
+#define KLP_OWN_PAGE 4096ull
+#define KLP_OWN_OFFSET ((sizeof(struct klp_rt_cb) + KLP_OWN_PAGE - 1) & ~(KLP_OWN_PAGE - 1))
+#define KLP_OWN_WORD(cb) ((uint64_t *)((uint64_t)(cb) + KLP_OWN_OFFSET))
+#define KLP_OWN 0x6e776f2d706c6bull
 
 /* Stacks lie at equal distances. */
 #define KLP_BOUND_HASH(tp) ((uint64_t)(tp)*0x9e3779b97f4a7c15u >> 52)

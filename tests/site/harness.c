@@ -83,7 +83,7 @@ static void *map_fixed(uint64_t at, size_t size)
 
 static size_t core_size(void)
 {
-	return KLP_RT_TEXT_SIZE + ((sizeof(struct klp_rt_cb) + 4095) & ~4095ul);
+	return KLP_RT_TEXT_SIZE + KLP_OWN_OFFSET + KLP_OWN_PAGE;
 }
 
 #define STUBS_SIZE ((size_t)KLP_ARENA_SITES * KLP_STUB_SIZE)

@@ -98,8 +98,8 @@ static struct klp_rt_thread *insert(uint32_t tid, uint32_t state)
 static void use_tid_mode(int mode)
 {
 	if (mode == 2) {
-		ck_assert_int_eq(madvise(&w.cb->own, KLP_OWN_PAGE, MADV_WIPEONFORK), 0);
-		w.cb->own = KLP_OWN;
+		ck_assert_int_eq(madvise(KLP_OWN_WORD(w.cb), KLP_OWN_PAGE, MADV_WIPEONFORK), 0);
+		*KLP_OWN_WORD(w.cb) = KLP_OWN;
 	}
 	if (mode) {
 		w.cb->tid_offset = tid_offset();
@@ -445,7 +445,7 @@ START_TEST(test_fork)
 			/* The child goes on in its caller's universe; threads that it makes are new. */
 			if (plain(1) != 3 + (int)u || !thread_entry(&w, me()))
 				_exit(1);
-			if (w.cb->own || (_i && w.cb->pid != (uint32_t)getpid()))
+			if (*KLP_OWN_WORD(w.cb) || (_i && w.cb->pid != (uint32_t)getpid()))
 				_exit(2);
 			if (_i && on_new_thread() != 4)
 				_exit(3);
