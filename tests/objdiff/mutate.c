@@ -325,8 +325,11 @@ static bool mutate(const struct object *o, const struct place *p, uint8_t *bytes
 				return false;
 			memcpy(&a, bytes + o->symtab->sh_offset + ELF64_R_SYM(r.r_info) * sizeof(a), sizeof(a));
 			memcpy(&b, bytes + o->symtab->sh_offset + other * sizeof(b), sizeof(b));
-			/* another name of the same thing */
-			if (a.st_shndx == b.st_shndx && a.st_value == b.st_value && a.st_shndx != SHN_UNDEF)
+			/* another name of the same thing, or of a string that is the same: a kernel's symbols have
+			 * their namespaces, mostly none, so */
+			if (a.st_shndx == b.st_shndx && a.st_shndx != SHN_UNDEF &&
+			    (a.st_value == b.st_value || same_text(o, a.st_shndx, a.st_value + (uint64_t)r.r_addend,
+								   b.st_value + (uint64_t)r.r_addend)))
 				return false;
 			r.r_info = ELF64_R_INFO(other, ELF64_R_TYPE(r.r_info));
 		}
