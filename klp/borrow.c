@@ -312,7 +312,7 @@ static int klp_borrow_thread(void *arg)
 	} else if (klp_task_info(k->r->p, tid, &again, e) || ((again.sig_pending | again.shd_pending) & ~st.mask)) {
 		k->why = KLP_NO_BORROW;
 		k->what = "a signal is pending for it";
-	} else if (info->seccomp && klp_seccomp_check(tid, e)) {
+	} else if (info->seccomp && klp_seccomp_check(tid, KLP_SECCOMP_ALL, e)) {
 		klp_stop_end(&st);
 		return -e->err;
 	} else {

@@ -15,8 +15,8 @@
 #include "klp/clock.h"
 #include "klp/guard.h"
 #include "klp/helper.h"
+#include "klp/permit.h"
 #include "klp/runtime/image.h"
-#include "klp/seccomp.h"
 #include "klp/stop.h"
 #include "klp/underway.h"
 #include "plt/plt.h"
@@ -474,7 +474,7 @@ int klp_core_claim(struct klp_remote *r, struct klp_error *e)
 
 	if (rc || r->adopted || own == mine)
 		return rc;
-	if (klp_seccomp_check_helper(r->p, r->helper, KLP_SECCOMP_CLAIM, &why))
+	if (klp_permit_calls(r, KLP_SECCOMP_CLAIM, &why))
 		return why.reason == KLP_SECCOMP ? 0 : klp_fail(e, why.err, why.reason, "%s", why.text);
 	rc = klp_remote_run(r, &op, 1, e);
 	/* Behind the call: a fork in between copies a page that says nothing. */

@@ -18,6 +18,8 @@ struct klp_remote {
 	pid_t helper;            /* tid in the caller's namespace, 0 none */
 	bool removing;           /* a killed tool began to take the core out */
 	bool helper_seized;
+	pid_t permitted; /* the helper whose filters were evaluated (klp/permit.h), and how many they were */
+	unsigned permitted_filters;
 	int64_t robust_delta; /* robust list head - thread pointer; valid if robust_known */
 	bool robust_known;
 	unsigned threads_stopped; /* by this tool, in this run */

@@ -6,21 +6,22 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ptrace.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "klp/clock.h"
 #include "klp/core.h"
 #include "klp/helper.h"
+#include "klp/permit.h"
 #include "klp/settle.h"
+#include "klp/wake.h"
 
 #define KLP_REQUEST_NS 10000000000ull
 #define KLP_START_MS 5000u /* for another helper, where the first has left */
 #define KLP_POLL_NS 20000ull
 #define KLP_SPIN 200u
 #define KLP_GONE_NS 100000000ull
+#define KLP_AWAKE_NS 200000ull /* until a helper that was woken is looked at again */
 
 /* It ends with its process alone. exec ends all other threads first and gives the memory up then: said is what is the
  * matter with the process, if that can be seen soon. */
@@ -41,16 +42,23 @@ static int klp_request_helper_gone(struct klp_remote *r, struct klp_error *e)
 
 static int klp_request_wait(struct klp_remote *r, uint8_t request, struct klp_error *e)
 {
-	uint64_t until = klp_clock_now() + KLP_REQUEST_NS;
+	const uint64_t until = klp_clock_now() + KLP_REQUEST_NS;
+	uint64_t wake = 0;
 
 	for (unsigned n = 0;; n++) {
-		uint8_t done;
-		int rc = klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, done)), &done, 1, e);
+		struct {
+			uint8_t done, asleep;
+		} now;
+		int rc = klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, done)), &now, sizeof(now), e);
 
 		if (rc)
 			return rc;
-		if (done == request)
+		if (now.done == request)
 			return 0;
+		if (now.asleep && klp_clock_now() > wake) {
+			klp_wake(r);
+			wake = klp_clock_now() + KLP_AWAKE_NS;
+		}
 		if (n > KLP_SPIN) {
 			char path[64];
 
@@ -107,7 +115,12 @@ int klp_remote_run(struct klp_remote *r, struct klp_rt_op *ops, size_t count, st
 
 	if (!count || count > KLP_MAX_OPS)
 		return count ? klp_fail(e, E2BIG, KLP_LIMIT, "%zu operations in one request", count) : 0;
-	rc = klp_request_settle(r, &request, e);
+	/* First: what is owed is executed by the helper too. */
+	rc = r->helper ? klp_permit(r, e) : 0;
+	if (!rc)
+		rc = klp_request_settle(r, &request, e);
+	if (rc)
+		return rc;
 	request++;
 	for (size_t i = 0; i < count; i++)
 		ops[i].result = 0;
@@ -195,18 +208,6 @@ int klp_remote_unmap(struct klp_remote *r, unsigned map_index, struct klp_error 
 	return klp_remote_run(r, &op, 1, e);
 }
 
-static void klp_helper_release(struct klp_remote *r)
-{
-	int status;
-
-	if (!r->helper_seized)
-		return;
-	r->helper_seized = false;
-	if (!ptrace(PTRACE_INTERRUPT, r->helper, NULL, NULL) && waitpid(r->helper, &status, __WALL) == r->helper &&
-	    WIFSTOPPED(status))
-		ptrace(PTRACE_DETACH, r->helper, NULL, NULL);
-}
-
 /* The kernel answers EIO where it forbids such writes and where nothing is mapped (any more): what can't be read either
  * is not there, and the reader's error says so. */
 static int klp_text_refused(const struct klp_process *p, uint64_t addr, size_t len, int err, struct klp_error *e)
@@ -231,9 +232,8 @@ int klp_remote_write_text(struct klp_remote *r, uint64_t addr, const void *buf, 
 		return rc;
 	rc = klp_text_refused(r->p, addr, len, -rc, e);
 	/* A hardened kernel: be the helper's tracer while writing. */
-	if (e->reason != KLP_PERMISSION || !r->helper || ptrace(PTRACE_SEIZE, r->helper, NULL, NULL))
+	if (e->reason != KLP_PERMISSION || !r->helper || klp_wake_seize(r))
 		return rc;
-	r->helper_seized = true;
 	/* The file of the thread that is seized: the kernel asks whose it is. */
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/mem", r->p->pid, r->helper);
 	fd = open(path, O_RDWR | O_CLOEXEC);
@@ -242,6 +242,6 @@ int klp_remote_write_text(struct klp_remote *r, uint64_t addr, const void *buf, 
 		rc = n >= 0 && (size_t)n == len ? 0 : klp_text_refused(r->p, addr, len, n < 0 ? errno : EFAULT, e);
 		close(fd);
 	}
-	klp_helper_release(r);
+	klp_wake_release(r);
 	return rc;
 }

@@ -3,10 +3,10 @@
 
 #include "klp/machine.h"
 #include "klp/runtime/rt.h"
-#include "klp/tracer.h"
 
 #include <errno.h>
 #include <linux/filter.h>
+#include <linux/futex.h>
 #include <linux/seccomp.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -17,7 +17,6 @@
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 
 #define KLP_FILTERS_MAX 64u
 #define KLP_PTRACE_GET_FILTER 0x420c /* PTRACE_SECCOMP_GET_FILTER */
@@ -218,6 +217,20 @@ static uint32_t klp_filter_run(const struct sock_filter *f, size_t n, const stru
 	return ~0u;
 }
 
+static const struct klp_seccomp_call exit_calls[] = {
+    {"exit", SYS_exit, {0}},
+};
+
+static const struct {
+	const struct klp_seccomp_call *call;
+	size_t count;
+} sets[] = {
+    [KLP_SECCOMP_ALL] = {calls, sizeof(calls) / sizeof(*calls)},
+    [KLP_SECCOMP_EXIT] = {exit_calls, sizeof(exit_calls) / sizeof(*exit_calls)},
+    [KLP_SECCOMP_SHADOW] = {shadow_calls, sizeof(shadow_calls) / sizeof(*shadow_calls)},
+    [KLP_SECCOMP_CLAIM] = {claim_calls, sizeof(claim_calls) / sizeof(*claim_calls)},
+};
+
 static int klp_seccomp_check_calls(pid_t tid, const struct klp_seccomp_call *call, size_t count, struct klp_error *e)
 {
 	struct sock_filter *f = malloc(BPF_MAXINSNS * sizeof(*f));
@@ -255,42 +268,33 @@ static int klp_seccomp_check_calls(pid_t tid, const struct klp_seccomp_call *cal
 	return rc;
 }
 
-int klp_seccomp_check(pid_t tid, struct klp_error *e)
+int klp_seccomp_check(pid_t tid, enum klp_seccomp_calls set, struct klp_error *e)
 {
-	return klp_seccomp_check_calls(tid, calls, sizeof(calls) / sizeof(calls[0]), e);
+	return klp_seccomp_check_calls(tid, sets[set].call, sets[set].count, e);
 }
 
-struct klp_seccomp_helper {
-	pid_t helper;
-	enum klp_seccomp_calls calls;
-	struct klp_error *e;
-};
-
-/* On a thread that ends, as all tracing. */
-static int klp_seccomp_stop_helper(void *arg)
+bool klp_seccomp_waits(pid_t tid, uint64_t word, uint64_t call[7])
 {
-	const struct klp_seccomp_helper *f = arg;
-	int status, rc;
+	const struct klp_seccomp_call waits[] = {
+	    {"futex", SYS_futex, {word, FUTEX_WAIT_PRIVATE, 0, 0}},
+	    {"ppoll", SYS_ppoll, {0, 0, 0, 0, 8}},
+	    {"pselect6", SYS_pselect6, {0, 0, 0, 0, 0, 0}},
+	    {"rt_sigtimedwait", SYS_rt_sigtimedwait, {word, 0, 0, 8}},
+#ifdef SYS_poll
+	    {"poll", SYS_poll, {0, 0, ~0ull}},
+	    {"select", SYS_select, {0, 0, 0, 0, 0}},
+	    {"pause", SYS_pause, {0}},
+#endif
+	};
 
-	if (ptrace(PTRACE_SEIZE, f->helper, NULL, NULL))
-		return klp_fail(f->e, errno, KLP_PERMISSION, "the helper (thread %d) cannot be seized: %s", f->helper,
-				strerror(errno));
-	if (ptrace(PTRACE_INTERRUPT, f->helper, NULL, NULL) || waitpid(f->helper, &status, __WALL) != f->helper ||
-	    !WIFSTOPPED(status))
-		return klp_fail(f->e, EBUSY, KLP_HELPER, "the helper (thread %d) does not stop", f->helper);
-	rc =
-	    f->calls == KLP_SECCOMP_SHADOW
-		? klp_seccomp_check_calls(f->helper, shadow_calls, sizeof(shadow_calls) / sizeof(shadow_calls[0]), f->e)
-		: klp_seccomp_check_calls(f->helper, claim_calls, sizeof(claim_calls) / sizeof(claim_calls[0]), f->e);
-	ptrace(PTRACE_DETACH, f->helper, NULL, NULL);
-	return rc;
-}
+	for (size_t i = 0; i < sizeof(waits) / sizeof(*waits); i++) {
+		struct klp_error ignored = KLP_ERROR_INIT;
 
-int klp_seccomp_check_helper(const struct klp_process *p, pid_t helper, enum klp_seccomp_calls set, struct klp_error *e)
-{
-	struct klp_seccomp_helper f = {helper, set, e};
-	struct klp_task_info info;
-	int rc = klp_task_status(p, helper, &info, e);
-
-	return rc || !info.seccomp ? rc : klp_tracer_run(klp_seccomp_stop_helper, &f, e);
+		if (klp_seccomp_check_calls(tid, &waits[i], 1, &ignored))
+			continue;
+		call[0] = (uint64_t)waits[i].nr;
+		memcpy(call + 1, waits[i].arg, sizeof(waits[i].arg));
+		return true;
+	}
+	return false;
 }

@@ -11,7 +11,7 @@
 #include <sys/syscall.h>
 
 #include "klp/arming.h"
-#include "klp/seccomp.h"
+#include "klp/permit.h"
 
 #define KLP_SHADOW_LOCKED_SIZE (4ull << 20) /* of a process that locks its memory: every page of it is made at once */
 #define KLP_SHADOW_CHUNK 2048u              /* slots read at a time */
@@ -75,7 +75,7 @@ int klp_shadow_prepare(struct klp_session *s, const struct klp_module *m, const 
 
 	if (!klp_shadow_needed(m) || s->cb->shadow)
 		return 0;
-	rc = klp_seccomp_check_helper(&s->p, s->r.helper, KLP_SECCOMP_SHADOW, e);
+	rc = klp_permit_calls(&s->r, KLP_SECCOMP_SHADOW, e);
 	if (!rc)
 		rc = klp_shadow_drop(s, e); /* what a killed tool left unfinished */
 	if (rc)

@@ -2,9 +2,12 @@
 /*
  * The transient helper: a thread of klp's own in the target, with all signals blocked, its own stack, no TLS and raw
  * system calls. It executes requests of the engine in order and to their end, whatever happens to the engine meanwhile,
- * and leaves when it hears nothing for a while.
+ * and leaves when it hears nothing for a while. Without a request it makes one call only, the one in which it waits: at
+ * any time a seccomp filter may come that forbids all others, and of these the engine has looked at the filters first
+ * (klp/permit.h).
  */
 #include "klp/runtime/rt.h"
+#include "cpu.h"
 #include "syscall.h"
 
 #pragma GCC poison malloc calloc realloc free printf fprintf memcpy memset errno
@@ -14,15 +17,14 @@
 #define SYNC_CORE 32u                          /* MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE */
 #define SYNC_CORE_REGISTER 64u
 #define EPERM_ 1
+#define EINTR_ 4
 #define EFAULT_ 14
 #define EBUSY_ 16
 #define EEXIST_ 17
 #define EINVAL_ 22
 #define ENOSPC_ 28
-#define BURST_NS 500000ull     /* asked for; a rest of 20 us takes about 75 with the kernel's timer slack */
-#define BURST_LOOK_NS 20000ull /* between two looks for a request until then */
-#define LOOK_NS 1000000ull     /* and afterwards */
-#define IDLE_NS 2000000000ull  /* without a request: it leaves */
+#define LOOKS 1024u    /* for a request, before it sleeps: they come in bursts. 20 to 50 us */
+#define IDLE_SECONDS 2 /* without a request: it leaves */
 
 void klp_rt_helper(struct klp_rt_cb *cb);
 
@@ -213,6 +215,20 @@ static int64_t execute(struct klp_rt_cb *cb, struct klp_rt_op *op)
 	}
 }
 
+/* It never comes back. Behind `done` the operation may be overwritten. */
+__attribute__((noreturn)) static void park(struct klp_rt_cb *cb, const struct klp_rt_op *op, uint8_t request)
+{
+	int64_t nr = (int64_t)op->a[0];
+	uint64_t a = op->a[1], b = op->a[2], c = op->a[3], d = op->a[4], e = op->a[5], f = op->a[6];
+
+	__atomic_store_n(&cb->done, request, __ATOMIC_SEQ_CST);
+	for (;;) {
+		klp_relax();
+		if (nr >= 0)
+			klp_syscall6(nr, a, b, c, d, e, f);
+	}
+}
+
 static void leave(struct klp_rt_cb *cb)
 {
 	__atomic_store_n(&cb->helper_tid, 0, __ATOMIC_SEQ_CST);
@@ -237,6 +253,10 @@ static int run(struct klp_rt_cb *cb)
 			i++;
 			break;
 		}
+		if (op->code == KLP_OP_PARK) {
+			__atomic_store_n(&cb->op_done, i + 1, __ATOMIC_RELEASE);
+			park(cb, op, request);
+		}
 		op->result = execute(cb, op);
 		if (op->result < 0 && op->code != KLP_OP_SYSCALL && op->code != KLP_OP_INSERT &&
 		    op->code != KLP_OP_FORGET) {
@@ -252,42 +272,50 @@ static int run(struct klp_rt_cb *cb)
 }
 
 /*
- * Until the next look for a request: soon after the last one, for requests come in bursts, then rarely. It waits for
- * no signal: one of the program's could come to it instead of to the program.
+ * Until the next request, which comes soon after the last one or ends the wait by a stop (klp/wake.h;
+ * docs/model/wake.pml). It waits for no signal: one of the program's could come to it instead of to the program. 1: its
+ * time is over, or the kernel does not let it wait.
  */
-static uint64_t rest(uint64_t idle)
+static int rest(struct klp_rt_cb *cb)
 {
-	uint64_t none = 0, timeout[2] = {0, idle < BURST_NS ? BURST_LOOK_NS : LOOK_NS};
+	uint64_t none = 0, timeout[2] = {IDLE_SECONDS, 0};
+	int64_t rc;
 
-	klp_syscall4(KLP_NR_rt_sigtimedwait, (uint64_t)&none, 0, (uint64_t)timeout, 8);
-	return idle + timeout[1];
+	for (uint32_t n = 0; n < LOOKS; n++) {
+		if (__atomic_load_n(&cb->request, __ATOMIC_ACQUIRE) != cb->done)
+			return 0;
+		klp_relax();
+	}
+	__atomic_store_n(&cb->asleep, 1, __ATOMIC_SEQ_CST);
+	rc = klp_syscall4(KLP_NR_rt_sigtimedwait, (uint64_t)&none, 0, (uint64_t)timeout, 8);
+	__atomic_store_n(&cb->asleep, 0, __ATOMIC_SEQ_CST);
+	return rc != -EINTR_;
 }
 
 __attribute__((noreturn)) void klp_rt_helper(struct klp_rt_cb *cb)
 {
 	static const char name[] = "klp-helper";
-	uint64_t idle = 0;
+	uint32_t tid;
+	int over = 0;
 
+	cb->asleep = 0; /* the last one may have been killed while it slept */
+	cb->parked = 0;
 	klp_syscall2(KLP_NR_prctl, PR_SET_NAME, (uint64_t)name);
-	__atomic_store_n(&cb->helper_tid, (uint32_t)klp_syscall0(KLP_NR_gettid), __ATOMIC_SEQ_CST);
+	tid = (uint32_t)klp_syscall0(KLP_NR_gettid);
+	__atomic_store_n(&cb->helper_tid, tid, __ATOMIC_SEQ_CST);
 	for (;;) {
 		if (__atomic_load_n(&cb->request, __ATOMIC_ACQUIRE) != cb->done) {
-			idle = 0;
 			if (run(cb))
 				break;
-			continue;
-		}
-		if (idle >= IDLE_NS) {
+		} else if (over) {
 			leave(cb);
 			/* A request that came before the engine could see the 0 is still ours (its pair: the engine
 			 * looks at helper_tid behind its store of `request`). */
 			if (__atomic_load_n(&cb->request, __ATOMIC_SEQ_CST) == cb->done)
 				break;
-			__atomic_store_n(&cb->helper_tid, (uint32_t)klp_syscall0(KLP_NR_gettid), __ATOMIC_SEQ_CST);
-			idle = 0;
-			continue;
+			__atomic_store_n(&cb->helper_tid, tid, __ATOMIC_SEQ_CST);
 		}
-		idle = rest(idle);
+		over = rest(cb);
 	}
 	for (;;)
 		klp_syscall2(KLP_NR_exit, 0, 0);

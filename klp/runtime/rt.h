@@ -233,8 +233,11 @@ enum klp_rt_opcode {
 	KLP_OP_INSERT, /* insert tid a[0] with state a[1] unless it has an entry, or a[2] != 0; result = index */
 	KLP_OP_EXIT,   /* leave: helper_tid = 0, then exit */
 	KLP_OP_CALL,   /* result = a[0](): a function of the target without arguments, an ifunc's resolver */
-	KLP_OP_REPLACE /* *(uint64_t *)a[0] = a[2] if a[1] is there, at once; -EFAULT: nothing is there any more; -EBUSY
-			*/
+	KLP_OP_REPLACE, /* *(uint64_t *)a[0] = a[2] if a[1] is there, at once; -EFAULT: nothing is there any more;
+			 * -EBUSY
+			 */
+	KLP_OP_PARK /* wait for ever in the system call a[0] of a[1..6] and execute nothing any more; a[0] = -1: in a
+		       loop (klp/permit.h) */
 };
 struct klp_rt_op {
 	uint32_t code;
@@ -327,7 +330,8 @@ struct klp_rt_cb {
 	struct klp_rt_borrow borrow; /* E */
 	uint8_t request;             /* E  one byte: a new value is a new request */
 	uint8_t done;                /* H  equals request when it has been executed */
-	uint8_t pad[6];
+	uint8_t asleep;              /* H  1: about to wait, waiting, or back from it; behind `done` (klp/wake.h) */
+	uint8_t pad[5];
 	uint32_t op_count;      /* E */
 	uint32_t op_done;       /* H  ops executed */
 	uint64_t early_returns; /* E  system calls that ended early because of klp, ever (P2) */
@@ -337,7 +341,9 @@ struct klp_rt_cb {
 	uint64_t shadow;          /* H  address of the shadow variables (klp/runtime/shadow.h), 0 none */
 	uint64_t places;          /* T, H  entries of the thread table that are taken */
 	uint64_t unwind_original; /* H  where the hooked slots led to */
-	uint32_t reserved[6];
+	uint32_t parked;          /* E  1: the helper has been asked to wait for ever; H  0 when another one begins */
+	uint32_t nothing[2];      /* always 0: what a parked helper waits on */
+	uint32_t reserved[3];
 	struct klp_rt_unwind unwind[KLP_MAX_PATCHES];
 	struct klp_rt_hook hook[KLP_MAX_HOOKS];
 	struct klp_rt_callback callback;

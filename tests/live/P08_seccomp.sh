@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Seccomp filters that forbid a call which klp would make in the target: patched where the filter lets that be, refused with SECCOMP and unchanged where not, never killed.
-# The filter comes before the load, after it (so that the unload meets it), or is one thread's only.
+# The filter comes before the load, after it (so that the unload meets it), in the middle, or is one thread's only.
 . "$(dirname "$0")/lib.sh"
 begin
 own_program 's/VERSION 1/VERSION 2/' <<'C'
@@ -63,6 +63,23 @@ static int filter(int nr, int action, int all)
 	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ? errno : syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, all ? SECCOMP_FILTER_FLAG_TSYNC : 0, &prog) ? errno : 0;
 }
 
+/* Nothing but what this program makes from here on. */
+static int only(void)
+{
+	struct sock_filter code[] = {
+	    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+	    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_read, 4, 0),
+	    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_write, 3, 0),
+	    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clock_nanosleep, 2, 0),
+	    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_exit_group, 1, 0),
+	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog prog = {sizeof(code) / sizeof(*code), code};
+
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ? errno : syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &prog) ? errno : 0;
+}
+
 /* A thread with a filter of its own, that calls what is patched when it is asked to. */
 static void *worker(void *arg)
 {
@@ -91,6 +108,8 @@ int main(void)
 		sscanf(line, "%31s %d %d", word, &nr, &action);
 		if (!strcmp(word, "filter")) {
 			v = filter(nr, action, 1);
+		} else if (!strcmp(word, "only")) {
+			v = only();
 		} else if (!strcmp(word, "worker")) {
 			worker_nr = nr;
 			worker_action = action;
@@ -213,6 +232,67 @@ for call in getpid gettid getppid; do
 	expect 42 ask
 	expect 100 wake
 	alive
+done
+# One for all threads, which comes while klp's own thread waits in the target: that makes no call that is not looked at before. It goes, or where it may not,
+# it waits for ever.
+waiting="rt_sigtimedwait membarrier exit munmap mmap prctl gettid restart_syscall only"
+forbid() { # CALL of `waiting`
+	if [ "$1" = only ]; then expect 0 only; else expect 0 filter "$(number "$1")" 0; fi
+}
+helper() { # its task's directory
+	grep -lx klp-helper /proc/"$(p)"/task/*/comm | sed 's,/comm$,,'
+}
+declare -A load_of=()
+for call in $waiting; do
+	target "x-$call" "$work/tree/prog"
+	expect 0 sleep
+	"$klpctl" load --json --timeout 8 -p "$(p)" "$work/own.klp" >"$work/x-$call.json" 2>/dev/null &
+	load_of[$call]=$!
+	others+=($!)
+done
+in_transition() { [ "$(status '.patches[0].transition.attended')" = true ]; }
+for call in $waiting; do
+	use "x-$call"
+	wait_for 10 in_transition || die "no transition is in progress"
+	forbid $call
+done
+sleep 3 # longer than the helper stays without a request
+for call in $waiting; do
+	use "x-$call"
+	ask x # which says how the target has ended, if it has
+	[ "$REPLY" = 42 ] || [ "$REPLY" = 41 ] || die "it answers $REPLY behind a filter of $call"
+	expect 100 wake
+done
+gone=
+for call in $waiting; do
+	use "x-$call"
+	wait "${load_of[$call]}"
+	status=$?
+	reason=$(jq -r '.processes[0].reason' "$work/x-$call.json")
+	case $status$reason in
+	0null) ;;
+	4SECCOMP) gone+=" $call" ;;
+	*) die "with a filter of $call the load ended with $status, $reason" ;;
+	esac
+	ask x
+	[ "$REPLY" = 42 ] || [ "$REPLY" = 41 ] || die "it answers $REPLY behind a filter of $call"
+	ctl 0,4,5 unload --json --timeout 1 -p "$(p)" own
+	alive
+done
+sleep 3
+for call in $waiting; do
+	use "x-$call"
+	alive
+	ask x
+	case $call in
+	exit) [ "$(cut -d' ' -f3 <"$(helper)/stat")" = S ] || die "the helper that may not end does not sleep" ;;
+	only) [ "$(cut -d' ' -f41 <"$(helper)/stat")" = 5 ] || die "the helper that may not even sleep is not idle" ;;
+	*) [ -z "$(helper)" ] || die "the helper is there behind a filter of $call" ;;
+	esac
+done
+echo "refused in a transition:$gone"
+for call in rt_sigtimedwait membarrier exit only; do
+	[[ " $gone " = *" $call "* ]] || die "a filter that forbids $call was not seen"
 done
 echo "patched:$worked"
 echo "refused:$refused"

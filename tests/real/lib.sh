@@ -189,6 +189,19 @@ real_build() {
 	echo "$key" >"$tree.built"
 }
 
+# real_identity DIR: every object below it, compared with itself, has no change.
+real_identity() {
+	local o status count=0 bytes=0 began=$EPOCHREALTIME
+	while read -r o; do
+		status=0
+		"$bin/klp-build" compare --json "$o" "$o" >"$work/identity.json" 2>"$work/identity.log" || status=$?
+		[ $status = 3 ] || { cat "$work/identity.json" "$work/identity.log" >&2; die "${o#"$1"/} against itself: exit status $status"; }
+		count=$((count + 1)) bytes=$((bytes + $(stat -c %s "$o")))
+	done < <(find "$1" -name '*.o' -size +0)
+	[ $count -gt 50 ] || die "only $count objects in $1"
+	say "$count objects against themselves: no change ($(awk -v b=$bytes -v t0="$began" -v t1="$EPOCHREALTIME" 'BEGIN { printf "%.1f MB in %.1f s", b / 1e6, t1 - t0 }'))"
+}
+
 # real_ship FILE: what a distribution installs ($shipped, stripped) and its debug file ($debug), made from FILE.
 real_ship() {
 	shipped=$work/shipped/${1##*/}

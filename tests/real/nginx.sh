@@ -33,6 +33,7 @@ say "the probe, on the running build without the fix:"
 real_expect "GET /r/a+b" "[a%2]" "$(probe_all)"
 
 real_tools
+real_identity "$tree"
 say "building the patch module from $(basename "$fix")"
 "$bin/klp-build" -s "$tree" -b 'make -j2' -t objs/nginx --running "$shipped" --debug "$debug" -n cve-2026-42945 \
 	"$fix" -o "$work/fix.klp" >"$work/klp-build.log" 2>&1 || { cat "$work/klp-build.log" >&2; die "klp-build failed"; }

@@ -12,7 +12,8 @@ options="MALLOC=libc USE_SYSTEMD=no OPTIMIZATION=-O2 DEBUG=-g V=1"
 redis_build() {
 	# shellcheck disable=SC2086 # words
 	make -j2 $options CFLAGS="$(cflags_klp)" && rm -rf "$tree.bin" && mkdir "$tree.bin" &&
-		cp src/redis-{server,cli,benchmark} "$tree.bin/" && make distclean
+		cp src/redis-{server,cli,benchmark} "$tree.bin/" && rm -rf "$tree.objects" && mkdir "$tree.objects" &&
+		find . -name '*.o' -exec cp --parents -t "$tree.objects" {} + && make distclean
 }
 
 probe() {
@@ -40,6 +41,7 @@ say "the probe, on the running build without the fix:"
 real_expect "ACL SETUSER … %" "$accepted" "$(probe)"
 
 real_tools
+real_identity "$tree.objects"
 say "building the patch module from $(basename "$fix")"
 "$bin/klp-build" -s "$tree" -b "make -j2 $options CFLAGS='$(cflags_klp)'" -t src/redis-server \
 	--running "$shipped" --debug "$debug" -n cve-2024-51741 "$fix" -o "$work/fix.klp" >"$work/klp-build.log" 2>&1 ||

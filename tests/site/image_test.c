@@ -10,6 +10,8 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "harness.h"
@@ -356,6 +358,23 @@ static void *run_helper(void *arg)
 	return NULL;
 }
 
+/* By a stop, as the engine does it: nobody traces a thread of its own process. */
+static void wake_helper(void)
+{
+	pid_t tid = (pid_t)w.cb->helper_tid, child;
+	int status;
+
+	prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
+	child = fork();
+	if (!child) {
+		if (ptrace(PTRACE_SEIZE, tid, NULL, NULL) || ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) ||
+		    waitpid(tid, &status, __WALL) != tid)
+			_exit(1);
+		_exit(0); /* which detaches it */
+	}
+	waitpid(child, &status, 0);
+}
+
 static int64_t ask_helper(struct klp_rt_op op)
 {
 	uint8_t request = (uint8_t)(w.cb->request + 1);
@@ -363,8 +382,11 @@ static int64_t ask_helper(struct klp_rt_op op)
 	w.cb->ops[0] = op;
 	w.cb->op_count = 1;
 	__atomic_store_n(&w.cb->request, request, __ATOMIC_SEQ_CST);
-	while (__atomic_load_n(&w.cb->done, __ATOMIC_SEQ_CST) != request)
+	while (__atomic_load_n(&w.cb->done, __ATOMIC_SEQ_CST) != request) {
+		if (__atomic_load_n(&w.cb->asleep, __ATOMIC_SEQ_CST))
+			wake_helper();
 		usleep(100);
+	}
 	return w.cb->ops[0].result;
 }
 
