@@ -326,9 +326,10 @@ void kb_parse_command(struct kb_command *c, int argc, char **argv, const char *r
 	}
 	if (other)
 		c->kind = KB_OTHER;
-	else if (preprocess) /* without -o it goes to standard output, and nobody sees where */
-		c->kind = c->source_count && c->output ? KB_TEXT : KB_OTHER;
-	else if (assembly)
+	else if (preprocess) {
+		c->kind = c->source_count ? KB_TEXT : KB_OTHER;
+		c->to_stdout = !c->output || !strcmp(c->output, "-");
+	} else if (assembly)
 		c->kind = c->source_count ? KB_TEXT : KB_OTHER;
 	else if (compile)
 		c->kind = c->source_count ? KB_COMPILE : KB_OTHER;

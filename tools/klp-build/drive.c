@@ -341,6 +341,11 @@ static void kb_unlink_tree(const struct kb_drive *d, const char *path)
 	free(file);
 }
 
+static bool kb_is_piped(const json_t *unit)
+{
+	return json_is_true(json_object_get(unit, "piped"));
+}
+
 /* Makes sure that the build command compiles the unit again. */
 static void kb_force(const struct kb_drive *d, const json_t *unit, int pass)
 {
@@ -348,7 +353,8 @@ static void kb_force(const struct kb_drive *d, const json_t *unit, int pass)
 	size_t dir = (size_t)(base - output), stem = dot ? (size_t)(dot - base) : strlen(base);
 	char *path;
 
-	kb_unlink_tree(d, output);
+	if (!kb_is_piped(unit))
+		kb_unlink_tree(d, output);
 	path = kb_format("%.*s%.*s.lo", (int)dir, output, (int)stem, base);
 	kb_unlink_tree(d, path);
 	free(path);
@@ -394,7 +400,7 @@ static size_t kb_force_stale(struct kb_drive *d, int pass)
 	json_array_foreach(d->records.compiles, i, unit) json_object_set(latest, kb_str(unit, "key"), unit);
 	json_object_foreach(latest, key, unit)
 	{
-		if (!kb_is_of_target(d, key) && !kb_is_there(d, kb_str(unit, "output")))
+		if (!kb_is_of_target(d, key) && !kb_is_piped(unit) && !kb_is_there(d, kb_str(unit, "output")))
 			continue;
 		/* A source that the patch or the build removed cannot be compiled. */
 		if (!kb_is_there(d, kb_str(unit, "source")) || !kb_is_outdated(d, unit, cache))
@@ -429,6 +435,34 @@ static int kb_build_patched(struct kb_drive *d)
 		kb_records_load(&d->records, d->run->log);
 	}
 	return KB_BUILT;
+}
+
+/* Nobody sees what became of it: what was preprocessed into a pipe from something that has changed was so again. */
+static bool kb_check_piped(struct kb_drive *d)
+{
+	json_t *cache = json_object(), *latest = json_object(), *unit;
+	const char *key;
+	bool ok = true;
+	size_t i;
+
+	json_array_foreach(d->records.compiles, i, unit) if (kb_is_piped(unit))
+	    json_object_set(latest, kb_str(unit, "key"), unit);
+	json_object_foreach(latest, key, unit)
+	{
+		/* A configure script's sources are gone. */
+		if ((!kb_ends_with(kb_str(unit, "source"), "/-") && !kb_is_there(d, kb_str(unit, "source"))) ||
+		    !kb_is_stale(d, unit, cache))
+			continue;
+		kb_refuse(d, "", kb_relative(d, kb_str(unit, "source")),
+			  "was preprocessed into a pipe, and was not preprocessed again by the build command although "
+			  "what it is "
+			  "made from changed",
+			  "make the build command compile everything (make -B, or a clean first)");
+		ok = false;
+	}
+	json_decref(cache);
+	json_decref(latest);
+	return ok;
 }
 
 /* Nothing that was linked may be older than what it is made from. */
@@ -888,15 +922,14 @@ static void kb_drop_target(const struct kb_drive *d)
 }
 
 /*
- * Was this assembly made by a compiler, or this source preprocessed? The compiler says what it made it of.
+ * Was this assembly made by a compiler? It says what it made it of. What is called .i was preprocessed, whether or not
+ * it still says so (-P, a filter).
  */
 static bool kb_is_made_text(const char *path)
 {
-	char *text = kb_is_text(path) ? kb_read(path, KB_MAX_RECORD, NULL) : NULL, *at, name[256];
-	bool made = false;
+	bool made = kb_is_text(path) && !kb_is_assembly(path);
+	char *text = kb_is_text(path) && !made ? kb_read(path, KB_MAX_RECORD, NULL) : NULL, *at, name[256];
 
-	if (text && !kb_is_assembly(path))
-		made = !strncmp(text, "# 0 \"", 5) || !strncmp(text, "# 1 \"", 5);
 	for (at = text; at && !made && (at = strstr(at, "\t.file\t\"")); at++)
 		made = sscanf(at, "\t.file\t\"%255[^\"]\"", name) == 1 && kb_is_source(name) && !kb_is_assembly(name);
 	free(text);
@@ -1130,7 +1163,7 @@ static int kb_build_both(struct kb_drive *d)
 		return rc;
 	if (!kb_each_target(d, kb_find_patched_link))
 		return KB_FAILED;
-	if (!kb_each_target(d, kb_read_patched_units))
+	if (!kb_each_target(d, kb_read_patched_units) || !kb_check_piped(d))
 		return KB_REFUSED;
 	kb_note_lines(d);
 	kb_note_unread(d);

@@ -117,6 +117,7 @@ struct kb_command {
 	bool depends, depends_user, lto, tree_isystem;
 	bool patchable, no_ipa_ra; /* kb_ipa_ra_option */
 	bool type_units;           /* -fdebug-types-section: types stand in units of their own */
+	bool to_stdout;            /* -E without a file of its own */
 	const char *lang;          /* -x */
 };
 bool kb_is_tool(const char *base);

@@ -42,6 +42,7 @@ struct kb_recorder {
 	bool numbering;    /* the compiler reads these copies, in this form */
 	enum kb_numbering form;
 	const char *lines; /* "kept", "apart" or "plain": how the units were compiled */
+	bool piped;        /* it preprocesses into a pipe */
 	const char *why;   /* why the private objects of a command that compiles and links are not usable */
 };
 
@@ -177,6 +178,35 @@ static json_t *kb_read_dependencies(const struct kb_recorder *w, const char *fil
 	}
 	free(text);
 	return deps;
+}
+
+/* What the assembler read beside what the compiler knows of: .incbin and .include, of inline assembly too. */
+static char *kb_assembler_deps(const struct kb_recorder *w)
+{
+	return kb_format("%s.as", w->stem);
+}
+
+static char **kb_ask_assembler(const struct kb_recorder *w, char **command)
+{
+	char *file = kb_assembler_deps(w);
+
+	if (!w->clang && w->c.kind == KB_COMPILE && w->c.source_count == 1) /* it writes one file */
+		command =
+		    kb_append(kb_append(kb_append(kb_append(command, "-Xassembler"), "--MD"), "-Xassembler"), file);
+	free(file);
+	return command;
+}
+
+static void kb_add_assembler_deps(const struct kb_recorder *w, json_t *deps)
+{
+	char *file = kb_assembler_deps(w);
+	json_t *more = w->clang ? NULL : kb_read_dependencies(w, file);
+
+	if (deps && more)
+		json_object_update_missing(deps, more);
+	json_decref(more);
+	unlink(file);
+	free(file);
 }
 
 static json_t *kb_dependencies(const struct kb_recorder *w, const char *ours, const char *object)
@@ -317,8 +347,10 @@ static void kb_record_compile(struct kb_recorder *w, const char *ours)
 		char *kept = kb_format("%s-%zu.o", w->stem, i);
 
 		if (kb_is_made(c, object) && kb_copy(object, kept, 0600)) {
-			json_t *deps = kb_dependencies(w, ours, object);
-			json_t *o = kb_object(w, c->source[i], object, kept, deps);
+			json_t *deps = kb_dependencies(w, ours, object), *o;
+
+			kb_add_assembler_deps(w, deps);
+			o = kb_object(w, c->source[i], object, kept, deps);
 
 			if (o)
 				json_array_append_new(objects, o);
@@ -501,6 +533,66 @@ out:
 	free(to);
 }
 
+/*
+ * What is preprocessed to standard output is of the file that this is, or goes through a pipe to somebody who makes a
+ * source of it: then what it read is known, and not what became of it. false: nobody reads it.
+ */
+static bool kb_follow_stdout(struct kb_recorder *w)
+{
+	static char file[PATH_MAX];
+	struct stat st;
+	ssize_t n;
+
+	if (fstat(STDOUT_FILENO, &st))
+		return false;
+	if (S_ISREG(st.st_mode)) {
+		n = readlink("/proc/self/fd/1", file, sizeof(file) - 1);
+		if (n > 0) {
+			file[n] = 0;
+			w->c.output = file;
+		}
+		return n > 0 && !access(file, F_OK);
+	}
+	w->piped = S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode);
+	return w->piped;
+}
+
+/* A command of this text, in this directory: a pipe has no name. */
+static char *kb_pipe_name(const struct kb_recorder *w)
+{
+	char *text = kb_format("%s", w->cwd), *longer, sha[KB_SHA];
+
+	for (size_t i = 0; i < w->c.argc; i++) {
+		longer = kb_format("%s\n%s", text, w->c.argv[i]);
+		free(text);
+		text = longer;
+	}
+	kb_digest(text, strlen(text), sha);
+	free(text);
+	return kb_format("pipe:%s", sha);
+}
+
+static void kb_record_piped(struct kb_recorder *w, const char *ours)
+{
+	json_t *deps = kb_dependencies(w, ours, "-"), *objects = json_array();
+	char *name = kb_pipe_name(w);
+
+	for (size_t i = 0; i < w->c.source_count; i++) {
+		char *from = kb_canonical(w->cwd, w->c.source[i]);
+
+		if (deps && strcmp(w->c.source[i], "-"))
+			kb_add_dependency(w, deps, from);
+		json_array_append_new(objects,
+				      json_pack("{s:s, s:s, s:s, s:b, s:b, s:O}", "source", from, "output", name, "sha",
+						"", "text", 1, "piped", 1, "deps", deps ? deps : json_null()));
+		free(from);
+	}
+	kb_write_record(w, json_pack("{s:s, s:s, s:o, s:o}", "kind", "compile", "cwd", w->cwd, "argv",
+				     kb_argv_json(&w->c), "objects", objects));
+	json_decref(deps);
+	free(name);
+}
+
 /* The option by which the driver wants these sources compiled, if any of them is on its list. */
 static const char *kb_extra_option(const struct kb_recorder *w)
 {
@@ -592,7 +684,7 @@ int kb_record_command(int argc, char **argv)
 	kb_parse_command(&w->c, argc, argv, w->root);
 	if (map && !kb_is_linker(kb_base(argv[0])))
 		command = kb_append(command, map);
-	if (w->c.kind == KB_OTHER)
+	if (w->c.kind == KB_OTHER || (w->c.to_stdout && !kb_follow_stdout(w)))
 		goto run;
 	w->extra = kb_extra_option(w);
 	if (w->extra)
@@ -605,9 +697,12 @@ int kb_record_command(int argc, char **argv)
 		ours = kb_format("%s.d", w->stem);
 		if (w->clang && !w->c.depends)
 			command = kb_append(kb_append(kb_append(command, "-MD"), "-MF"), ours);
+		command = kb_ask_assembler(w, command);
 	}
 	status = kb_run_numbered(w, command, ours && !w->c.depends && !w->clang ? ours : NULL);
-	if (!status && w->c.kind != KB_LINK)
+	if (!status && w->piped)
+		kb_record_piped(w, ours);
+	else if (!status && w->c.kind != KB_LINK)
 		kb_record_compile(w, ours);
 	else if (!status)
 		kb_record_link(w);
