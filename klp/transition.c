@@ -294,10 +294,29 @@ static bool klp_run_enables(const struct klp_run *run)
 	return (run->plan.kind == KLP_TRANSITION_LOAD) == (KLP_TR_TARGET(run->s->cb->transition) == 1);
 }
 
-static int klp_transition_complete(struct klp_run *run, struct klp_error *e)
+/* That a patch was forced is said in the request that forces it: neither before, for it may fail, nor behind it, for
+ * the tool may be killed, and a patch whose threads were not awaited would give its memory back. */
+static size_t klp_forced_ops(struct klp_session *s, const struct klp_patch *p, struct klp_rt_op *op)
 {
-	/* a store for each site and each patch, the word twice, and syncs */
-	_Static_assert(KLP_PLAN_MAX_SITES + KLP_MAX_PATCHES + 5 <= KLP_MAX_OPS, "a transition is one request");
+	_Static_assert(offsetof(struct klp_rt_patch, replace) % 8 == 0, "one aligned store");
+	_Static_assert(offsetof(struct klp_rt_patch, forced) == offsetof(struct klp_rt_patch, replace) + 4,
+		       "one store for both");
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->patch_count; i++)
+		if (klp_patch_same(&s->patch[i], p))
+			klp_op_store(&op[n++],
+				     klp_cb_addr(s, offsetof(struct klp_rt_cb, patches) +
+							s->patch[i].index * sizeof(struct klp_rt_patch) +
+							offsetof(struct klp_rt_patch, replace)),
+				     s->patch[i].rec.replace | (uint64_t)1 << 32);
+	return n;
+}
+
+static int klp_transition_complete(struct klp_run *run, bool forced, struct klp_error *e)
+{
+	/* a store for each site, two for each patch, the word twice, and syncs */
+	_Static_assert(KLP_PLAN_MAX_SITES + 2 * KLP_MAX_PATCHES + 5 <= KLP_MAX_OPS, "a transition is one request");
 	struct klp_session *s = run->s;
 	unsigned target = KLP_TR_TARGET(s->cb->transition);
 	bool enabled = klp_run_enables(run);
@@ -320,6 +339,8 @@ static int klp_transition_complete(struct klp_run *run, struct klp_error *e)
 		klp_op_store(&run->op[n++], run->plan.site[i].armed.record + offsetof(struct klp_rt_site, slot),
 			     run->plan.site[i].pc[target]);
 	klp_op_sync(&run->op[n++]); /* S5: nobody loads a stub from a slot any more when the word becomes 0 */
+	if (forced)
+		n += klp_forced_ops(s, run->plan.patch, &run->op[n]);
 	n += klp_patch_state_ops(s, run->plan.patch, enabled ? KLP_PATCH_ENABLED : KLP_PATCH_DISABLED, &run->op[n]);
 	for (size_t i = 0; run->plan.replace && enabled && i < s->patch_count; i++) {
 		const struct klp_patch *other = &s->patch[i];
@@ -424,7 +445,7 @@ int klp_transition_run(struct klp_session *s, struct klp_error *e)
 	if (!rc && KLP_TR_COMPLETING(s->cb->transition)) {
 		rc = klp_transition_rearm(&run, 0, e);
 		if (!rc)
-			rc = klp_transition_complete(&run, e);
+			rc = klp_transition_complete(&run, false, e);
 		klp_run_close(&run);
 		return rc;
 	}
@@ -433,7 +454,7 @@ int klp_transition_run(struct klp_session *s, struct klp_error *e)
 	if (!rc && s->opt.immediate && klp_run_enables(&run)) { /* klp/load.c knows that nobody needs a proof */
 		rc = klp_transition_rearm(&run, 0, e);
 		if (!rc)
-			rc = klp_transition_complete(&run, e);
+			rc = klp_transition_complete(&run, false, e);
 		klp_run_close(&run);
 		return rc;
 	}
@@ -451,7 +472,7 @@ int klp_transition_run(struct klp_session *s, struct klp_error *e)
 			if (!rc)
 				rc = klp_entries_settle(&run, e);
 			if (!rc)
-				rc = klp_transition_complete(&run, e);
+				rc = klp_transition_complete(&run, false, e);
 			if (rc != -EAGAIN)
 				break;
 		}
@@ -479,7 +500,6 @@ int klp_transition_force(struct klp_session *s, struct klp_error *e)
 {
 	struct klp_run run;
 	int rc = klp_run_open(&run, s, e);
-	uint32_t forced = 1;
 
 	if (!rc && run.plan.patch->meta.coupled)
 		klp_log(s, 1,
@@ -487,17 +507,10 @@ int klp_transition_force(struct klp_session *s, struct klp_error *e)
 			"that "
 			"have not moved mix their versions",
 			run.plan.patch->rec.name, s->p.pid);
-	for (size_t i = 0; i < s->patch_count && !rc; i++)
-		if (klp_patch_same(&s->patch[i], run.plan.patch))
-			rc = klp_session_write_cb(s,
-						  offsetof(struct klp_rt_cb, patches) +
-						      s->patch[i].index * sizeof(struct klp_rt_patch) +
-						      offsetof(struct klp_rt_patch, forced),
-						  &forced, sizeof(forced), e);
 	if (!rc)
 		rc = klp_transition_rearm(&run, 0, e);
 	if (!rc)
-		rc = klp_transition_complete(&run, e);
+		rc = klp_transition_complete(&run, true, e);
 	klp_run_close(&run);
 	return rc;
 }

@@ -47,6 +47,11 @@ ask wake
 wait_for 10 eval 'ask slept; [ "$REPLY" != 0 ]' || die "the sleeping thread did not return"
 RC=5 load sleeper --timeout 0.5
 expect_result true '.message | contains("the patch site of sleeper is not armed: another tracer changed it")'
+# Nor is it by force, which has forced nothing then: who reads of a forced patch believes that versions were mixed, and its memory is never given back.
+ctl 4,5 force --json -p "$(p)" sleeper
+expect_result true '.message | contains("the patch site of sleeper is not armed: another tracer changed it")'
+expect_status false '.patches[] | select(.name == "sleeper") | .forced'
 [ "$(byte $offset "$was")" = 204 ] || die "the other's byte is gone"
 load sleeper
+expect_status false '.patches[] | select(.name == "sleeper") | .forced'
 unload sleeper
