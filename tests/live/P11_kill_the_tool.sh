@@ -11,9 +11,11 @@ RANDOM=$seed
 echo "KLP_SEED=$seed"
 n=${KLP_KILLS:-$(full 40 1000)}
 killed=0
+spans "$(module pair)" pair
+span=$((load_takes > unload_takes ? load_takes : unload_takes))
 for ((i = 0; killed < n; i++)); do
 	[ $i -lt $((5 * n)) ] || die "only $killed of $i tools were killed while they worked"
-	kill_a_tool "$(module pair)" pair 30 && killed=$((killed + 1))
+	kill_a_tool "$(module pair)" pair $span && killed=$((killed + 1))
 	alive
 	ask mixes
 	read -r _ mixes _ <<<"$REPLY"

@@ -1,15 +1,25 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# The target exits or is killed at random instants of a load: klpctl ends with a reason, soon, and leaves nothing behind.
+# The target exits or is killed at random instants of a load or an unload: klpctl ends with a reason, soon, and leaves nothing behind.
 . "$(dirname "$0")/lib.sh"
 begin
 before=$(pgrep -x klpctl | wc -l)
 early=0 late=0
+start
+spans "$(module fix)" fix
+printf 'quit\n' >&"${wfd[$cur]}"
+wait "$(p)"
+unset "pid[$cur]"
 for ((i = 0; i < $(full 40 400); i++)); do
 	start "t$i"
-	"$klpctl" load --json -p "$(p)" "$(module fix)" >"$work/json" 2>"$work/events" &
+	takes=$load_takes words=(load -p "$(p)" "$(module fix)")
+	if ((i / 2 % 2)); then
+		load fix
+		takes=$unload_takes words=(unload -p "$(p)" fix)
+	fi
+	"$klpctl" "${words[@]}" --json >"$work/json" 2>"$work/events" &
 	tool=$!
-	sleep "0.0$(printf '%02d%d' $((RANDOM % 3)) $((RANDOM % 10)))"
+	instant $takes
 	if ((i % 2)); then kill -KILL "$(p)"; else printf 'quit\n' >&"${wfd[$cur]}"; fi
 	end=$((SECONDS + 20))
 	while kill -0 $tool 2>/dev/null && [ $SECONDS -lt $end ]; do sleep 0.01; done
@@ -27,6 +37,6 @@ for ((i = 0; i < $(full 40 400); i++)); do
 	eval "exec ${wfd[$cur]}>&- ${rfd[$cur]}<&-"
 	unset "pid[$cur]"
 done
-echo "$early ended before the load was done, $late after"
-[ $early -gt 0 ] || die "no target ended during a load: nothing was tried"
+echo "$early ended before the command was done, $late after"
+[ $early -gt 0 ] || die "no target ended during a command: nothing was tried"
 [ "$(pgrep -x klpctl | wc -l)" -le "$before" ] || echo "NOTE: other klpctl run on this machine"

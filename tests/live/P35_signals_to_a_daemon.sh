@@ -3,6 +3,14 @@
 # SIGTERM at a random instant of loads and unloads: the daemon's wait says EINTR and it ends cleanly, every time; and nothing else ever ends its wait.
 . "$(dirname "$0")/lib.sh"
 begin
+"$live/dynamic/target" --daemon >"$work/out" 2>&1 &
+daemon=$!
+others+=("$daemon")
+wait_for 5 grep -qs ready "$work/out" || die "the daemon does not start"
+spans "$modules/fix.klp" fix $daemon
+kill -KILL $daemon
+wait $daemon
+others=()
 for ((i = 0; i < $(full 40 1000); i++)); do
 	rm -f "$work/out"
 	"$live/dynamic/target" --daemon >"$work/out" 2>&1 &
@@ -15,7 +23,7 @@ for ((i = 0; i < $(full 40 1000); i++)); do
 	) >"$work/tools" 2>&1 &
 	tools=$!
 	others+=("$tools")
-	sleep "0.0$(printf '%02d%d' $((RANDOM % 5)) $((RANDOM % 10)))"
+	instant $((load_takes + unload_takes))
 	kill -TERM $daemon
 	end=$((SECONDS + 10))
 	while kill -0 $daemon 2>/dev/null && [ $SECONDS -lt $end ]; do sleep 0.01; done

@@ -264,7 +264,30 @@ asleep() { # the sleeper's thread is inside its read
 	wait_for 5 bash -c 'for t in /proc/'"$(p)"'/task/*; do [ "${t##*/}" != '"$(p)"' ] && read -r n _ <$t/syscall && { [ "$n" = 0 ] || [ "$n" = 63 ]; } && exit 0; done; exit 1' ||
 		die "the sleeping thread did not fall asleep"
 }
-# A load of FILE or an unload of NAME, as chance has it, killed within MAX tenths of a millisecond. Status 1: it had ended before.
+# How long a load of FILE and an unload of NAME take in the process PID, the longest of three of each, in tenths of a millisecond: in $load_takes, $unload_takes.
+spans() { # FILE NAME [PID]
+	local i began of=${3:-$(p)}
+	load_takes=1 unload_takes=1
+	for i in 1 2 3; do
+		began=${EPOCHREALTIME/[.,]/}
+		"$klpctl" load -p "$of" "$1" >/dev/null 2>&1 || die "the load that is to be measured fails"
+		began=$(((${EPOCHREALTIME/[.,]/} - began) / 100))
+		[ $began -le $load_takes ] || load_takes=$began
+		began=${EPOCHREALTIME/[.,]/}
+		"$klpctl" unload -p "$of" "$2" >/dev/null 2>&1 || die "the unload that is to be measured fails"
+		began=$(((${EPOCHREALTIME/[.,]/} - began) / 100))
+		[ $began -le $unload_takes ] || unload_takes=$began
+	done
+	echo "a load takes up to $load_takes tenths of a millisecond, an unload $unload_takes"
+}
+# At any time within so many tenths of a millisecond, and half of the times within the first 3 ms, where most is done.
+instant() { # TENTHS
+	local within=$1
+	if ((within > 30 && RANDOM % 2)); then within=30; fi
+	within=$((RANDOM % within))
+	sleep "$(printf '%d.%04d' $((within / 10000)) $((within % 10000)))"
+}
+# A load of FILE or an unload of NAME, as chance has it, killed within MAX tenths of a millisecond (instant). Status 1: it had ended before.
 kill_a_tool() { # FILE NAME MAX
 	local tool status
 	if ((RANDOM % 2)); then
@@ -273,7 +296,7 @@ kill_a_tool() { # FILE NAME MAX
 		"$klpctl" unload -p "$(p)" "$2" >/dev/null 2>&1 &
 	fi
 	tool=$!
-	sleep "$(printf '0.%04d' $((RANDOM % $3)))"
+	instant "$3"
 	kill -KILL $tool 2>/dev/null
 	status=$?
 	wait $tool 2>/dev/null
