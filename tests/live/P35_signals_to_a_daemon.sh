@@ -9,7 +9,7 @@ others+=("$daemon")
 wait_for 5 grep -qs ready "$work/out" || die "the daemon does not start"
 spans "$modules/fix.klp" fix $daemon
 kill -KILL $daemon
-wait $daemon
+wait $daemon 2>/dev/null
 others=()
 for ((i = 0; i < $(full 40 1000); i++)); do
 	rm -f "$work/out"
