@@ -78,6 +78,7 @@ case_setup() {
 	rm -f "$tree"/expect "$tree"/probe "$tree"/prepare "$tree"/like "$tree"/fix*.diff
 	options=()
 	running=
+	database=
 	diffs=("$dir"/fix*.diff)
 	cd "$tree"
 	if [ -f "$dir/prepare" ]; then
@@ -93,12 +94,31 @@ case_setup() {
 	fi
 }
 
+# make_database FORM FILE: a compilation database of what make would do, with the form "command" or "arguments". The flags have no quotes.
+make_database() {
+	make -Bn server | grep -e ' -c ' | jq -Rn --arg form "$1" --arg dir "$PWD" '
+		[inputs | {directory: $dir, file: (split(" ") | last)} + if $form == "command" then {command: .} else {arguments: (split(" ") | map(select(. != "")))} end]' >"$2"
+}
+
+# ship_with_database FORM: builds what is shipped, and the database of how; case_build uses that in place of make.
+ship_with_database() {
+	make -s server
+	cp server ../server.shipped
+	make_clean
+	running=../server.shipped
+	database=../compile_commands.json
+	options=(--running "$running")
+	make_database "$1" "$database"
+}
+
 # case_build: runs klp-build on it; status in $status, its words in $scratch/out, the report in $scratch/report.json.
 case_build() {
 	status=0
 	tree_state "$tree" >"$scratch/state.before"
+	local how=(-b 'make server' -t ./server)
+	[ -z "$database" ] || how=(--compile-commands "$database")
 	# shellcheck disable=SC2034 # status is for who sources this
-	"$klp_build" -s "$tree" -b 'make server' -t ./server ${options[@]+"${options[@]}"} -n fix -o "$scratch/fix.klp" \
+	"$klp_build" -s "$tree" "${how[@]}" ${options[@]+"${options[@]}"} -n fix -o "$scratch/fix.klp" \
 		--report "$scratch/report.json" "${diffs[@]}" >"$scratch/out" 2>&1 </dev/null || status=$?
 	tree_state "$tree" >"$scratch/state.after"
 	cmp -s "$scratch/state.before" "$scratch/state.after" || fail "the source tree was changed"

@@ -83,7 +83,11 @@ static int kb_drop_precompiled_one(const char *path, const struct stat *st, int 
 
 void kb_drop_precompiled(const struct kb_run *r)
 {
+	const char *path;
+	json_t *copy;
+
 	nftw(r->tree, kb_drop_precompiled_one, 32, FTW_PHYS);
+	json_object_foreach(r->places, path, copy) nftw(json_string_value(copy), kb_drop_precompiled_one, 32, FTW_PHYS);
 }
 
 /* One name of wrap/ for every compiler and linker in the PATH, whatever its prefix and version. */
@@ -180,11 +184,16 @@ bool kb_private_mounts(bool user)
 /* In a child: puts the working copy where the source tree is, for this process and what it starts. */
 static bool kb_enter(const struct kb_run *r, enum kb_place place)
 {
+	const char *path;
+	json_t *copy;
+
 	if (place == KB_PLACE_COPY)
 		return true;
 	if (!kb_private_mounts(place == KB_PLACE_USER))
 		return false;
 	kb_cover_compilers(r);
+	json_object_foreach(r->places, path,
+			    copy) if (mount(json_string_value(copy), path, NULL, MS_BIND | MS_REC, NULL)) return false;
 	return !mount(r->tree, r->source, NULL, MS_BIND | MS_REC, NULL);
 }
 
@@ -197,14 +206,44 @@ static bool kb_can_enter(const struct kb_run *r, enum kb_place place)
 	return pid > 0 && !kb_wait(pid);
 }
 
+static bool kb_copy_tree(const struct kb_run *r, const char *source, const char *to)
+{
+	char *from = kb_format("%s/.", source), *log = kb_format("%s/cp.log", r->work), *where = kb_format("%s", to);
+	char *argv[] = {(char[]){"cp"}, (char[]){"-a"}, (char[]){"--reflink=auto"}, (char[]){"--"}, from, where, NULL};
+	int status = kb_run_quiet(argv, log);
+
+	if (status) {
+		char *text = kb_read(log, KB_LOG_TAIL, NULL);
+
+		kb_error("the source tree cannot be copied: %s", text ? text : "cp failed");
+		free(text);
+	}
+	free(from);
+	free(log);
+	free(where);
+	return !status;
+}
+
+bool kb_prepare_places(struct kb_run *r)
+{
+	const char *path;
+	json_t *copy;
+
+	json_object_foreach(r->places, path, copy)
+	{
+		const char *to = json_string_value(copy);
+
+		if (mkdir(to, 0700) || !kb_copy_tree(r, path, to))
+			return false;
+		nftw(to, kb_drop_product, 32, FTW_PHYS);
+	}
+	return true;
+}
+
 bool kb_prepare(struct kb_run *r)
 {
-	char *from = kb_format("%s/.", r->source), *usr = kb_format("%s/usr", r->real),
-	     *log = kb_format("%s/cp.log", r->work);
-	char *argv[] = {
-	    (char[]){"cp"}, (char[]){"-a"}, (char[]){"--reflink=auto"}, (char[]){"--"}, from, r->tree, NULL};
+	char *usr = kb_format("%s/usr", r->real);
 	bool ok = false;
-	int status;
 
 	if (mkdir(r->tree, 0700) || mkdir(r->log, 0700) || mkdir(r->wrap, 0700) || mkdir(r->real, 0700) ||
 	    mkdir(usr, 0700)) {
@@ -212,14 +251,8 @@ bool kb_prepare(struct kb_run *r)
 		goto out;
 	}
 	kb_progress("copying the source tree");
-	status = kb_run_quiet(argv, log);
-	if (status) {
-		char *text = kb_read(log, KB_LOG_TAIL, NULL);
-
-		kb_error("the source tree cannot be copied: %s", text ? text : "cp failed");
-		free(text);
+	if (!kb_copy_tree(r, r->source, r->tree))
 		goto out;
-	}
 	nftw(r->tree, kb_drop_product, 32, FTW_PHYS);
 	kb_make_wrappers(r);
 	if (kb_can_enter(r, KB_PLACE_ROOT))
@@ -237,9 +270,7 @@ bool kb_prepare(struct kb_run *r)
 	}
 	ok = true;
 out:
-	free(from);
 	free(usr);
-	free(log);
 	return ok;
 }
 
@@ -278,6 +309,8 @@ static void kb_build_child(const struct kb_run *r, const char *log)
 
 		setenv("KLP_BUILD_MAP", map, 1);
 	}
+	if (r->jobs)
+		_exit(kb_run_jobs(r));
 	execl("/bin/sh", "sh", "-c", r->o->build, (char *)NULL);
 	_exit(127);
 }
@@ -323,7 +356,7 @@ int kb_build(struct kb_run *r, const char *what)
 		text = r->o->verbose ? NULL : kb_read(log, 1u << 30, &size);
 		if (text)
 			fputs(size > KB_LOG_TAIL ? text + size - KB_LOG_TAIL : text, stderr);
-		kb_error("%s failed: '%s' ended with status %d", what, r->o->build, status);
+		kb_error("%s failed: '%s' ended with status %d", what, r->jobs ? r->o->database : r->o->build, status);
 		free(text);
 	}
 	json_decref(other);

@@ -208,7 +208,7 @@ static bool kb_apply_level(struct kb_run *r, const char *diff, int level, bool d
 	return !status;
 }
 
-static bool kb_apply(struct kb_run *r, const char *diff)
+bool kb_apply(struct kb_run *r, const char *diff)
 {
 	int first = r->o->strip >= 0 ? r->o->strip : 1, last = r->o->strip >= 0 ? first : 0;
 	char *text = NULL, *reported = NULL;
@@ -244,7 +244,7 @@ static bool kb_apply(struct kb_run *r, const char *diff)
  * The files that the diffs change, and those that they create: a new header can be found before an old one, and no list
  * of what was read tells.
  */
-static void kb_note_touched(struct kb_drive *d, const char *diff)
+void kb_note_touched(struct kb_drive *d, const char *diff)
 {
 	char *text = kb_read(diff, KB_MAX_RECORD, NULL);
 
@@ -294,7 +294,7 @@ static const char *kb_content(const struct kb_drive *d, json_t *cache, const cha
 	return json_string_value(json_object_get(cache, path));
 }
 
-static bool kb_is_stale(const struct kb_drive *d, const json_t *unit, json_t *cache)
+bool kb_is_stale(const struct kb_drive *d, const json_t *unit, json_t *cache)
 {
 	json_t *deps = json_object_get(unit, "deps"), *was;
 	bool old = kb_seq(unit) <= d->original_seq;
@@ -699,8 +699,9 @@ static int kb_compare(struct kb_drive *d, const char *module)
 	char *debug = kb_debug_file(running, o->debug);
 	struct klp_error e = KLP_ERROR_INIT;
 	struct klp_unit *units;
-	struct klp_objdiff_input in = {.original_linked = kb_str(d->t->original_link, "kept"),
-				       .patched_linked = kb_str(d->t->patched_link, "kept"),
+	bool linked = d->t->original_link;
+	struct klp_objdiff_input in = {.original_linked = linked ? kb_str(d->t->original_link, "kept") : NULL,
+				       .patched_linked = linked ? kb_str(d->t->patched_link, "kept") : NULL,
 				       .running = running,
 				       .debug = debug,
 				       .patch_name = o->name,
@@ -720,7 +721,7 @@ static int kb_compare(struct kb_drive *d, const char *module)
 	in.units = units;
 	kb_progress("comparing %zu units", in.unit_count);
 	result = klp_objdiff_run(&in, &found, &e);
-	if (result == KLP_OBJDIFF_REFUSED && json_array_size(json_object_get(found, "again")) &&
+	if (linked && result == KLP_OBJDIFF_REFUSED && json_array_size(json_object_get(found, "again")) &&
 	    kb_build_again(d, found)) {
 		struct klp_error ignored = KLP_ERROR_INIT;
 		json_t *again = NULL;
@@ -1123,12 +1124,34 @@ static void kb_say_no_link(const struct kb_drive *d)
 	free(path);
 }
 
+int kb_conclude(struct kb_drive *d)
+{
+	size_t again = 0, units = 0, i;
+	json_t *unit;
+	int rc;
+
+	kb_note_lines(d);
+	json_array_foreach(d->records.compiles, i, unit) again +=
+	    !json_is_true(json_object_get(unit, "text")) && kb_seq(unit) > d->original_seq;
+	for (i = 0; i < d->target_count; i++)
+		units += json_object_size(d->target[i].patched_units);
+	json_object_set_new(d->facts, "units", json_integer((json_int_t)units));
+	json_object_set_new(d->facts, "compiled_again", json_integer((json_int_t)again));
+	if (!kb_each_target(d, kb_find_statements))
+		return KB_REFUSED;
+	rc = d->target_count > 1 ? kb_make_joint(d) : kb_make_modules(d);
+	for (i = 0; i < d->target_count; i++) {
+		d->t = &d->target[i];
+		kb_note_statements(d, "data");
+	}
+	return rc;
+}
+
 static int kb_build_both(struct kb_drive *d)
 {
 	struct kb_run *r = d->run;
-	size_t again = 0, units = 0, i;
 	bool linked = false;
-	json_t *unit;
+	size_t i;
 	int rc;
 
 	kb_drop_targets(d);
@@ -1165,22 +1188,8 @@ static int kb_build_both(struct kb_drive *d)
 		return KB_FAILED;
 	if (!kb_each_target(d, kb_read_patched_units) || !kb_check_piped(d))
 		return KB_REFUSED;
-	kb_note_lines(d);
 	kb_note_unread(d);
-	json_array_foreach(d->records.compiles, i, unit) again +=
-	    !json_is_true(json_object_get(unit, "text")) && kb_seq(unit) > d->original_seq;
-	for (i = 0; i < d->target_count; i++)
-		units += json_object_size(d->target[i].patched_units);
-	json_object_set_new(d->facts, "units", json_integer((json_int_t)units));
-	json_object_set_new(d->facts, "compiled_again", json_integer((json_int_t)again));
-	if (!kb_each_target(d, kb_find_statements))
-		return KB_REFUSED;
-	rc = d->target_count > 1 ? kb_make_joint(d) : kb_make_modules(d);
-	for (i = 0; i < d->target_count; i++) {
-		d->t = &d->target[i];
-		kb_note_statements(d, "data");
-	}
-	return rc;
+	return kb_conclude(d);
 }
 
 int kb_drive(struct kb_run *r)
@@ -1210,15 +1219,16 @@ int kb_drive(struct kb_run *r)
 		names = longer;
 	}
 	d.t = d.target;
-	d.facts = json_pack("{s:s, s:s, s:s}", "source", r->source, "command", r->o->build, "target", names);
+	d.facts = json_pack("{s:s, s:s, s:s}", "source", r->source, "command",
+			    r->o->database ? r->o->database : r->o->build, "target", names);
 	free(names);
 	d.report = json_pack("{s:s, s:o}", "klp_version", KLP_VERSION, "build", d.facts);
 	rc = KB_FAILED;
 	if (!kb_match_running(&d)) {
 		rc = KB_USAGE;
-	} else if (kb_prepare(r)) {
+	} else if ((!r->o->database || kb_read_database(&d)) && kb_prepare(r)) {
 		kb_read_all_producers(&d);
-		rc = kb_build_both(&d);
+		rc = r->o->database ? kb_build_listed(&d) : kb_build_both(&d);
 	}
 	clock_gettime(CLOCK_MONOTONIC, &end);
 	if (rc < 0 || rc > KB_REFUSED)

@@ -29,6 +29,7 @@ struct kb_drive {
 	json_t *touched; /* paths within the tree of files that they change */
 	json_t *aside;   /* files that kb_set_text_aside renamed */
 	json_t *before;  /* files of the tree before the diffs */
+	json_t *listed;  /* the units of the compilation database (compdb.h), or NULL */
 };
 
 /* drive.c */
@@ -38,6 +39,30 @@ void kb_refuse(struct kb_drive *d, const char *symbol, const char *file, const c
 
 /* Adds name: binding of an object's or linked file's own functions and data (no hidden ones of the latter). */
 void kb_add_symbols(const char *path, json_t *names);
+
+/* Puts the paths of files that the diff changes into d->touched, of those that it creates into d->added. */
+void kb_note_touched(struct kb_drive *d, const char *diff);
+/* Applies a diff to the working copy, or says why not. */
+bool kb_apply(struct kb_run *r, const char *diff);
+/* Has something that the unit was made of another content now? */
+bool kb_is_stale(const struct kb_drive *d, const json_t *unit, json_t *cache);
+/* Compares the units of all targets and makes the module. */
+int kb_conclude(struct kb_drive *d);
+
+/* listed.c: the units come from a compilation database, and nothing is linked */
+/* Reads it, and which directories it needs beside the tree; before kb_prepare. false: why not has been said. */
+bool kb_read_database(struct kb_drive *d);
+int kb_build_listed(struct kb_drive *d);
+
+/* membership.c */
+/* Does a running file have a unit of this name, by what it says itself? */
+bool kb_runs(struct kb_drive *d, const char *source);
+/* Refuses units of the target that is looked at, from these trees, that the database does not have: one that is not
+ * known could read what the diffs touch. */
+bool kb_check_coverage(struct kb_drive *d);
+/* Puts the touched units where they belong; refuses those of which it cannot be told, or that change and are nobody's.
+ */
+bool kb_share_out(struct kb_drive *d, json_t *original, json_t *patched);
 
 /* explain.c: what there is to say of a name beside the differences, as "explained" of the report: [{file, reason}]. */
 void kb_explain(struct kb_drive *d, const char *name);

@@ -11,6 +11,7 @@
  * The work directory:
  *   tree/   the working copy; both builds run in it, mounted over the source tree's own path where the kernel permits
  *   log/    one record (JSON) per compilation and link, and a copy of every object and linked file that was made
+ *   place-N/ a working copy of a directory outside of the tree that a compilation database names
  *   wrap/   links to this program under the compilers' names, first in the build's PATH
  *   real/   where the recorder finds a compiler whose own path is covered
  */
@@ -39,7 +40,7 @@ enum kb_place {
 };
 
 struct kb_options {
-	const char *source, *build, *output, *name, *description, *debug, *report, *explain, *keep;
+	const char *source, *build, *database, *output, *name, *description, *debug, *report, *explain, *keep;
 	const char **target; /* within the tree */
 	size_t target_count;
 	const char **running; /* files that run: of one target one module each, of several targets one for each */
@@ -66,6 +67,9 @@ struct kb_run {
 	char *again;     /* list of sources to compile once more with another option, or NULL */
 	enum kb_place place;
 	json_t *notes, *labels;
+	/* Of a compilation database. */
+	json_t *places; /* {directory outside of the source tree: its working copy} */
+	json_t *jobs;   /* what is run in place of the build command: [{directory, source, output, argv, deps?}] */
 };
 
 /* util.c: none of these returns on lack of memory. */
@@ -133,6 +137,14 @@ size_t kb_option_words(const char *arg);
 /* wrap.c: the recorder; returns the exit status. */
 int kb_record_command(int argc, char **argv);
 
+/* What a make rule in the file names, as {path: digest} of what is below the root, for a compilation in cwd; NULL: it
+ * is not readable. */
+json_t *kb_dependency_list(const char *cwd, const char *root, const char *file);
+
+/* jobs.c: runs r->jobs; in the place of the build command. The exit status. With "deps" the job's command prints
+ * dependencies, which go to that file as kb_dependency_list; one that fails is no failure, and there is no file. */
+int kb_run_jobs(const struct kb_run *r);
+
 /* record.c: the records, as the driver reads them. */
 struct kb_records {
 	json_t *compiles; /* [{key, source, output, kept, sha, asm, lto, ipa_ra, lines, deps, seq}] in order of time */
@@ -152,6 +164,8 @@ void kb_link_units(const struct kb_records *r, const json_t *link, long long bef
 
 /* build.c */
 bool kb_prepare(struct kb_run *r); /* copy, wrap, place; says what failed */
+/* Copies the directories of r->places beside the tree. */
+bool kb_prepare_places(struct kb_run *r);
 /* Precompiled headers of the working copy go: the compiler would take one that the build does not make anew, whatever
  * has changed since. */
 void kb_drop_precompiled(const struct kb_run *r);

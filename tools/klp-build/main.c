@@ -36,6 +36,10 @@ static void kb_help(void)
 	    "\n"
 	    "  -s, --source DIR      the source tree; it is not changed\n"
 	    "  -b, --build COMMAND   what builds it, run by sh in the tree\n"
+	    "      --compile-commands FILE\n"
+	    "                        in place of -b and -t: a compile_commands.json. Only the units that the diffs "
+	    "touch\n"
+	    "                        are compiled, nothing is linked; each --running is a target, and is needed\n"
 	    "  -t, --target FILE     the program or library that the command makes, relative to the tree. Given again: "
 	    "a\n"
 	    "                        program and its libraries, which are patched together by one module\n"
@@ -321,7 +325,9 @@ static int kb_run(struct kb_options *o)
 	if (!strcmp(r.source, "/"))
 		return kb_usage("the root directory is no source tree", "");
 	for (size_t i = 0; i < o->target_count; i++) {
-		if (!kb_find_target(&r, &o->target[i]))
+		if (o->database && strchr(o->target[i], '/'))
+			o->target[i] = kb_base(o->target[i]);
+		else if (!kb_find_target(&r, &o->target[i]))
 			return KB_USAGE;
 		for (size_t k = 0; k < i; k++)
 			if (!strcmp(o->target[k], o->target[i]))
@@ -332,7 +338,7 @@ static int kb_run(struct kb_options *o)
 			kb_error("%s: %s", o->diffs[i], strerror(errno));
 			return KB_FAILED;
 		}
-	for (size_t i = 0; i < o->running_count && o->target_count == 1; i++)
+	for (size_t i = 0; i < o->running_count && (o->target_count == 1 || o->database); i++)
 		if (access(o->running[i], R_OK)) {
 			kb_error("%s: %s", o->running[i], strerror(errno));
 			return KB_FAILED;
@@ -396,6 +402,7 @@ enum {
 	KB_OPT_EXPLAIN,
 	KB_OPT_KEEP,
 	KB_OPT_CC_DIR,
+	KB_OPT_DATABASE,
 	KB_OPT_DESCRIPTION,
 	KB_OPT_LABEL
 };
@@ -411,6 +418,7 @@ static const struct option kb_long_options[] = {
     {"running", required_argument, NULL, KB_OPT_RUNNING},
     {"debug", required_argument, NULL, KB_OPT_DEBUG},
     {"strip", required_argument, NULL, 'p'},
+    {"compile-commands", required_argument, NULL, KB_OPT_DATABASE},
     {"cc-dir", required_argument, NULL, KB_OPT_CC_DIR},
     {"dry-run", no_argument, NULL, KB_OPT_DRY},
     {"report", required_argument, NULL, KB_OPT_REPORT},
@@ -485,6 +493,9 @@ int main(int argc, char **argv)
 		case KB_OPT_CC_DIR:
 			o.cc_dirs[o.cc_dir_count++] = optarg;
 			break;
+		case KB_OPT_DATABASE:
+			o.database = optarg;
+			break;
 		case KB_OPT_LABEL:
 			if (!*optarg || !kb_is_printable(optarg))
 				return kb_usage("no label: ", optarg);
@@ -503,7 +514,14 @@ int main(int argc, char **argv)
 			return KB_USAGE;
 		}
 	}
-	if (!o.source || !o.build || !o.target_count)
+	if (o.database && (o.build || o.target_count))
+		return kb_usage("--compile-commands is in the place of ", o.build ? "-b" : "-t");
+	if (o.database && (!o.source || !o.running_count))
+		return kb_usage("needed: ", !o.source ? "-s SOURCE" : "--running FILE, with --compile-commands");
+	/* Without a link, what runs is all that there is of a target. */
+	for (size_t i = 0; o.database && i < o.running_count; i++)
+		o.target[o.target_count++] = o.running[i];
+	if (!o.database && (!o.source || !o.build || !o.target_count))
 		return kb_usage("needed: ", !o.source ? "-s SOURCE" : !o.build ? "-b COMMAND" : "-t TARGET");
 	if (optind == argc)
 		return kb_usage("no diff is given", "");

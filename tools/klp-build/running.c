@@ -157,7 +157,10 @@ bool kb_match_running(struct kb_drive *d)
 {
 	const struct kb_options *o = d->run->o;
 
-	for (size_t i = 0; i < o->running_count && d->target_count > 1; i++) {
+	/* Without a build the files that run are the targets. */
+	for (size_t i = 0; i < d->target_count && o->database; i++)
+		d->target[i].running_file = o->running[i];
+	for (size_t i = 0; i < o->running_count && d->target_count > 1 && !o->database; i++) {
 		const char *file;
 		struct kb_target *t = kb_target_of(d, o->running[i], &file);
 
@@ -209,23 +212,25 @@ int kb_build_ended(struct kb_drive *d)
 /* The same once more for what the link consists of, by its debug information: objects need not name their compiler. */
 bool kb_check_compilers(struct kb_drive *d)
 {
-	json_t *built = json_array_size(d->t->running) ? kb_producers(kb_str(d->t->original_link, "kept")) : NULL,
-	       *unit;
+	bool linked = d->t->original_link, known = json_array_size(d->t->running);
+	json_t *all = known && linked ? kb_producers(kb_str(d->t->original_link, "kept")) : NULL, *unit;
 	const char *key;
 	bool ok = true;
 
 	json_object_foreach(d->t->original_units, key, unit)
 	{
-		const char *file = kb_relative(d, kb_str(unit, "source")), *was = kb_producer_find(d->t->running, file),
-			   *is = was ? kb_producer_find(built, file) : NULL;
+		const char *file = kb_relative(d, kb_str(unit, "source")), *was = kb_producer_find(d->t->running, file);
+		json_t *built = was && !linked ? kb_producers(kb_str(unit, "kept")) : json_incref(all);
+		const char *is = was ? kb_producer_find(built, file) : NULL;
 		struct kb_compiler a, b;
 
 		if (is && kb_parse_compiler(was, &a) && kb_parse_compiler(is, &b) && !kb_same_compiler(&a, &b)) {
 			kb_refuse_compiler(d, file, a.name, b.name);
 			ok = false;
 		}
+		json_decref(built);
 	}
-	json_decref(built);
+	json_decref(all);
 	return ok;
 }
 

@@ -209,6 +209,18 @@ static void kb_add_assembler_deps(const struct kb_recorder *w, json_t *deps)
 	free(file);
 }
 
+json_t *kb_dependency_list(const char *cwd, const char *root, const char *file)
+{
+	struct kb_recorder *w = kb_alloc(sizeof(*w));
+	json_t *deps;
+
+	w->root = root;
+	snprintf(w->cwd, sizeof(w->cwd), "%s", cwd);
+	deps = kb_read_dependencies(w, file);
+	free(w);
+	return deps;
+}
+
 static json_t *kb_dependencies(const struct kb_recorder *w, const char *ours, const char *object)
 {
 	const struct kb_command *c = &w->c;

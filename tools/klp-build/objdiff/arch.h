@@ -98,6 +98,15 @@ struct od_arch_modules {
 	uint8_t (*link_mask)(const struct od_rel *r, uint64_t off);
 	/* Not for words. */
 	struct od_operand (*operand)(const struct lk *l, uint64_t at, const struct od_rel *r);
+	/*
+	 * The instruction that the relocation is in is the object's, or one that the psABI lets a link write in its
+	 * place. Only what link_mask leaves open. NULL: it leaves only operands open.
+	 */
+	bool (*as_linked)(const struct lk *l, uint64_t at, const struct od_sec *s, const struct od_rel *r);
+	/* What stands there is the offset of the thread-local variable that is at `offset` of the block. NULL: operand
+	 * reads it, or nobody. */
+	bool (*tls_offset)(const struct lk *l, uint64_t at, const struct od_sec *s, const struct od_rel *r,
+			   uint64_t offset);
 	/* The symbol's or slot's address from two valid halves. NULL where there are none. */
 	struct od_operand (*join)(const struct od_operand *high, const struct od_rel *hr, const struct od_operand *low,
 				  const struct od_rel *lr);

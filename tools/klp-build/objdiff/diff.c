@@ -91,7 +91,7 @@ static int check_machine(struct od *d, const struct od_obj *o, struct klp_error 
 	return 0;
 }
 
-int od_start(struct od *d, const struct klp_unit *units, size_t count, struct klp_error *e)
+int od_start(struct od *d, const struct klp_unit *units, size_t count, bool some, struct klp_error *e)
 {
 	int rc;
 
@@ -124,6 +124,8 @@ int od_start(struct od *d, const struct klp_unit *units, size_t count, struct kl
 	}
 	fill_map(d, &d->global_before, d->before);
 	fill_map(d, &d->global_after, d->after);
+	if (some) /* another unit may define it */
+		return 0;
 	find_outside(d, &d->global_before, d->before);
 	find_outside(d, &d->global_after, d->after);
 	return 0;

@@ -48,7 +48,8 @@ struct od {
 	const json_t *statements;
 };
 
-int od_start(struct od *d, const struct klp_unit *units, size_t count, struct klp_error *e);
+/* some: the program has more units than these. */
+int od_start(struct od *d, const struct klp_unit *units, size_t count, bool some, struct klp_error *e);
 void od_end(struct od *d);
 
 void od_refuse(struct od *d, const char *symbol, const char *section, const char *file, const char *advice,

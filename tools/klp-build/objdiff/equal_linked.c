@@ -5,22 +5,11 @@
  * the two linked functions is explained by the object's section instead, byte by byte.
  */
 #include <string.h>
-#include "tools/klp-build/objdiff/resolve.h"
+#include "tools/klp-build/objdiff/equal_linked.h"
 
-#define TABLES_DEEP 4u /* unnamed tables that lead to unnamed tables */
+static bool equal_reference(const struct rs_pair *p, const struct od_rel *rel);
 
-/* A section, or a table that belongs to it, in both files. */
-struct pair {
-	struct rs *r;
-	struct od_sec *s;
-	const struct od_placed *a, *b; /* in the original, in the running file */
-	unsigned deep;
-};
-
-static bool equal_reference(const struct pair *p, const struct od_rel *rel);
-
-/* The bits of a section's byte that the link may have changed. */
-static uint8_t link_mask(const struct od_sec *s, uint64_t off)
+uint8_t rs_link_mask(const struct od_sec *s, uint64_t off)
 {
 	uint8_t mask = 0;
 
@@ -29,19 +18,19 @@ static uint8_t link_mask(const struct od_sec *s, uint64_t off)
 	return mask;
 }
 
-static bool relaxes(const struct od_sec *s)
+bool rs_relaxes(const struct od_sec *s)
 {
 	return s->obj->arch->modules->relaxed != NULL;
 }
 
 /* A place inside of a function that no symbol of a linked file names. */
-static bool is_label(const struct od_target *t)
+bool rs_is_label(const struct od_target *t)
 {
-	return t->sec && t->sec->kind == OD_CODE && t->sec->sym && relaxes(t->sec) && t->sym->bind == STB_LOCAL &&
+	return t->sec && t->sec->kind == OD_CODE && t->sec->sym && rs_relaxes(t->sec) && t->sym->bind == STB_LOCAL &&
 	       t->sym->type == STT_NOTYPE;
 }
 
-static bool label_at(const struct pair *p, const struct lk *l, const struct od_target *t, uint64_t *addr)
+bool rs_label_at(const struct rs_pair *p, const struct lk *l, const struct od_target *t, uint64_t *addr)
 {
 	const struct od_placed *in = t->sec == p->s ? (l == p->a->l ? p->a : p->b) : rs_placed(p->r, l, t->sec);
 
@@ -49,7 +38,7 @@ static bool label_at(const struct pair *p, const struct lk *l, const struct od_t
 }
 
 /* The distance that the relocations from `first` on make together is that of the places in the linked file. */
-static bool right_distance(const struct pair *p, const struct od_placed *in, const struct od_rel *first)
+static bool right_distance(const struct rs_pair *p, const struct od_placed *in, const struct od_rel *first)
 {
 	const struct od_sec *s = p->s;
 	uint64_t want = 0, have = 0, at, mask = 0, label, width = 0;
@@ -70,8 +59,8 @@ static bool right_distance(const struct pair *p, const struct od_placed *in, con
 		if (!mask)
 			memcpy(&want, s->data + first->off, width);
 		mask = bits;
-		if (is_label(&t)) {
-			if (!label_at(p, in->l, &t, &label))
+		if (rs_is_label(&t)) {
+			if (!rs_label_at(p, in->l, &t, &label))
 				return false;
 		} else if (t.sec == s) { /* a table's own label */
 			if (!od_placed_at(in, t.sym->value, &label))
@@ -90,7 +79,7 @@ static bool right_distance(const struct pair *p, const struct od_placed *in, con
 	return have == (want & (width < 8 ? ((uint64_t)1 << 8 * width) - 1 : UINT64_MAX));
 }
 
-static bool equal_distances(const struct pair *p, const struct od_rel *rel)
+bool rs_equal_distances(const struct rs_pair *p, const struct od_rel *rel)
 {
 	if (rel > p->s->rel && rel[-1].off == rel->off && od_rel_info(p->s, rel - 1).term)
 		return true; /* was, with the first of them */
@@ -128,7 +117,7 @@ static bool same_tls_slot(const struct rs *r, uint64_t a, uint64_t b)
 	return same_variable(r, v, w);
 }
 
-static bool equal_tls(const struct pair *p, const struct od_rel *rel)
+static bool equal_tls(const struct rs_pair *p, const struct od_rel *rel)
 {
 	struct od_operand x, y;
 
@@ -142,16 +131,16 @@ static bool equal_tls(const struct pair *p, const struct od_rel *rel)
 }
 
 /* What an unnamed table leads to. Only where links shorten code: elsewhere its bytes say it. */
-static bool equal_table_references(const struct pair *p, struct od_sec *table, uint64_t a, uint64_t b)
+static bool equal_table_references(const struct rs_pair *p, struct od_sec *table, uint64_t a, uint64_t b)
 {
 	struct od_placed at = {.s = table, .l = p->a->l, .size = table->size, .addr = a}, in_running = at;
-	struct pair t = {.r = p->r, .s = table, .a = &at, .b = &in_running, .deep = p->deep + 1};
+	struct rs_pair t = {.r = p->r, .s = table, .a = &at, .b = &in_running, .deep = p->deep + 1};
 
 	in_running.l = p->b->l;
 	in_running.addr = b;
-	if (!relaxes(table))
+	if (!rs_relaxes(table))
 		return true;
-	if (t.deep > TABLES_DEEP)
+	if (t.deep > RS_TABLES_DEEP)
 		return false;
 	for (size_t i = 0; i < table->rel_count; i++)
 		if (!equal_reference(&t, &table->rel[i]))
@@ -159,24 +148,24 @@ static bool equal_table_references(const struct pair *p, struct od_sec *table, u
 	return true;
 }
 
-static bool equal_table(const struct pair *p, const struct od_target *t, uint64_t a, uint64_t b)
+static bool equal_table(const struct rs_pair *p, const struct od_target *t, uint64_t a, uint64_t b)
 {
 	struct od_sec *table = t->sec;
 
-	if (t->sym->type != STT_SECTION && !relaxes(table))
+	if (t->sym->type != STT_SECTION && !rs_relaxes(table))
 		return true;
 	a -= t->sym->value;
 	b -= t->sym->value;
 	for (uint64_t i = 0; i < table->size; i++) {
 		const uint8_t *x = lk_bytes(p->a->l, a + i, 1), *y = lk_bytes(p->b->l, b + i, 1);
 
-		if (!x || !y || ((*x ^ *y) & ~link_mask(table, i)))
+		if (!x || !y || ((*x ^ *y) & ~rs_link_mask(table, i)))
 			return false;
 	}
 	return equal_table_references(p, table, a, b);
 }
 
-static bool equal_text(const struct pair *p, const struct od_sec *pool, uint64_t a, uint64_t b)
+static bool equal_text(const struct rs_pair *p, const struct od_sec *pool, uint64_t a, uint64_t b)
 {
 	uint64_t w = pool->kind == OD_CONSTS ? pool->entsize : 0;
 	const uint8_t *x, *y;
@@ -194,7 +183,7 @@ static bool equal_text(const struct pair *p, const struct od_sec *pool, uint64_t
 }
 
 /* Operands name the same things although the addresses differ. */
-static bool equal_reference(const struct pair *p, const struct od_rel *rel)
+static bool equal_reference(const struct rs_pair *p, const struct od_rel *rel)
 {
 	struct rs *r = p->r;
 	const struct od_sec *s = p->s, *in = s;
@@ -211,7 +200,7 @@ static bool equal_reference(const struct pair *p, const struct od_rel *rel)
 	if (od_rel_info(in, meant).class == OD_REL_TLS)
 		return equal_tls(p, rel);
 	if (od_rel_info(s, rel).term)
-		return equal_distances(p, rel);
+		return rs_equal_distances(p, rel);
 	x = rs_read_place(r, p->a, rel);
 	y = rs_read_place(r, p->b, rel);
 	if (!x.valid || !y.valid || x.dynamic != y.dynamic)
@@ -219,8 +208,8 @@ static bool equal_reference(const struct pair *p, const struct od_rel *rel)
 	if (x.dynamic)
 		return !strcmp(x.sym->name, y.sym->name);
 	t = od_resolve(&r->d->global_before, s, rel);
-	if (is_label(&t))
-		return label_at(p, p->a->l, &t, &want) && want == x.addr && label_at(p, p->b->l, &t, &want) &&
+	if (rs_is_label(&t))
+		return rs_label_at(p, p->a->l, &t, &want) && want == x.addr && rs_label_at(p, p->b->l, &t, &want) &&
 		       want == y.addr;
 	if (t.sec && (t.sec->kind == OD_STRINGS || t.sec->kind == OD_CONSTS)) {
 		bias = (uint64_t)(meant->addend + od_rel_bias(s, rel));
@@ -246,7 +235,7 @@ static bool refuse_byte(struct rs *r, const struct od_sec *s, const struct lk_sy
 }
 
 /* Both linked functions have been made of the section. */
-static bool explained(const struct pair *p, const struct lk_sym *y)
+static bool explained(const struct rs_pair *p, const struct lk_sym *y)
 {
 	if (p->a->why) {
 		od_refuse(p->r->d, y->name, p->s->name, p->s->obj->unit, "report it to klp's authors",
@@ -268,7 +257,7 @@ static bool check_equal(struct rs *r, struct od_sec *s, const struct lk_sym *y, 
 {
 	const struct od_sym *own = s->sym ? &s->obj->sym[s->sym] : NULL;
 	const uint8_t *a = lk_bytes(&r->original, y->value, y->size), *b = lk_bytes(&r->running, at, y->size);
-	struct pair p = {.r = r, .s = s};
+	struct rs_pair p = {.r = r, .s = s};
 
 	if (s->kind != OD_CODE && s->kind != OD_RODATA)
 		return true; /* a variable has the value that it has; its size was compared with the symbol's */
@@ -279,18 +268,18 @@ static bool check_equal(struct rs *r, struct od_sec *s, const struct lk_sym *y, 
 	}
 	p.a = rs_place(r, &r->original, s, y->value, y->size);
 	p.b = rs_place(r, &r->running, s, at, y->size);
-	if (s->kind == OD_CODE && relaxes(s) && !r->same_layout) {
+	if (s->kind == OD_CODE && rs_relaxes(s) && !r->same_layout) {
 		if (!explained(&p, y))
 			return false;
 	} else {
 		for (uint64_t i = 0; i < y->size; i++)
-			if (a[i] != b[i] && (r->same_layout || ((a[i] ^ b[i]) & ~link_mask(s, own->value + i))))
+			if (a[i] != b[i] && (r->same_layout || ((a[i] ^ b[i]) & ~rs_link_mask(s, own->value + i))))
 				return refuse_byte(r, s, y, i);
 	}
 	for (size_t i = 0; !r->same_layout && i < s->rel_count; i++) {
 		uint64_t off = s->rel[i].off - own->value;
 
-		if (s->rel[i].off < own->value || off >= (relaxes(s) ? own->size : y->size) ||
+		if (s->rel[i].off < own->value || off >= (rs_relaxes(s) ? own->size : y->size) ||
 		    equal_reference(&p, &s->rel[i]))
 			continue;
 		od_refuse(r->d, y->name, s->name, s->obj->unit,
@@ -305,7 +294,11 @@ static bool check_equal(struct rs *r, struct od_sec *s, const struct lk_sym *y, 
 bool rs_check_equal(struct rs *r, struct od_sec *s, const struct lk_sym *y, uint64_t at)
 {
 	size_t before = json_array_size(r->d->refused);
-	bool equal = check_equal(r, s, y, at);
+	bool equal;
+
+	if (r->partial)
+		return rs_check_object(r, s, y, at);
+	equal = check_equal(r, s, y, at);
 
 	if (!equal && s->kind == OD_CODE && json_array_size(r->d->refused) > before)
 		rs_note_code(r->d, y, at, y->size);

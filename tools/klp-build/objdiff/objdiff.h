@@ -24,8 +24,9 @@ struct klp_unit {
 struct klp_objdiff_input {
 	const struct klp_unit *units;
 	size_t unit_count;
-	const char *original_linked;          /* the linked rebuilt original program, unstripped */
-	const char *patched_linked;           /* the linked rebuilt patched program, unstripped */
+	/* The linked rebuilt original and patched program, unstripped. Both NULL: nothing was linked, and the units are
+	 * only those of the program that can differ; their objects are compared with `running` themselves. */
+	const char *original_linked, *patched_linked;
 	const char *running;                  /* the shipped file, possibly stripped and with another build-id */
 	const char *debug;                    /* its debug file, or NULL */
 	const char *patch_name, *description; /* description may be NULL */
@@ -69,6 +70,12 @@ int klp_objdiff_run(const struct klp_objdiff_input *input, json_t **report, stru
  */
 int klp_objdiff_merge(const char *const *module, size_t count, const char *output, json_t **report,
 		      struct klp_error *e);
+
+/*
+ * Is what the running file has of the names in the object what the object has? 0, or how many functions are not. For
+ * one of several objects that the same source was compiled to. -1: *e says why it cannot be told.
+ */
+int klp_objdiff_misfits(const char *object, const char *running, const char *debug, struct klp_error *e);
 
 /* Compares two objects only: changed, new, removed, data, refused and notes. Same results (0: they differ). */
 int klp_objdiff_compare(const char *original_o, const char *patched_o, json_t **report, struct klp_error *e);

@@ -76,6 +76,20 @@ static void refuse_difference(struct rs *r, uint64_t addr)
 						    : 0)));
 }
 
+/* What stands for the rebuilt programs if there are none: the running file, with all its symbols. */
+static void start_partial(struct rs *r)
+{
+	r->same_layout = true;
+	r->original = r->running;
+	if (r->names) {
+		r->original.sym = r->names->sym;
+		r->original.sym_count = r->names->sym_count;
+		return;
+	}
+	od_refuse(r->d, "", ".symtab", r->running.path, "give its debug file (--debug)",
+		  "the running file has no symbols, so nothing says which of its functions is which");
+}
+
 int rs_start(struct rs *r, struct od *d, const struct klp_objdiff_input *in, struct klp_error *e)
 {
 	const struct lk *files[] = {&r->original, &r->patched, &r->running, &r->debug};
@@ -84,8 +98,9 @@ int rs_start(struct rs *r, struct od *d, const struct klp_objdiff_input *in, str
 
 	memset(r, 0, sizeof(*r));
 	r->d = d;
-	rc = lk_load(&d->pool, in->original_linked, false, &r->original, e);
-	if (!rc)
+	r->partial = !in->original_linked;
+	rc = r->partial ? 0 : lk_load(&d->pool, in->original_linked, false, &r->original, e);
+	if (!rc && !r->partial)
 		rc = lk_load(&d->pool, in->patched_linked, false, &r->patched, e);
 	if (!rc)
 		rc = lk_load(&d->pool, in->running, false, &r->running, e);
@@ -103,7 +118,7 @@ int rs_start(struct rs *r, struct od *d, const struct klp_objdiff_input *in, str
 	if (!r->running.build_id_len)
 		od_refuse(d, "", ".note.gnu.build-id", in->running, "link with -Wl,--build-id",
 			  "the running file has no build-id");
-	if (!r->original.sym_count || !r->patched.sym_count)
+	if (!r->partial && (!r->original.sym_count || !r->patched.sym_count))
 		od_refuse(d, "", ".symtab", r->original.sym_count ? in->patched_linked : in->original_linked,
 			  "do not strip in the build tree", "the linked program of the build tree has no symbol table");
 	if (r->have_debug && (r->debug.build_id_len != r->running.build_id_len ||
@@ -117,6 +132,10 @@ int rs_start(struct rs *r, struct od *d, const struct klp_objdiff_input *in, str
 	if (!r->running.data_pointer)
 		r->running.data_pointer = r->debug.data_pointer;
 	r->names = r->running.sym_count ? &r->running : r->have_debug && r->debug.sym_count ? &r->debug : NULL;
+	if (r->partial) {
+		start_partial(r);
+		return 0;
+	}
 	/* equal addresses say nothing unless all that lies there is equal too */
 	if (layouts_equal(&r->original, &r->running)) {
 		r->same_layout = !first_difference(&r->original, &r->running, &addr);
@@ -479,6 +498,8 @@ static struct rs_result tls_symbol(struct rs *r, struct od_sec *s, const struct 
 		return refused(r, s, name, "use a shadow variable", "new thread-local variable");
 	y = t->sec ? lk_sym_of(&r->original, t->sec->peer->obj, &t->sec->peer->obj->sym[t->sec->peer->sym], 0)
 		   : lk_global(&r->original, name);
+	if (y && t->sec && r->partial && !rs_check_object(r, t->sec->peer, y, y->value))
+		return (struct rs_result){.kind = RS_FAILED};
 	if (y && y->type == STT_TLS && y->shndx) {
 		if (!rs_running_address(r, y, s, &addr))
 			return (struct rs_result){.kind = RS_FAILED};
@@ -530,6 +551,34 @@ static const char *unknown_type(struct rs *r, uint32_t type)
 
 	return od_printf(&r->d->pool, "a relocation that klp-build does not know: %s (type %u)",
 			 name ? name : "it has no name here", type);
+}
+
+/* The same where nothing was linked: the module's reference means what the running file's link did with the name. */
+static struct rs_result resolve_partial(struct rs *r, struct od_sec *s, const struct od_rel *rel, struct od_target *t,
+					const struct od_sym *named, int64_t addend)
+{
+	static const char with_link[] = "make the module with a build command that links (-b, -t)";
+	enum rs_binding binding = RS_OWN;
+	const struct lk_sym *y = NULL;
+	const char *why;
+
+	if (!t->sec || named->bind != STB_LOCAL)
+		binding = rs_binding(r, named, &y, &why);
+	if (binding == RS_UNCONFIRMED)
+		return refused(r, s, named->name, with_link, why);
+	if (binding == RS_DYNAMIC)
+		return dynamic_symbol(r, s, rel, y);
+	if (t->sec)
+		y = original_of(r, t, NULL);
+	if (!y || !y->shndx)
+		return refused(r, s, named->name, "",
+			       "the running file has no such symbol, or several that cannot be told apart");
+	if (y->type == STT_GNU_IFUNC)
+		return refused(r, s, named->name, "",
+			       "a function that is chosen at start (ifunc) of the target itself");
+	if (t->sec && !rs_check_equal(r, t->sec->peer, y, y->value))
+		return (struct rs_result){.kind = RS_FAILED};
+	return address_symbol(r, y->name, y->type == STT_FUNC, y->value, addend);
 }
 
 struct rs_result rs_resolve(struct rs *r, struct od_sec *s, const struct od_rel *rel)
@@ -586,6 +635,8 @@ struct rs_result rs_resolve(struct rs *r, struct od_sec *s, const struct od_rel 
 	} else if (t.sym->shndx && (t.sym->shndx & 0xffff) == SHN_ABS) {
 		return refused(r, s, t.sym->name, "", "an absolute symbol");
 	}
+	if (r->partial)
+		return resolve_partial(r, s, rel, &t, named, addend);
 	if (s->sym && s->kind != OD_ANON) {
 		const struct od_sym *own = &s->obj->sym[s->sym];
 

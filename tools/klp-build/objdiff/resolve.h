@@ -13,6 +13,9 @@ struct rs {
 	struct od *d;
 	struct lk original, patched, running, debug;
 	bool have_debug;
+	/* Nothing was linked: the objects are some of the program's, `original` is the running file with the symbols of
+	 * `names`, and `patched` is nothing. */
+	bool partial;
 	bool same_layout;       /* a symbol of the original has its address in the running file too */
 	const struct lk *names; /* symbols of the running file if the layout differs: its own or its debug file's */
 	json_t *symbols;        /* of the metadata */
@@ -41,6 +44,18 @@ struct rs_place rs_read_place(struct rs *r, const struct od_placed *p, const str
 
 /* The linked original's function or datum is byte for byte in the running file. Refuses. */
 bool rs_check_equal(struct rs *r, struct od_sec *before, const struct lk_sym *y, uint64_t running);
+
+/* The same of the object that the datum or function is from; where nothing was linked. Refuses. */
+bool rs_check_object(struct rs *r, struct od_sec *before, const struct lk_sym *y, uint64_t running);
+
+/* What the link that made the running file does with the name; where nothing was linked. */
+enum rs_binding {
+	RS_OWN,     /* *sym: of the running file's own */
+	RS_DYNAMIC, /* *sym: of its dynamic table */
+	RS_UNCONFIRMED,
+};
+enum rs_binding rs_binding(struct rs *r, const struct od_sym *y, const struct lk_sym **sym, const char **why);
+bool rs_is_executable(const struct rs *r);
 
 enum rs_kind { RS_FAILED, RS_INTERNAL, RS_SYMBOL, RS_STRING, RS_NONE };
 struct rs_result {

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "tools/klp-build/objdiff/module.h"
+#include "tools/klp-build/objdiff/partial.h"
 #include "patchsite/patchsite.h"
 
 /* `size` is that of `symbol`; a changed function's was `original_size`, and its name `original`, which may have another
@@ -61,19 +62,14 @@ static void list_functions(struct od *d)
 	json_object_set_new(d->report, "data", data);
 }
 
-static int analyse(struct od *d, const struct klp_unit *units, size_t n, const json_t *statements, struct klp_error *e)
+static void analyse(struct od *d, const json_t *statements)
 {
-	int rc = od_start(d, units, n, e);
-
-	if (rc)
-		return rc;
 	d->statements = statements;
 	od_correlate(d);
 	od_compare(d);
 	od_compare_exports(d);
 	od_decide(d);
 	od_account(d);
-	return 0;
 }
 
 static bool has_replacement(struct od *d)
@@ -100,10 +96,11 @@ int klp_objdiff_compare(const char *original_o, const char *patched_o, json_t **
 	bool exports;
 
 	*report = NULL;
-	if (analyse(&d, &u, 1, NULL, e)) {
+	if (od_start(&d, &u, 1, false, e)) {
 		od_end(&d);
 		return KLP_OBJDIFF_FAILED;
 	}
+	analyse(&d, NULL);
 	od_refuse_unknown(&d);
 	exports = od_exports_come_and_go(&d);
 	list_functions(&d);
@@ -236,6 +233,12 @@ static void drop_unlinked(struct rs *r)
 				continue;
 			if (lk_sym_of(&r->original, s->peer->obj, &s->peer->obj->sym[s->peer->sym], 0))
 				continue;
+			if (r->partial && !rp_knows_unit(r, s->peer->obj)) {
+				od_refuse_sec(
+				    r->d, s, "give the debug file of what runs (--debug)",
+				    "the running file has no symbol for it, and none that says it has the unit");
+				continue;
+			}
 			if (s->peer->obj->group[0] == 0 && s->obj->sym[s->sym].bind == STB_LOCAL) {
 				od_refuse_sec(r->d, s, "rename one of the files",
 					      "several units of the linked program look like this one; it cannot be "
@@ -339,6 +342,7 @@ static json_t *describe(struct rs *r, struct od_sec *s, const struct klp_site_li
 	struct od_obj *o = before->obj;
 	const struct lk_sym *y = lk_sym_of(&r->original, o, &o->sym[before->sym], 0);
 	const struct klp_site_list_entry *site;
+	struct klp_site_list_entry here;
 	const char *with;
 	const struct lk_sym *dyn;
 	json_t *ranges;
@@ -349,7 +353,7 @@ static json_t *describe(struct rs *r, struct od_sec *s, const struct klp_site_li
 
 	if (!y || !rs_running_address(r, y, s, &at) || !rs_check_equal(r, before, y, at))
 		return NULL;
-	site = site_of(sites, y->value);
+	site = r->partial ? rp_site(r, y, &here) : site_of(sites, y->value);
 	if ((!site || site->reason == KLP_NO_SITE) && dropped_table(r, before)) {
 		od_refuse_sec(r->d, s, "link the target with -Wl,--no-gc-sections; docs/patch-author-guide.md has more",
 			      "the function has no site: %s", dropped_table(r, before));
@@ -445,10 +449,10 @@ static void check_callers(struct rs *r, const struct od_sec *callee)
 static json_t *describe_all(struct rs *r, bool *coupled, bool *exceptions, struct klp_error *e)
 {
 	json_t *functions = json_array();
-	struct klp_site_list sites;
+	struct klp_site_list sites = {.count = 0};
 
 	*coupled = *exceptions = false;
-	if (klp_site_list_file(r->original.path, &sites, e)) {
+	if (!r->partial && klp_site_list_file(r->original.path, &sites, e)) {
 		json_decref(functions);
 		return NULL;
 	}
@@ -568,18 +572,26 @@ int klp_objdiff_run(const struct klp_objdiff_input *in, json_t **report, struct 
 	int rc;
 
 	*report = NULL;
-	if (analyse(&d, in->units, in->unit_count, in->statements, e)) {
-		od_end(&d);
-		return KLP_OBJDIFF_FAILED;
-	}
-	if (rs_start(&r, &d, in, e)) {
+	rc = od_start(&d, in->units, in->unit_count, !in->original_linked, e);
+	if (!rc && in->original_linked)
+		analyse(&d, in->statements);
+	if (rc || rs_start(&r, &d, in, e)) {
 		json_decref(r.symbols);
 		od_end(&d);
 		return KLP_OBJDIFF_FAILED;
 	}
-	check_exports(&r);
+	if (r.partial) {
+		rp_find_outside(&r);
+		analyse(&d, in->statements);
+	}
+	if (r.partial)
+		rp_check_exports(&r);
+	else
+		check_exports(&r);
 	drop_unlinked(&r);
 	check_exported_constants(&r);
+	if (r.partial)
+		rp_check_constants(&r);
 	list_functions(&d);
 	if (!has_replacement(&d) && od_has_authored(&d))
 		od_refuse(&d, "", "", "", "let the diff change the function that the fix is about",
@@ -592,4 +604,29 @@ int klp_objdiff_run(const struct klp_objdiff_input *in, json_t **report, struct 
 		rc = build(&r, in, e);
 	json_decref(r.symbols);
 	return finish(&d, rc, report);
+}
+
+int klp_objdiff_misfits(const char *object, const char *running, const char *debug, struct klp_error *e)
+{
+	const struct klp_unit u = {.name = object, .original_o = object};
+	const struct klp_objdiff_input in = {.running = running, .debug = debug};
+	struct rs r = {.symbols = NULL};
+	struct od d;
+	int misfits = -1;
+
+	if (!od_start(&d, &u, 1, true, e) && !rs_start(&r, &d, &in, e)) {
+		misfits = 0;
+		od_correlate(&d);
+		for (size_t i = 0; i < d.before[0].sec_count; i++) {
+			struct od_sec *s = &d.before[0].sec[i];
+			const struct lk_sym *y = s->kind == OD_CODE && s->sym
+						     ? lk_sym_of(&r.original, s->obj, &s->obj->sym[s->sym], 0)
+						     : NULL;
+
+			misfits += y && !rs_check_equal(&r, s, y, y->value);
+		}
+	}
+	json_decref(r.symbols);
+	od_end(&d);
+	return misfits;
 }

@@ -188,6 +188,27 @@ static struct od_operand read_operand(const struct lk *l, uint64_t at, const str
 	}
 }
 
+/* Of a slot's page and load: the same register, and the load as it was or the address in its place. */
+static bool as_linked(const struct lk *l, uint64_t at, const struct od_sec *s, const struct od_rel *r)
+{
+	const struct rel *i = rel_of(r->type);
+	const uint8_t *b = lk_bytes(l, at, 4);
+	uint32_t was, is;
+
+	if (!i || i->class != OD_REL_GOT)
+		return true;
+	if (!b || !s->data || r->off > s->size || s->size - r->off < 4)
+		return false;
+	memcpy(&was, s->data + r->off, 4);
+	memcpy(&is, b, 4);
+	if (i->form == ADRP)
+		return is == A64_NOP || (was & 0x9f00001fu) == (is & 0x9f00001fu);
+	if (i->form != LDST && i->form != LOW12)
+		return false;
+	return !((was ^ is) & ~0x003ffc00u) || ((is & 0xffc00000u) == 0x91000000u && (was & 0x3ffu) == (is & 0x3ffu)) ||
+	       (a64_is_adr(is) && (was & 0x1fu) == (is & 0x1fu));
+}
+
 /* The low bits of the address without an addend come from the low half, the page from the high one. */
 static struct od_operand join(const struct od_operand *high, const struct od_rel *hr, const struct od_operand *low,
 			      const struct od_rel *lr)
@@ -247,6 +268,7 @@ static const struct od_arch_modules modules = {
     .link_mask = link_mask,
     .without = option_without,
     .operand = read_operand,
+    .as_linked = as_linked,
     .join = join,
     .plt = read_plt,
 };

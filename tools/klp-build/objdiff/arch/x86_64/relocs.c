@@ -85,7 +85,8 @@ static enum od_slot find_slot(uint32_t type)
 static uint8_t link_mask(const struct od_rel *r, uint64_t off)
 {
 	struct od_rel_info i = find_rel(r->type);
-	uint64_t before = i.class == OD_REL_GOT ? 3 : i.class == OD_REL_TLS ? 4 : 0;
+	uint64_t slot = r->type == R_X86_64_REX_GOTPCRELX ? 3 : 2;
+	uint64_t before = i.class == OD_REL_GOT ? slot : i.class == OD_REL_TLS ? 4 : 0;
 	uint64_t after = r->type == R_X86_64_TLSGD || r->type == R_X86_64_TLSLD ? 12 : i.width > 4 ? i.width : 4;
 
 	return off + before >= r->off && off < r->off + after ? 0xff : 0;
@@ -135,6 +136,57 @@ static struct od_operand read_operand(const struct lk *l, uint64_t at, const str
 	}
 }
 
+/*
+ * A load from a slot may have become the address itself, an indirect call a direct one (psABI, "optimize GOTPCRELX").
+ * `w` and `b` are what was and what is there, from the opcode on; with `rex` that is before it.
+ */
+static bool as_rewritten(const uint8_t *w, const uint8_t *b, bool rex)
+{
+	if (w[0] == 0x8b && b[0] == 0x8d)
+		return w[1] == b[1] && (!rex || w[-1] == b[-1]);
+	if (w[0] == 0x8b && b[0] == 0xc7)
+		return b[1] == (0xc0 | (w[1] >> 3 & 7)) && (!rex || b[-1] == ((w[-1] & 0xf8) | (w[-1] >> 2 & 1)));
+	if (w[0] == 0xff && w[1] == 0x15)
+		return b[0] == 0x67 && b[1] == 0xe8;
+	return w[0] == 0xff && w[1] == 0x25 && b[0] == 0xe9 && b[5] == 0x90;
+}
+
+static bool as_linked(const struct lk *l, uint64_t at, const struct od_sec *s, const struct od_rel *r)
+{
+	uint64_t before = r->type == R_X86_64_REX_GOTPCRELX ? 3 : 2;
+	const uint8_t *w, *b;
+
+	if (find_rel(r->type).class != OD_REL_GOT)
+		return true;
+	b = at < before ? NULL : lk_bytes(l, at - before, before + 4);
+	if (!b || !s->data || r->off < before || r->off > s->size || s->size - r->off < 4)
+		return false;
+	w = s->data + r->off - before;
+	return !memcmp(w, b, before) || as_rewritten(w + before - 2, b + before - 2, before == 3);
+}
+
+/* Local exec: links change nothing about it. The block ends where the thread pointer leads to. */
+static bool tls_offset(const struct lk *l, uint64_t at, const struct od_sec *s, const struct od_rel *r, uint64_t offset)
+{
+	const uint8_t *b = at < 4 ? NULL : lk_bytes(l, at - 4, 8);
+	uint64_t before = r->off < 4 ? r->off : 4;
+	int32_t v;
+
+	if (r->type != R_X86_64_TPOFF32 || !b || !s->data || r->off > s->size || s->size - r->off < 4 ||
+	    memcmp(b + 4 - before, s->data + r->off - before, before))
+		return false;
+	memcpy(&v, b + 4, 4);
+	for (size_t i = 0; i < l->ph_count; i++) {
+		const Elf64_Phdr *p = &l->ph[i];
+		uint64_t align = p->p_align ? p->p_align : 1;
+
+		if (p->p_type == PT_TLS)
+			return (uint64_t)(int64_t)v ==
+			       offset + (uint64_t)r->addend - (p->p_memsz + align - 1) / align * align;
+	}
+	return false;
+}
+
 /* jmp *slot(%rip), behind endbr64 or bnd. */
 static size_t read_plt(const uint8_t *code, uint64_t size, uint64_t addr, uint64_t entsize, struct lk_plt *out)
 {
@@ -161,6 +213,8 @@ static const struct od_arch_modules modules = {
     .own_address = od_x86_64_own_address,
     .link_mask = link_mask,
     .operand = read_operand,
+    .as_linked = as_linked,
+    .tls_offset = tls_offset,
     .plt = read_plt,
 };
 
