@@ -173,9 +173,16 @@ static bool kb_same_source(const json_t *a, const json_t *b)
 	return a != b && !strcmp(kb_str(a, "source"), kb_str(b, "source"));
 }
 
+/* What a module would be made of is the same. */
 static bool kb_same_object(const json_t *a, const json_t *b)
 {
-	return !strcmp(kb_str(a, "sha"), kb_str(b, "sha"));
+	struct klp_error e = KLP_ERROR_INIT;
+	json_t *differences = NULL;
+	int rc =
+	    a && b ? klp_objdiff_compare(kb_str(a, "kept"), kb_str(b, "kept"), &differences, &e) : KLP_OBJDIFF_REFUSED;
+
+	json_decref(differences);
+	return rc == KLP_OBJDIFF_NO_CHANGE;
 }
 
 static void kb_drop_unit(struct kb_drive *d, json_t *units, const char *key)

@@ -202,7 +202,10 @@ static const char *same_variable(const struct rs_pair *p, const struct od_rel *r
 		return m->tls_offset(p->b->l, at, p->s, rel, want)
 			   ? NULL
 			   : "it is of a thread-local variable, in a form that cannot be read back";
-	if (!m->reads_tls || !od_rel_info(p->s, rel).half)
+	/* A hint to linkers that shorten code; what they made of it has been explained. */
+	if (m->reads_tls && p->s->kind == OD_CODE && !od_rel_info(p->s, rel).half)
+		return NULL;
+	if (!m->reads_tls)
 		return "it is of a thread-local variable, in a form that cannot be read back";
 	o = rs_read_operand(p->r, p->b, rel);
 	return o.valid && !o.slot && o.value == want ? NULL

@@ -209,6 +209,31 @@ static bool as_linked(const struct lk *l, uint64_t at, const struct od_sec *s, c
 	       (a64_is_adr(is) && (was & 0x1fu) == (is & 0x1fu));
 }
 
+/* Local exec: two additions to the thread pointer, behind which are two words and then the block. */
+static bool tls_offset(const struct lk *l, uint64_t at, const struct od_sec *s, const struct od_rel *r, uint64_t offset)
+{
+	bool high = r->type == R_AARCH64_TLSLE_ADD_TPREL_HI12;
+	const uint8_t *b = lk_bytes(l, at, 4);
+	uint32_t was, is;
+
+	if ((!high && r->type != R_AARCH64_TLSLE_ADD_TPREL_LO12 && r->type != R_AARCH64_TLSLE_ADD_TPREL_LO12_NC) ||
+	    !b || !s->data || r->off > s->size || s->size - r->off < 4)
+		return false;
+	memcpy(&was, s->data + r->off, 4);
+	memcpy(&is, b, 4);
+	for (size_t i = 0; i < l->ph_count; i++) {
+		const Elf64_Phdr *p = &l->ph[i];
+		uint64_t align = p->p_align ? p->p_align : 1, want = offset + (uint64_t)r->addend;
+
+		if (p->p_type != PT_TLS)
+			continue;
+		want += (16 + align - 1) / align * align;
+		return !((was ^ is) & ~0x003ffc00u) && (want >> 24) == 0 &&
+		       (is >> 10 & 0xfff) == (high ? want >> 12 : want & 0xfff);
+	}
+	return false;
+}
+
 /* The low bits of the address without an addend come from the low half, the page from the high one. */
 static struct od_operand join(const struct od_operand *high, const struct od_rel *hr, const struct od_operand *low,
 			      const struct od_rel *lr)
@@ -269,6 +294,7 @@ static const struct od_arch_modules modules = {
     .without = option_without,
     .operand = read_operand,
     .as_linked = as_linked,
+    .tls_offset = tls_offset,
     .join = join,
     .plt = read_plt,
 };
