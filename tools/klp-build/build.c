@@ -224,7 +224,8 @@ static bool kb_copy_tree(const struct kb_run *r, const char *source, const char 
 	return !status;
 }
 
-bool kb_prepare_places(struct kb_run *r)
+/* The directories of r->places beside the tree. */
+static bool kb_copy_places(struct kb_run *r)
 {
 	const char *path;
 	json_t *copy;
@@ -251,7 +252,7 @@ bool kb_prepare(struct kb_run *r)
 		goto out;
 	}
 	kb_progress("copying the source tree");
-	if (!kb_copy_tree(r, r->source, r->tree))
+	if (!kb_copy_tree(r, r->source, r->tree) || !kb_copy_places(r))
 		goto out;
 	nftw(r->tree, kb_drop_product, 32, FTW_PHYS);
 	kb_make_wrappers(r);

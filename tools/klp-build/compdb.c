@@ -189,8 +189,10 @@ static void kb_understand(struct kb_entry *e, char **source, char **output, bool
 		} else {
 			char *compiled = kb_canonical(e->directory, c.source[0]);
 
-			if (strcmp(compiled, *source))
+			if (strcmp(compiled, *source)) {
 				e->why = "its command compiles another file";
+				e->readable = false;
+			}
 			free(compiled);
 		}
 	}

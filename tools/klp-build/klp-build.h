@@ -164,8 +164,6 @@ void kb_link_units(const struct kb_records *r, const json_t *link, long long bef
 
 /* build.c */
 bool kb_prepare(struct kb_run *r); /* copy, wrap, place; says what failed */
-/* Copies the directories of r->places beside the tree. */
-bool kb_prepare_places(struct kb_run *r);
 /* Precompiled headers of the working copy go: the compiler would take one that the build does not make anew, whatever
  * has changed since. */
 void kb_drop_precompiled(const struct kb_run *r);

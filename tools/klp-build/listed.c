@@ -375,8 +375,6 @@ int kb_build_listed(struct kb_drive *d)
 			 "tree itself; use a build command (-b)");
 		return KB_FAILED;
 	}
-	if (!kb_prepare_places(r))
-		return KB_FAILED;
 	kb_drop_precompiled(r);
 	for (i = 0; i < d->target_count; i++) {
 		d->t = &d->target[i];
