@@ -36,6 +36,16 @@ cmp "$scratch/first.klp" "$scratch/fix.klp" || fail "the two forms made differen
 "$klp_build" -s "$tree" -b 'make server' -t server "${options[@]}" -n fix -o "$scratch/linked.klp" "${diffs[@]}" >"$scratch/out" 2>&1 || fail "with make: $(cat "$scratch/out")"
 cmp "$scratch/first.klp" "$scratch/linked.klp" || fail "without a link the module is another one"
 
+# --explain of what is changed, of what is in a unit that was compiled again, in one that was not, and of nothing.
+explain() { # NAME REGEX
+	"$klp_build" -s "$tree" --compile-commands "$database" "${options[@]}" -n fix -o "$scratch/fix.klp" --explain "$1" "${diffs[@]}" >"$scratch/out" 2>&1 || fail "--explain $1: $(cat "$scratch/out")"
+	grep -qE -- "$2" "$scratch/out" || fail "--explain $1: '$(cat "$scratch/out")' does not match $2"
+}
+explain scaled 'changed: scaled \(other.c\)'
+explain area 'unchanged: compiled again'
+explain third 'unchanged: nothing that its unit reads'
+explain nothing 'no unit of the target has this name'
+
 # Quoting: the words of a command are those that a shell would make of it, and nothing is expanded.
 printf '#include "probe.h"\nvoid probe(const char *input) { (void)input; puts(TEXT); }\n' >quoted.c
 sed 's/^\(void probe.*\)puts(TEXT)/\1puts(TEXT "!")/' quoted.c >../quoted.c

@@ -9,8 +9,11 @@ mkdir -p "$1"
 out=$(cd "$1" && pwd)
 begin
 rm -rf "${out:?}"/*
-mkdir "$out"/{module,maps,unwind,object,linked,dwarf,target}
+mkdir "$out"/{module,maps,unwind,object,linked,dwarf,target,database}
 cat /proc/self/maps >"$out/maps/self"
+printf '%s' '[{"directory": "/tmp", "file": "a.c", "command": "cc -O2 \"-DA=\\\"b\\\"\" -MD -MF a.d -c -o a.o a.c"}]' >"$out/database/command"
+printf '%s' '[{"directory": "/tmp", "file": "a.c", "output": "a.o", "arguments": ["ccache", "gcc", "-Wp,-MMD,a.d", "-c", "-o", "a.o", "a.c"]}]' >"$out/database/arguments"
+printf '%s' "gcc '-DA=b c' -D\"B=\\\"d\\\"\" -c x\\ y.c" >"$out/database/words"
 
 # unwind_seed FILE NAME: the file's tables behind struct head of fuzz_unwind.c, with a stack of small numbers and of addresses of its text.
 unwind_seed() {

@@ -31,6 +31,24 @@ static void kb_explain_units(const struct kb_drive *d, const struct kb_target *t
 	}
 }
 
+/* Only touched units were compiled: what else the running file has is as it was. */
+static void kb_explain_untouched(const struct kb_drive *d, const struct kb_target *t, const char *name, json_t *list)
+{
+	char *debug = kb_debug_file(t->shipped, d->run->o->debug);
+	json_t *names = json_object(), *bind;
+	const char *symbol;
+	bool has = false;
+
+	kb_add_symbols(t->shipped, names);
+	if (debug)
+		kb_add_symbols(debug, names);
+	json_object_foreach(names, symbol, bind) has |= kb_is_named(symbol, name);
+	if (has)
+		kb_say(list, t->name, "unchanged: nothing that its unit reads is changed by the diffs");
+	json_decref(names);
+	free(debug);
+}
+
 static void kb_explain_inlined(const json_t *inlined, const char *name, json_t *list)
 {
 	json_t *e, *into;
@@ -60,5 +78,9 @@ void kb_explain(struct kb_drive *d, const char *name)
 	kb_explain_inlined(json_object_get(d->report, "inlined"), name, list);
 	for (size_t i = 0; i < d->target_count && !json_array_size(list) && !kb_report_has(d->report, name); i++)
 		kb_explain_units(d, &d->target[i], name, list);
+	for (size_t i = 0;
+	     d->listed && i < d->target_count && !json_array_size(list) && !kb_report_has(d->report, name); i++)
+		if (d->target[i].shipped)
+			kb_explain_untouched(d, &d->target[i], name, list);
 	json_object_set_new(d->report, "explained", list);
 }

@@ -4,6 +4,8 @@
 
 void probe(const char *input)
 {
-	free(NULL);
+	char *volatile p = NULL;
+
+	free(p);
 	printf("%d\n", *input);
 }
