@@ -259,11 +259,27 @@ static bool klp_row_looks_for(const struct klp_unw_row *row, uint64_t regs)
 }
 
 /*
+ * Do rows say, somewhere from `from` to the PC, that the registers are restored? Then the loads there are of an
+ * epilogue that the rows describe, and what they say of the code behind it is meant. gcc says it when the stack pointer
+ * is back, a few instructions behind the load; till then the frame still holds the values.
+ */
+static bool klp_walk_restored(const struct klp_walk *w, uint64_t from, uint64_t pc, uint64_t regs)
+{
+	for (uint64_t at = from; at <= pc; at += KLP_UNW_CODE_STEP) {
+		const struct klp_unw_cached *c = klp_unw_find_row(w->s, at);
+
+		if (c->reason == KLP_OK && !klp_row_looks_for(&c->row, regs))
+			return true;
+	}
+	return false;
+}
+
+/*
  * Does a row come too late? At a PC that was reached by no call any instruction may be next, and compilers move an
  * addition to the stack pointer without its row (clang 14, above the comparison of a conditional tail call). So
  * wherever one stands shortly before the PC the rows at its two ends must differ by as much; and where the frame
- * pointer or the return address has been loaded back (clang's epilogues on aarch64 have no rows at all), the row behind
- * must not look for it in the frame. Found without decoding:
+ * pointer or the return address has been loaded back (clang's epilogues on aarch64 have no rows at all), a row behind
+ * must say so. Found without decoding:
  * bytes that only look like one make the stack unreliable, no more. Code that the reader does not serve is taken at its
  * rows' word.
  */
@@ -287,7 +303,8 @@ static bool klp_walk_late(const struct klp_walk *w, const struct klp_unw_cached 
 
 		if (reloads) {
 			c = klp_unw_find_row(w->s, from + i + insn);
-			if (c->reason == KLP_OK && klp_row_looks_for(&c->row, reloads))
+			if (c->reason == KLP_OK && klp_row_looks_for(&c->row, reloads) &&
+			    !klp_walk_restored(w, from + i + insn, pc, reloads))
 				return true;
 		}
 		adds = by_sp ? w->arch->sp_adds(code + i, len - i, &insn) : 0;

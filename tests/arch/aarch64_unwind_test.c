@@ -116,7 +116,8 @@ END_TEST
  * entry (end), middle at +0x100 (32 bytes, x29 and x30 at 0 and 8), leaf at +0x200 (no frame, link register), signed at
  * +0x300 (as middle, its return address signed), late at +0x400 (as middle to its end, which loads back at +8), signal
  * trampoline at +0x500, with a frame that has no link register in it at +0x600, trampolines without rows at +0x700,
- * right behind that, and at +0x720.
+ * right behind that, and at +0x720. At +0x800 as at +0x400, but for an epilogue whose rows come with the addition to
+ * the stack pointer, as gcc's do, and code behind the return that it does not lead to.
  */
 static struct klp_unw_space *space_make(void)
 {
@@ -140,6 +141,8 @@ static struct klp_unw_space *space_make(void)
 	put_fde(cie, BASE + 0x300, 0x100, (const uint8_t[]){0x41, 0x2d, 0x41, 0x0e, 32, 0x9d, 4, 0x9e, 3}, 9);
 	put_fde(cie, BASE + 0x400, 0x100, (const uint8_t[]){0x0e, 32, 0x9d, 4, 0x9e, 3}, 6);
 	put_fde(cie, BASE + 0x600, 0x100, (const uint8_t[]){0x0e, 32}, 2);
+	put_fde(cie, BASE + 0x800, 0x100,
+		(const uint8_t[]){0x0e, 32, 0x9d, 4, 0x9e, 3, 0x45, 0x0a, 0xdd, 0xde, 0x0e, 0, 0x41, 0x0b}, 14);
 	cie = put_cie("zRS", 4, 30, 31);
 	put_fde(cie, BASE + 0x500, 0x100, (const uint8_t[]){0x0c, 29, 0, 0x9d, 0, 0x9e, 0x7f}, 7);
 	put(&end, 4);
@@ -150,6 +153,9 @@ static struct klp_unw_space *space_make(void)
 	for (size_t i = 0; i < sizeof(code) / 4; i++)
 		code[i] = 0xd503201f;
 	code[0x404 / 4] = 0xa9407bfd; /* ldp x29, x30, [sp] */
+	code[0x804 / 4] = 0xa9407bfd; /* ldp x29, x30, [sp] */
+	code[0x810 / 4] = 0x910083ff; /* add sp, sp, #32 */
+	code[0x814 / 4] = 0xd65f03c0; /* ret */
 	code[0x504 / 4] = 0xd2801168; /* mov x8, #139 */
 	code[0x508 / 4] = 0xd4000001; /* svc #0 */
 	code[0x700 / 4] = code[0x720 / 4] = 0xd2801168;
@@ -218,6 +224,10 @@ START_TEST(test_late_rows)
 	ck_assert_int_eq(walk(s, 0x408, TOP, BASE + 0x50), KLP_UNW_BAD_ROW);
 	code[0x404 / 4] = 0xa8c27bfd; /* ldp x29, x30, [sp], #32 */
 	ck_assert_int_eq(walk(s, 0x408, TOP, BASE + 0x50), KLP_UNW_BAD_ROW);
+	/* An epilogue that the rows describe, if only when it is over, is not what the code behind it has left. */
+	ck_assert_int_eq(walk(s, 0x818, w, 0), KLP_OK);
+	ck_assert_int_eq(walk(s, 0x804 + 60, w, 0), KLP_OK);
+	ck_assert_int_eq(walk(s, 0x814, TOP, BASE + 0x50), KLP_OK);
 	/* Behind a call nothing of that is next. */
 	stack[w + 1] = BASE + 0x410;
 	ck_assert_int_eq(walk(s, 0x180, push(w, BASE + 0x410), 0), KLP_UNW_OUT_OF_STACK);
