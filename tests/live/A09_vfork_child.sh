@@ -3,15 +3,17 @@
 # A vfork child runs patched functions with its parent's memory, stack and thread pointer: the parent, blocked all the while, is no clean thread.
 . "$(dirname "$0")/lib.sh"
 begin
-[ "$(uname -m)" = x86_64 ] || skip "the program makes its child by x86_64's system call"
-own_program 's/int v = 1;/int v = 2;/' <<-'C'
+own_program 's/int v = 1;/int v = 2;/' "-I$root/tests/live" <<-'C'
+#define _GNU_SOURCE
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include "raw_call.h"
 
 static int go[2];
 static volatile int inside, seen;
@@ -46,9 +48,8 @@ static __attribute__((noinline)) void child(void)
 /* Not by libc's vfork: that one keeps its return address in a register, so nobody could unwind its caller anyway. */
 static __attribute__((noinline)) long make_child(void)
 {
-	long pid;
+	long pid = raw_call(SYS_clone, CLONE_VM | CLONE_VFORK | SIGCHLD, 0, 0);
 
-	__asm__ volatile("syscall" : "=a"(pid) : "a"(SYS_vfork) : "rcx", "r11", "memory");
 	if (pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL); /* a program that is killed leaves no child behind */
 		child();

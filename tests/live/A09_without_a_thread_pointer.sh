@@ -4,15 +4,17 @@
 # each thread is in its own universe. Such a thread is there before klp comes, or after it.
 . "$(dirname "$0")/lib.sh"
 begin
-[ "$(uname -m)" = x86_64 ] || skip "the program has x86_64's system calls"
-own_program 's/VERSION 1/VERSION 2/' -fno-stack-protector <<'C'
+own_program 's/VERSION 1/VERSION 2/' "-fno-stack-protector -I$root/tests/live" <<'C'
 #define _GNU_SOURCE
-#include <asm/prctl.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include "raw_call.h"
+#ifdef __x86_64__
+#include <asm/prctl.h>
+#endif
 
 #define VERSION 1
 #define STACK 65536
@@ -26,21 +28,20 @@ __attribute__((noipa)) int answer(void)
 }
 
 /* Nothing of the C library's, which would look for errno. */
-static long call(long nr, long a, long b)
-{
-	long result;
-
-	__asm__ volatile("syscall" : "=a"(result) : "0"(nr), "D"(a), "S"(b) : "rcx", "r11", "memory");
-	return result;
-}
-
 static int bare(void *zero)
 {
-	if (zero)
-		call(SYS_arch_prctl, ARCH_SET_FS, 0);
+	if (zero) {
+#if defined __aarch64__
+		__asm__ volatile("msr tpidr_el0, xzr" ::: "memory");
+#elif defined __riscv
+		__asm__ volatile("mv tp, zero" ::: "memory");
+#else
+		raw_call(SYS_arch_prctl, ARCH_SET_FS, 0, 0);
+#endif
+	}
 	for (;;) {
 		while (!asked)
-			call(SYS_sched_yield, 0, 0);
+			raw_call(SYS_sched_yield, 0, 0, 0);
 		answered = answer();
 		asked = 0;
 	}

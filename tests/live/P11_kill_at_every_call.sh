@@ -5,7 +5,7 @@
 # KLP_KILLS=N  at how many of them    KLP_SEED=N  the same ones again
 . "$(dirname "$0")/lib.sh"
 begin
-own_program 's/return x + 1;/return x + 2;/' <<'C'
+own_program 's/return x + 1;/return x + 2;/' "-I$root/tests/live" <<'C'
 #include <errno.h>
 #include <linux/futex.h>
 #include <poll.h>
@@ -18,6 +18,7 @@ own_program 's/return x + 1;/return x + 2;/' <<'C'
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+#include "raw_call.h"
 
 static unsigned bad;
 static unsigned word;
@@ -50,7 +51,7 @@ static void *in_epoll(void *arg)
 static void *in_futex(void *arg)
 {
 	for (;;) {
-		syscall(SYS_futex, &word, FUTEX_WAIT, 0, NULL, NULL, 0);
+		errno = (int)-raw_call(SYS_futex, (long)&word, FUTEX_WAIT, 0);
 		failed("futex");
 	}
 	return arg;

@@ -4,10 +4,56 @@
 # by the first one's unwind rows that function would not be on its stack, and the transition would complete with the thread inside.
 . "$(dirname "$0")/lib.sh"
 begin
-[ "$(uname -m)" = x86_64 ] || skip "the libraries are written for x86_64"
-# Alike but for the size of a frame: FRAME bytes and a return address.
+# Alike but for the size of a frame: FRAME bytes and a return address. Where a call leaves that in a register, they save it, and the frame pointer, where
+# prog_answer does: ABOVE bytes below the caller's frame.
 cat >"$work/lib.S" <<'S'
 	.text
+#if defined __aarch64__
+	.globl wait_here
+	.type wait_here, @function
+wait_here:
+	.cfi_startproc
+	sub sp, sp, FRAME
+	.cfi_def_cfa_offset FRAME
+	stp x29, x30, [sp, FRAME - ABOVE]
+	.cfi_offset 29, -(ABOVE)
+	.cfi_offset 30, 8 - (ABOVE)
+	mov x3, x1
+	mov x1, sp
+	mov x2, 1
+	blr x3
+	ldp x29, x30, [sp, FRAME - ABOVE]
+	add sp, sp, FRAME
+	.cfi_restore 29
+	.cfi_restore 30
+	.cfi_def_cfa_offset 0
+	ret
+	.cfi_endproc
+#elif defined __riscv
+	.option norvc
+	.globl wait_here
+	.type wait_here, @function
+wait_here:
+	.cfi_startproc
+	addi sp, sp, -(FRAME)
+	.cfi_def_cfa_offset FRAME
+	sd ra, FRAME - 8(sp)
+	sd s0, FRAME - 16(sp)
+	.cfi_offset 1, -8
+	.cfi_offset 8, -16
+	mv a3, a1
+	mv a1, sp
+	li a2, 1
+	jalr a3
+	ld ra, FRAME - 8(sp)
+	ld s0, FRAME - 16(sp)
+	addi sp, sp, FRAME
+	.cfi_restore 1
+	.cfi_restore 8
+	.cfi_def_cfa_offset 0
+	ret
+	.cfi_endproc
+#else
 	.globl wait_here
 	.type wait_here, @function
 wait_here:
@@ -22,6 +68,7 @@ wait_here:
 	.cfi_def_cfa_offset 8
 	ret
 	.cfi_endproc
+#endif
 	.size wait_here, . - wait_here
 	.section .note.GNU-stack, "", @progbits
 S
@@ -100,11 +147,26 @@ int main(void)
 }
 C
 frame=0
-for part in $(objdump -d --disassemble=prog_answer "$work/tree/prog" | sed -n 's/.*\tpush .*/8/p; s/.*\tsub *\$\(0x[0-9a-f]*\),%rsp$/\1/p'); do frame=$((frame + part)); done
-[ "$frame" -gt 0 ] || die "prog_answer has no frame"
+case $(uname -m) in
+x86_64)
+	for part in $(objdump -d --disassemble=prog_answer "$work/tree/prog" | sed -n 's/.*\tpush .*/8/p; s/.*\tsub *\$\(0x[0-9a-f]*\),%rsp$/\1/p'); do frame=$((frame + part)); done
+	below=24 step=$((frame + 8))
+	;;
+aarch64)
+	frame=$(objdump -d --disassemble=prog_answer "$work/tree/prog" | sed -n 's/.*\tstp\tx29, x30, \[sp, #-\([0-9]*\)\]!.*/\1/p' | head -1)
+	below=$((frame + 16)) step=$frame
+	;;
+riscv64)
+	frame=$(objdump -d --disassemble=prog_answer "$work/tree/prog" | sed -n 's/.*\tadd[i]*\tsp,sp,-\([0-9]*\).*/\1/p' | head -1)
+	below=64 step=$frame
+	;;
+esac
+[ "${frame:-0}" -gt 0 ] || die "prog_answer has no frame"
 # What is mapped first has rows that step over the frame below what comes in its place.
-gcc -shared -nostdlib -DFRAME=24+"$frame"+8 -o "$work/libA.so" "$work/lib.S" && gcc -shared -nostdlib -DFRAME=24 -o "$work/libB.so" "$work/lib.S" ||
-	die "the libraries do not build"
+for part in A B; do
+	[ $part = A ] && size=$((below + step)) || size=$below
+	gcc -shared -nostdlib -DFRAME=$size -DABOVE="$step" -o "$work/lib$part.so" "$work/lib.S" || die "the libraries do not build"
+done
 cd "$work" || exit
 target t "$work/tree/prog"
 expect 41 x
