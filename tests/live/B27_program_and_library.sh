@@ -88,7 +88,7 @@ seed=${KLP_SEED:-$(($(date +%s%N) / 1000 % 100000000))}
 RANDOM=$seed
 echo "KLP_SEED=$seed"
 for ((i = 0; i < $(full 30 1000); i++)); do
-	kill_a_tool "$work/fix.klp" fix 600
+	kill_a_tool "$work/fix.klp" fix $((600 * ${KLP_SLOW:-1}))
 	alive
 	expect 0 mixed
 	ask call

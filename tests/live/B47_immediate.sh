@@ -64,6 +64,7 @@ int main(void)
 C
 own_module next 's/version = 1/version = 3/'
 own_module both 's/version = 1/version = 4/; s/return 7/return 8/'
+looked=$(looked 0.3)
 target t "$work/tree/prog"
 expect 1 version
 before=$(fingerprint "$(p)")
@@ -72,14 +73,14 @@ ctl 4 load -v --json --consistency=immediate -p "$(p)" "$work/both.klp"
 expect_reason COUPLED
 [ "$(fingerprint "$(p)")" = "$before" ] || die "a refused load has left something"
 expect 0 in
-ctl 5 load -v --json --timeout 0.3 -p "$(p)" "$work/own.klp"
+ctl 5 load -v --json --timeout "$looked" -p "$(p)" "$work/own.klp"
 ctl 0 unload -v --json -p "$(p)" own
 ctl 0 load -v --json --consistency=immediate -p "$(p)" "$work/own.klp"
 expect 2 version
 expect 1 out
 expect 2 version
 expect 0 in # inside the new function
-ctl 5 unload -v --json --timeout 0.3 -p "$(p)" own
+ctl 5 unload -v --json --timeout "$looked" -p "$(p)" own
 expect_result 'stay [own]' '.pending[0].function'
 ctl 0 load -v --json --consistency=immediate -p "$(p)" "$work/own.klp" # turns it back
 expect 2 out
@@ -96,7 +97,7 @@ ctl 4 load -v --json --consistency=immediate -p "$(p)" "$work/next.klp"
 expect_reason COUPLED
 ctl 4 load -v --json --consistency=immediate --replace -p "$(p)" "$work/next.klp"
 expect_reason COUPLED
-ctl 5 load -v --json --timeout 0.3 -p "$(p)" "$work/next.klp"
+ctl 5 load -v --json --timeout "$looked" -p "$(p)" "$work/next.klp"
 expect_result 1 '.pending | length'
 expect_result stay '.pending[0].function'
 expect 1 out

@@ -41,10 +41,10 @@ before=$(maps)
 count=0
 RANDOM=${SEED:-1}
 for ((i = 0; i < $(full 60 1000); i++)); do
-	timeout -s KILL "$(printf '0.%03d' $((1 + RANDOM % 40)))" "$klpctl" load -p "$(p)" "$work/own.klp" >/dev/null 2>&1
+	timeout -s KILL "$(tenths $((10 + RANDOM % 40 * 10)))" "$klpctl" load -p "$(p)" "$work/own.klp" >/dev/null 2>&1
 	ctl 0 load -v --json -p "$(p)" "$work/own.klp"
 	expect $((++count)) next
-	timeout -s KILL "$(printf '0.%03d' $((1 + RANDOM % 40)))" "$klpctl" unload -p "$(p)" own >/dev/null 2>&1
+	timeout -s KILL "$(tenths $((10 + RANDOM % 40 * 10)))" "$klpctl" unload -p "$(p)" own >/dev/null 2>&1
 	ctl 0 unload -v --json -p "$(p)" own
 	expect 2 next
 	if ((i % 5 == 4)); then # begin anew, from a process without klp

@@ -86,7 +86,7 @@ for ((i = 0; i < $(full 30 300); i++)); do
 		what=unload own=own
 	fi
 	tool $what "$own"
-	sleep "0.$(printf '%02d%d' $((RANDOM % 9)) $((RANDOM % 10)))"
+	sleep "$(tenths $((RANDOM % 90 * 10)))"
 	if ((i % 2)); then kill -KILL "$(p)"; else printf 'quit\n' >&"${wfd[$cur]}"; fi
 	ends 0 1 3 4
 	if [ $status = 0 ]; then behind=$((behind + 1)); else before=$((before + 1)); fi

@@ -152,6 +152,9 @@ patience() { # OPTION...
 	case " $* " in *' --timeout '*) return ;; esac
 	[ "${KLP_SLOW:-1}" = 1 ] || echo "--timeout $((10 * KLP_SLOW))"
 }
+# A transition that is to be pending, and say why, has had the time to look at every thread: of one that runs now and then a slow machine sees for as long only
+# that it runs.
+looked() { awk -v s="$1" -v slow="${KLP_SLOW:-1}" 'BEGIN { print s * slow }'; } # SECONDS
 load() { # MODULE [OPTION...]
 	local m
 	m=$(module "$1") || exit 1
@@ -283,10 +286,13 @@ spans() { # FILE NAME [PID]
 # At any time within so many tenths of a millisecond, and half of the times within the first 3 ms, where most is done.
 instant() { # TENTHS
 	local within=$1
-	if ((within > 30 && RANDOM % 2)); then within=30; fi
+	local early=$((30 * ${KLP_SLOW:-1}))
+	if ((within > early && RANDOM % 2)); then within=$early; fi
 	within=$((RANDOM % within))
 	sleep "$(printf '%d.%04d' $((within / 10000)) $((within % 10000)))"
 }
+# So many tenths of a millisecond, more on a slow machine, as seconds: for an instant at which something is in the middle of its work.
+tenths() { printf '%d.%04d' $(($1 * ${KLP_SLOW:-1} / 10000)) $(($1 * ${KLP_SLOW:-1} % 10000)); }
 # A load of FILE or an unload of NAME, as chance has it, killed within MAX tenths of a millisecond (instant). Status 1: it had ended before.
 kill_a_tool() { # FILE NAME MAX
 	local tool status
