@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # A daemon that lets signals in only while it waits, as a careful one does: SIGCHLD of children that end all the time and an interval timer's SIGALRM, in every gap
 # of the stops and borrows of loads and unloads. Each signal ends its wait with EINTR, once, and nothing else ends it.
+# Where the kernel shows no first argument of a call that a stop has ended (aarch64), klp does not issue all of them again: those are counted.
 . "$(dirname "$0")/lib.sh"
 begin
 own_program 's/VERSION 1/VERSION 2/' <<'C'
@@ -130,6 +131,7 @@ int main(void)
 }
 C
 target t "$work/tree/prog"
+early=0 # calls of which klp says that they ended early
 expect 0 children
 for us in 211 5003; do
 	expect 0 alarm $us
@@ -137,13 +139,20 @@ for us in 211 5003; do
 	read -r alarms children _ <<<"$REPLY"
 	for ((i = 0; i < $(full 15 300); i++)); do
 		ctl 0 load -v --json -p "$(p)" "$work/own.klp"
+		early=$((early + $(result .early_returns)))
 		expect 42 call
 		ctl 0 unload -v --json -p "$(p)" own
+		early=$((early + $(result .early_returns)))
 		expect 41 call
 	done
 	ask said
 	echo "every $us us: alarms, children, ends without a signal, signals that ended nothing, wrong children: $REPLY"
-	read -r now_alarms now_children wrong <<<"$REPLY"
+	read -r now_alarms now_children without wrong <<<"$REPLY"
+	if [ "$(uname -m)" = aarch64 ] && [ "$without" -gt 0 ] && [ "$without" -le $early ]; then
+		lacks "no first argument of a call that a stop has ended: $without waits ended without a signal, $early are counted as early returns"
+		without=0
+	fi
+	wrong="$without $wrong"
 	[ "$wrong" = "0 0 0" ] || die "ends without a signal, signals that ended nothing, wrong children: $wrong"
 	[ "$now_alarms" -gt "$alarms" ] && [ "$now_children" -gt "$children" ] || die "no signals came: $REPLY, before $alarms $children"
 done
