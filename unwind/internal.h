@@ -9,7 +9,6 @@
 #define KLP_UNW_MAX_STATES 32    /* depth of DW_CFA_remember_state */
 #define KLP_UNW_CACHE_ROWS 1024  /* a power of two */
 #define KLP_UNW_LATE_MAX 64      /* of late_bytes */
-#define KLP_UNW_CODE_STEP 2      /* instructions begin at its multiples, where there are reloads */
 #define KLP_UNW_LEAF_CALLERS 16  /* direct calls of a function that are kept */
 #define KLP_UNW_SIGNAL_SIZE 4096 /* a saved context lies this near above the stack pointer */
 

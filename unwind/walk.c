@@ -265,7 +265,7 @@ static bool klp_row_looks_for(const struct klp_unw_row *row, uint64_t regs)
  */
 static bool klp_walk_restored(const struct klp_walk *w, uint64_t from, uint64_t pc, uint64_t regs)
 {
-	for (uint64_t at = from; at <= pc; at += KLP_UNW_CODE_STEP) {
+	for (uint64_t at = from; at <= pc; at += w->arch->insn_step) {
 		const struct klp_unw_cached *c = klp_unw_find_row(w->s, at);
 
 		if (c->reason == KLP_OK && !klp_row_looks_for(&c->row, regs))
@@ -295,7 +295,8 @@ static bool klp_walk_late(const struct klp_walk *w, const struct klp_unw_cached 
 	len = (size_t)(pc - from);
 	if (!len || w->read(w->ctx, from, code, len))
 		return false;
-	for (size_t i = 0; i < len; i++) {
+	/* A piece of one instruction and a piece of the next are none, where instructions are aligned. */
+	for (size_t i = -from & (w->arch->insn_step - 1); i < len; i += w->arch->insn_step) {
 		uint64_t reloads = w->arch->reloads ? w->arch->reloads(code + i, len - i, &insn) : 0;
 		int64_t adds;
 		struct klp_unw_row before;

@@ -241,6 +241,9 @@ START_TEST(test_late_rows)
 	ck_assert_int_eq(walk(s, 0x408, w, 0), KLP_OK);
 	code[0x404 / 4] = 0x64a2u | C_NOP << 16; /* c.ldsp s1, 8(sp) */
 	ck_assert_int_eq(walk(s, 0x408, w, 0), KLP_OK);
+	/* Nor is what a piece of one instruction and a piece of the next look like: c.addi sp, 17. */
+	code[0x404 / 4] = 0x4581u | 0x4601u << 16; /* c.li a1, 0; c.li a2, 0 */
+	ck_assert_int_eq(walk(s, 0x408, w, 0), KLP_OK);
 	klp_unw_space_free(s);
 }
 END_TEST

@@ -146,6 +146,7 @@ const struct klp_unw_arch klp_unw_aarch64 = {
     .ra_mask = ((uint64_t)1 << KLP_USER_BITS) - 1,
     .red_zone = 0, /* AAPCS64: what lies below sp may be overwritten at any time */
     .late_bytes = 64,
+    .insn_step = KLP_INSN,
     .regs = SP + 1,
     .preserved = ((uint64_t)2 << FP) - ((uint64_t)1 << X19),
     .landing = 0xf, /* x0 to x3 */

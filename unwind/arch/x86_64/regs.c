@@ -96,6 +96,7 @@ const struct klp_unw_arch klp_unw_x86_64 = {
     .ra_mask = ~0ull,
     .red_zone = 128,
     .late_bytes = 32,
+    .insn_step = 1,
     .regs = RIP + 1,
     .preserved = 1u << RBX | 1u << RBP | 1u << R12 | 1u << R13 | 1u << R14 | 1u << R15,
     .landing = 1u << RAX | 1u << RDX,
