@@ -60,11 +60,14 @@ if sys.argv[2] == "load":
 elif sys.argv[2] == "connections": # what the log says of one that comes
     s = connect()
     s.sendall(b"watch connevents\n")
-    until(s, b"OK\r\n")
+    log = s.makefile("rb") # by lines: the first events may come with the answer
+    assert log.readline() == b"OK\r\n"
     connect().close()
     words = {}
     while words.get("type") != "conn_new":
-        for line in until(s, b"\n").decode().splitlines():
-            if "type=conn_new" in line:
-                words = dict(w.split("=", 1) for w in line.split())
+        line = log.readline().decode()
+        if not line:
+            raise EOFError("the daemon closed a connection")
+        if "type=conn_new" in line:
+            words = dict(w.split("=", 1) for w in line.split())
     print(words["rip"], words["transport"])
