@@ -340,7 +340,7 @@ static bool kb_check_unread(struct kb_drive *d, const json_t *patched)
 }
 
 /* The diffs changed what they were foreseen to, and nothing that another unit reads. */
-static bool kb_check_foreseen(struct kb_drive *d, const json_t *touched)
+static bool kb_check_foreseen(struct kb_drive *d)
 {
 	json_t *cache = json_object(), *unit;
 	bool ok = true;
@@ -348,11 +348,7 @@ static bool kb_check_foreseen(struct kb_drive *d, const json_t *touched)
 
 	json_array_foreach(d->listed, i, unit)
 	{
-		bool known = false;
-
-		for (size_t k = 0; k < json_array_size(touched) && !known; k++)
-			known = json_array_get(touched, k) == unit;
-		if (known || !kb_is_stale(d, unit, cache))
+		if (json_object_get(unit, "touched") || !kb_is_stale(d, unit, cache))
 			continue;
 		kb_refuse(d, "", kb_relative(d, kb_str(unit, "source")),
 			  "the diffs change what it reads in a way that their headers do not say", kb_with_build);
@@ -389,7 +385,13 @@ int kb_build_listed(struct kb_drive *d)
 		kb_note_touched(d, r->o->diffs[i]);
 		kb_note_removed(d, r->o->diffs[i]);
 	}
-	json_array_foreach(d->listed, i, unit) if (kb_reads_touched(d, unit)) json_array_append(touched, unit);
+	json_array_foreach(d->listed, i, unit)
+	{
+		if (!kb_reads_touched(d, unit))
+			continue;
+		json_object_set_new(unit, "touched", json_true());
+		json_array_append(touched, unit);
+	}
 	json_object_set_new(d->facts, "listed", json_integer((json_int_t)json_array_size(d->listed)));
 	rc = kb_check_entries(d, touched) ? kb_compile(d, touched, "compiling the original units", &original)
 					  : KB_REFUSED;
@@ -402,7 +404,7 @@ int kb_build_listed(struct kb_drive *d)
 		rc = kb_compile(d, touched, "compiling the patched units", &patched);
 	}
 	if (!rc) {
-		bool read = kb_check_unread(d, patched), foreseen = kb_check_foreseen(d, touched);
+		bool read = kb_check_unread(d, patched), foreseen = kb_check_foreseen(d);
 
 		rc = kb_share_out(d, original, patched) && read && foreseen ? KB_BUILT : KB_REFUSED;
 	}

@@ -156,16 +156,68 @@ bool kb_check_coverage(struct kb_drive *d)
 	return ok;
 }
 
-/* Is the unit a part of the target? Its debug information says so if the unit is compiled with it, else its symbols. */
-static bool kb_is_part(const struct kb_drive *d, const json_t *record, const json_t *names)
+static bool kb_is_end(const char *path, const char *end)
+{
+	size_t length = strlen(path), n = strlen(end);
+
+	return length >= n && !strcmp(path + length - n, end) &&
+	       (length == n || *end == '/' || path[length - n - 1] == '/');
+}
+
+/* The running file's debug information has it: lib/a.c is not a.c if the database has both. */
+static bool kb_is_described(const struct kb_drive *d, const char *source)
+{
+	size_t i, k, n = strlen(source);
+	json_t *unit, *entry;
+
+	json_array_foreach(d->t->running, i, unit)
+	{
+		const char *path = kb_str(unit, "path");
+		bool better = false;
+
+		if (!kb_is_end(path, source))
+			continue;
+		json_array_foreach(d->listed, k, entry)
+		{
+			const char *other = kb_relative(d, kb_str(entry, "source"));
+
+			better = better || (strlen(other) > n && kb_is_end(path, other));
+		}
+		if (!better)
+			return true;
+	}
+	return false;
+}
+
+/* Is it the only source of the database with that file name? */
+static bool kb_is_single(const struct kb_drive *d, const char *source)
+{
+	json_t *entry;
+	size_t i;
+
+	json_array_foreach(d->listed, i, entry)
+	{
+		const char *other = kb_relative(d, kb_str(entry, "source"));
+
+		if (strcmp(other, source) && !strcmp(kb_base(other), kb_base(source)))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Is the unit a part of the target? Its debug information says so if the unit is compiled with it, else its symbols,
+ * which know no directories. false in *told: they do not say which of several they mean.
+ */
+static bool kb_is_part(const struct kb_drive *d, const json_t *record, const json_t *names, bool *told)
 {
 	const char *source = kb_relative(d, kb_str(record, "source"));
 	json_t *own = json_array_size(d->t->running) ? kb_producers(kb_str(record, "kept")) : NULL;
-	bool described = json_array_size(own) > 0;
+	bool described = json_array_size(own) > 0, named = json_object_get(names, kb_base(source));
 
 	json_decref(own);
-	return described ? kb_producer_find(d->t->running, source) != NULL
-			 : json_object_get(names, kb_base(source)) != NULL;
+	*told = described || !named || kb_is_single(d, source);
+	return described ? kb_is_described(d, source) : named;
 }
 
 static bool kb_same_source(const json_t *a, const json_t *b)
@@ -272,7 +324,14 @@ bool kb_share_out(struct kb_drive *d, json_t *original, json_t *patched)
 		names = kb_sources_of_target(d);
 		json_object_foreach(original, key, unit)
 		{
-			if (!kb_is_part(d, unit, names))
+			bool told, part = kb_is_part(d, unit, names, &told);
+
+			if (!told)
+				kb_refuse(d, "", kb_relative(d, kb_str(unit, "source")),
+					  "other units of the compilation database have the same file name, and it "
+					  "cannot be told which of them the running file has",
+					  "give the debug file of what runs (--debug)");
+			if (!part)
 				continue;
 			json_object_set_new(taken, key, json_true());
 			json_object_set(d->t->original_units, key, unit);
