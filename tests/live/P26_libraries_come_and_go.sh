@@ -54,12 +54,13 @@ sed 's/x \* 10 + 1/x * 10 + 2/' "$work/tree/prog.c" >"$work/b/prog.c"
 "$klp_build" -s "$work/tree" -b "make KLP_CFLAGS='$klp_cflags'" -t ./prog "$work/fix.diff" -o "$work/fix.klp" >"$work/log" 2>&1 ||
 	die "klp-build: $(tail -3 "$work/log")"
 target t "$work/prog"
+patience=$(patience) # the other thread runs all the time
 rounds=30
 [ "${KLP_FULL:-0}" != 1 ] || rounds=1000
 for ((i = 0; i < rounds; i++)); do
-	ctl 0 load --json -p "$(p)" "$work/fix.klp"
+	ctl 0 load --json -p "$(p)" $patience "$work/fix.klp"
 	expect 42 x
-	ctl 0 unload --json -p "$(p)" fix
+	ctl 0 unload --json -p "$(p)" $patience fix
 	expect 41 x
 done
 ask turns

@@ -1,50 +1,99 @@
 # SPDX-License-Identifier: Apache-2.0
 # The scenarios that have been seen to pass in a guest of each architecture.
 set(live_aarch64_always
+    A09_vfork_child
+    B08_callbacks_and_signals
     C05_calls_between_old_and_new
     K01_load_and_unload
     K02_two_patches
     K04_shared_object
     P01_arguments_and_results
     P02_recursion
-    P20_static)
+    P20_static
+    P26_another_in_its_place
+    P37_late_timers)
 set(live_aarch64_full
+    A09_a_tid_that_comes_again
+    A09_a_tid_within_a_transition
+    A09_taken_over_in_a_fork
+    A09_without_a_thread_pointer
     B08_owed_callbacks
+    B47_immediate
+    C02_a_loop_that_never_returns
     C07_stacked_patches
     K03_atomic_replace
+    K05_closed_between_two_looks
+    K05_objects_come_and_go
+    K05_processes_that_start
+    K05_watch_tries_again
+    K05_while_a_constructor_runs
     K06_callbacks_in_a_child
+    K06_callbacks_in_order
     K16_callbacks_and_replace
     K17_taken_site
+    K22_shadow_and_kills
+    K22_shadow_and_limits
+    K22_shadow_in_a_fork
+    K22_shadow_variables
+    K22_struct_growth
     K23_a_state
     K25_a_state_back_and_forth
     K30_replace_shown
     K31_stack_order
     K34_busy_during_a_transition
     K40_one_function_two_patches
+    P08_seccomp
+    P11_kill_at_every_call
     P11_kill_the_tool
+    P14_main_thread_exits
+    P19_files_out_of_sight
     P20_static_pie
     P22_no_pie
+    P26_dlclose
+    P26_libraries_come_and_go
+    P26_remains_of_a_closed_object
+    P26_reopened_under_a_load
+    P28_exits_in_callbacks
+    P35_signals_in_a_loop
     P39_heap_growth
     P43_stopped_target
     P45_preempted_function)
 set(live_riscv64_always
+    A09_vfork_child
+    B08_callbacks_and_signals
     C05_calls_between_old_and_new
     K01_load_and_unload
     K02_two_patches
     K04_shared_object
     P01_arguments_and_results
-    P02_recursion)
+    P02_recursion
+    P37_late_timers)
 set(live_riscv64_full
+    A09_a_tid_that_comes_again
+    A09_a_tid_within_a_transition
+    A09_taken_over_in_a_fork
+    A09_without_a_thread_pointer
     B08_owed_callbacks
     B08_who_runs_a_callback
+    B47_immediate
+    C02_a_loop_that_never_returns
     C07_stacked_patches
     K03_atomic_replace
+    K05_closed_between_two_looks
+    K05_objects_come_and_go
+    K05_processes_that_start
+    K05_watch_tries_again
+    K05_while_a_constructor_runs
     K06_callbacks_in_a_child
     K06_callbacks_in_order
     K14_a_reversed_load
     K16_callbacks_and_replace
     K17_taken_site
+    K22_shadow_and_kills
+    K22_shadow_and_limits
+    K22_shadow_in_a_fork
     K22_shadow_variables
+    K22_struct_growth
     K23_a_state
     K24_a_state_is_taken_over
     K25_a_state_back_and_forth
@@ -54,8 +103,15 @@ set(live_riscv64_full
     K33_load_again
     K34_busy_during_a_transition
     K40_one_function_two_patches
+    P08_seccomp
     P11_kill_the_tool
+    P14_main_thread_exits
+    P19_files_out_of_sight
     P22_no_pie
+    P26_dlclose
+    P26_remains_of_a_closed_object
+    P26_reopened_under_a_load
+    P28_exits_in_callbacks
     P39_heap_growth
     P43_stopped_target
     P45_preempted_function)
