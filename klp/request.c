@@ -21,7 +21,10 @@
 #define KLP_POLL_NS 20000ull
 #define KLP_SPIN 200u
 #define KLP_GONE_NS 100000000ull
-#define KLP_AWAKE_NS 200000ull /* until a helper that was woken is looked at again */
+/* A helper that was woken has to get a processor to show that, and another stop would take it from there: the next one
+ * comes later each time. */
+#define KLP_AWAKE_NS 1000000ull
+#define KLP_AWAKE_MAX_NS 64000000ull
 
 /* It ends with its process alone. exec ends all other threads first and gives the memory up then: said is what is the
  * matter with the process, if that can be seen soon. */
@@ -43,7 +46,7 @@ static int klp_request_helper_gone(struct klp_remote *r, struct klp_error *e)
 static int klp_request_wait(struct klp_remote *r, uint8_t request, struct klp_error *e)
 {
 	const uint64_t until = klp_clock_now() + KLP_REQUEST_NS;
-	uint64_t wake = 0;
+	uint64_t wake = 0, awake = KLP_AWAKE_NS;
 
 	for (unsigned n = 0;; n++) {
 		struct {
@@ -57,7 +60,9 @@ static int klp_request_wait(struct klp_remote *r, uint8_t request, struct klp_er
 			return 0;
 		if (now.asleep && klp_clock_now() > wake) {
 			klp_wake(r);
-			wake = klp_clock_now() + KLP_AWAKE_NS;
+			wake = klp_clock_now() + awake;
+			if (awake < KLP_AWAKE_MAX_NS)
+				awake *= 2;
 		}
 		if (n > KLP_SPIN) {
 			char path[64];
