@@ -317,7 +317,7 @@ int klp_door_wait(struct klp_session *s, const struct klp_plan *plan, const bool
 	for (size_t i = 0; i < count; i++)
 		if (!guest[i]->thread_pointer && guest[i]->tid != s->p.pid)
 			guest[i]->thread_pointer = klp_thread_pointer(s, guest[i]->tid);
-	klp_realtime_begin(&rt);
+	klp_realtime_begin(&rt, 0);
 	prctl(PR_SET_TIMERSLACK, 1);
 	rc = klp_door_open(&v, e);
 	if (!rc)

@@ -111,6 +111,8 @@ int klp_permit(struct klp_remote *r, struct klp_error *e)
 	struct klp_task_info info;
 	int rc;
 
+	if (!r->helper)
+		return 0;
 	/* One that is gone is found to be so by whoever waits for it. A kernel that does not tell their number has them
 	 * evaluated each time. */
 	if (klp_task_status(r->p, r->helper, &info, &ignored) || !info.seccomp)
@@ -129,6 +131,15 @@ int klp_permit(struct klp_remote *r, struct klp_error *e)
 	r->permitted = rc ? 0 : r->helper;
 	r->permitted_filters = info.seccomp_filters;
 	return rc;
+}
+
+bool klp_permit_holds(const struct klp_remote *r)
+{
+	struct klp_error ignored = KLP_ERROR_INIT;
+	struct klp_task_info info;
+
+	return !r->helper || klp_task_status(r->p, r->helper, &info, &ignored) || !info.seccomp ||
+	       (r->permitted == r->helper && r->permitted_filters == info.seccomp_filters);
 }
 
 int klp_permit_calls(struct klp_remote *r, enum klp_seccomp_calls set, struct klp_error *e)

@@ -12,13 +12,14 @@
 
 struct klp_remote {
 	struct klp_process *p;
-	uint64_t image, cb;      /* addresses in the target; 0: no runtime there */
-	struct klp_rt_image hdr; /* of the image in the target */
-	bool adopted;            /* the block was made by another process: a fork's child */
-	pid_t helper;            /* tid in the caller's namespace, 0 none */
-	bool removing;           /* a killed tool began to take the core out */
-	bool helper_seized;
-	pid_t permitted; /* the helper whose filters were evaluated (klp/permit.h), and how many they were */
+	uint64_t image, cb;        /* addresses in the target; 0: no runtime there */
+	struct klp_rt_image hdr;   /* of the image in the target */
+	bool adopted;              /* the block was made by another process: a fork's child */
+	pid_t helper;              /* tid in the caller's namespace, 0 none */
+	bool removing;             /* a killed tool began to take the core out */
+	bool escorting, suspended; /* the calling thread is the helper's tracer, by klp/escort.h; without its filters */
+	pid_t escorted;            /* the helper that is so traced */
+	pid_t permitted;           /* the helper whose filters were evaluated (klp/permit.h), and how many they were */
 	unsigned permitted_filters;
 	int64_t robust_delta; /* robust list head - thread pointer; valid if robust_known */
 	bool robust_known;

@@ -11,6 +11,7 @@
 
 #include "klp/clock.h"
 #include "klp/core.h"
+#include "klp/escort.h"
 #include "klp/helper.h"
 #include "klp/permit.h"
 #include "klp/settle.h"
@@ -58,6 +59,7 @@ static int klp_request_wait(struct klp_remote *r, uint8_t request, struct klp_er
 			return rc;
 		if (now.done == request)
 			return 0;
+		klp_escort_serve(r);
 		if (now.asleep && klp_clock_now() > wake) {
 			klp_wake(r);
 			wake = klp_clock_now() + awake;
@@ -78,6 +80,16 @@ static int klp_request_wait(struct klp_remote *r, uint8_t request, struct klp_er
 	}
 }
 
+/* Where it can't be escorted it is there all the same. */
+static int klp_request_start(struct klp_remote *r, struct klp_error *e)
+{
+	int rc = klp_helper_start(r, KLP_START_MS, e);
+
+	if (!rc)
+		klp_escort_seize(r);
+	return rc;
+}
+
 /* A killed tool's request is executed to its end first: its ops must not be overwritten under the helper's hands. */
 static int klp_request_settle(struct klp_remote *r, uint8_t *done, struct klp_error *e)
 {
@@ -89,7 +101,7 @@ static int klp_request_settle(struct klp_remote *r, uint8_t *done, struct klp_er
 	if (rc || *done == request)
 		return rc;
 	if (!r->helper)
-		rc = klp_helper_start(r, KLP_START_MS, e);
+		rc = klp_request_start(r, e);
 	if (!rc)
 		rc = klp_request_wait(r, request, e);
 	*done = request;
@@ -109,29 +121,21 @@ static int klp_request_orphaned(struct klp_remote *r, uint8_t request, struct kl
 		rc = klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, done)), &done, 1, e);
 	if (rc || r->helper || done == request)
 		return rc;
-	return klp_helper_start(r, KLP_START_MS, e);
+	return klp_request_start(r, e);
 }
 
-int klp_remote_run(struct klp_remote *r, struct klp_rt_op *ops, size_t count, struct klp_error *e)
-{
-	uint32_t n = (uint32_t)count, helper;
-	uint8_t request;
-	int rc;
+struct klp_request {
+	struct klp_rt_op *ops;
+	size_t count;
+	bool permit; /* there are other filters than klp_permit has seen */
+};
 
-	if (!count || count > KLP_MAX_OPS)
-		return count ? klp_fail(e, E2BIG, KLP_LIMIT, "%zu operations in one request", count) : 0;
-	/* First: what is owed is executed by the helper too. */
-	rc = r->helper ? klp_permit(r, e) : 0;
-	if (!rc)
-		rc = klp_request_settle(r, &request, e);
-	if (rc)
-		return rc;
-	request++;
-	for (size_t i = 0; i < count; i++)
-		ops[i].result = 0;
-	if (!rc)
-		rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, ops)), ops, count * sizeof(*ops),
-				       e);
+static int klp_request_post(struct klp_remote *r, const struct klp_request *q, uint8_t request, struct klp_error *e)
+{
+	uint32_t n = (uint32_t)q->count, helper;
+	int rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, ops)), q->ops,
+				   q->count * sizeof(*q->ops), e);
+
 	if (!rc)
 		rc = klp_process_write(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, op_count)), &n, sizeof(n), e);
 	if (!rc)
@@ -141,17 +145,61 @@ int klp_remote_run(struct klp_remote *r, struct klp_rt_op *ops, size_t count, st
 	if (!rc)
 		rc = klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, helper_tid)), &helper,
 				      sizeof(helper), e);
-	if (rc)
-		return rc;
-	if (!helper || !r->helper) {
+	if (!rc && (!helper || !r->helper))
 		rc = klp_request_orphaned(r, request, e);
-		if (rc)
-			return rc;
-	}
-	rc = klp_request_wait(r, request, e);
+	return rc;
+}
+
+static int klp_request_escorted(struct klp_remote *r, void *arg, struct klp_error *e)
+{
+	struct klp_request *q = arg;
+	uint8_t request;
+	int rc;
+
+	q->permit = !klp_permit_holds(r);
+	if (q->permit)
+		return 0;
+	/* First: what is owed is executed by the helper too. */
+	rc = klp_request_settle(r, &request, e);
 	if (rc)
 		return rc;
-	rc = klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, ops)), ops, count * sizeof(*ops), e);
+	request++;
+	for (size_t i = 0; i < q->count; i++)
+		q->ops[i].result = 0;
+	rc = klp_request_post(r, q, request, e);
+	if (!rc)
+		rc = klp_request_wait(r, request, e);
+	return rc ? rc
+		  : klp_process_read(r->p, klp_cb_at(r, offsetof(struct klp_rt_cb, ops)), q->ops,
+				     q->count * sizeof(*q->ops), e);
+}
+
+/* The patch author's own code may take long, and what a killed tool has left to be done may be that. */
+static bool klp_request_is_brief(struct klp_remote *r, const struct klp_rt_op *ops, size_t count)
+{
+	struct klp_error ignored = KLP_ERROR_INIT;
+
+	for (size_t i = 0; i < count; i++)
+		if (ops[i].code == KLP_OP_CALL)
+			return false;
+	return !klp_remote_owed(r, &ignored);
+}
+
+int klp_remote_run(struct klp_remote *r, struct klp_rt_op *ops, size_t count, struct klp_error *e)
+{
+	struct klp_request q = {.ops = ops, .count = count};
+	bool brief;
+	int rc;
+
+	if (!count || count > KLP_MAX_OPS)
+		return count ? klp_fail(e, E2BIG, KLP_LIMIT, "%zu operations in one request", count) : 0;
+	brief = klp_request_is_brief(r, ops, count);
+	/* Each filter is seen once, and the kernel bounds how many there can be. */
+	do {
+		rc = klp_permit(r, e);
+		if (!rc)
+			rc = klp_escort_run(r, brief, klp_request_escorted, &q, e);
+	} while (!rc && q.permit);
 	for (size_t i = 0; i < count && !rc; i++)
 		if (ops[i].result < 0 && ops[i].code != KLP_OP_SYSCALL && ops[i].code != KLP_OP_INSERT)
 			rc = klp_fail(e, (int)-ops[i].result, ops[i].code == KLP_OP_MAP ? KLP_NO_ROOM : KLP_HELPER,
@@ -227,26 +275,37 @@ static int klp_text_refused(const struct klp_process *p, uint64_t addr, size_t l
 			     strerror(err));
 }
 
-int klp_remote_write_text(struct klp_remote *r, uint64_t addr, const void *buf, size_t len, struct klp_error *e)
+struct klp_text {
+	uint64_t addr;
+	const void *buf;
+	size_t len;
+};
+
+/* A hardened kernel lets the tracer write, by the file of the thread that it traces. */
+static int klp_text_escorted(struct klp_remote *r, void *arg, struct klp_error *e)
 {
-	int rc = klp_process_write_text(r->p, addr, buf, len, e), fd;
+	const struct klp_text *t = arg;
 	char path[64];
 	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/mem", r->p->pid, r->helper);
+	fd = r->escorted ? open(path, O_RDWR | O_CLOEXEC) : -1;
+	if (fd < 0)
+		return klp_text_refused(r->p, t->addr, t->len, r->escorted ? errno : EPERM, e);
+	n = pwrite(fd, t->buf, t->len, (off_t)t->addr);
+	n = n < 0 ? -errno : n;
+	close(fd);
+	return n >= 0 && (size_t)n == t->len ? 0 : klp_text_refused(r->p, t->addr, t->len, n < 0 ? (int)-n : EFAULT, e);
+}
+
+int klp_remote_write_text(struct klp_remote *r, uint64_t addr, const void *buf, size_t len, struct klp_error *e)
+{
+	struct klp_text t = {addr, buf, len};
+	int rc = klp_process_write_text(r->p, addr, buf, len, e);
 
 	if (rc != -EIO && rc != -EPERM && rc != -EACCES)
 		return rc;
 	rc = klp_text_refused(r->p, addr, len, -rc, e);
-	/* A hardened kernel: be the helper's tracer while writing. */
-	if (e->reason != KLP_PERMISSION || !r->helper || klp_wake_seize(r))
-		return rc;
-	/* The file of the thread that is seized: the kernel asks whose it is. */
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/mem", r->p->pid, r->helper);
-	fd = open(path, O_RDWR | O_CLOEXEC);
-	if (fd >= 0) {
-		n = pwrite(fd, buf, len, (off_t)addr);
-		rc = n >= 0 && (size_t)n == len ? 0 : klp_text_refused(r->p, addr, len, n < 0 ? errno : EFAULT, e);
-		close(fd);
-	}
-	klp_wake_release(r);
-	return rc;
+	return e->reason != KLP_PERMISSION || !r->helper ? rc : klp_escort_run(r, false, klp_text_escorted, &t, e);
 }

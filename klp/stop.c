@@ -54,7 +54,7 @@ static void klp_stop_hurry(struct klp_stop *st, bool on)
 {
 	if (on) {
 		klp_stop_signals(st, true);
-		klp_realtime_begin(&st->realtime);
+		klp_realtime_begin(&st->realtime, 0);
 	} else {
 		klp_realtime_end(&st->realtime);
 		klp_stop_signals(st, false);

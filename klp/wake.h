@@ -12,13 +12,9 @@
 
 #include "klp/remote.h"
 
-/* Ends the helper's wait. It is not there, or cannot be stopped: nothing; it looks for a request when its time is over.
- * By the calling thread: a stop of the helper has nothing to be repaired. */
+/* Ends the helper's wait, if the caller escorts it (klp/escort.h) and can be its tracer. Otherwise nothing: it looks
+ * for a request when its time is over. */
 void klp_wake(struct klp_remote *r);
-
-/* Its two halves: to be the helper's tracer, 0 or -errno; and not any more, which ends its wait. */
-int klp_wake_seize(struct klp_remote *r);
-void klp_wake_release(struct klp_remote *r);
 
 /* Seizes the helper and stops it, for a look at it; the caller detaches it. On a thread that ends (klp/tracer.h), for
  * where this fails it may stop later. */

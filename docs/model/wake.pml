@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Waking the helper (klp/wake.c, klp/request.c, klp/permit.c, klp/runtime/helper.c). It waits in one system call, which a tool ends by a stop and
+ * Waking the helper (klp/wake.c, klp/escort.c, klp/request.c, klp/permit.c, klp/runtime/helper.c). It waits in one system call, which a tool ends by a stop and
  * which ends by itself only when the helper is to leave. A tool posts a request and, as long as that is not done, stops the helper whenever it says that it
  * sleeps; it may be killed at any step, and the next one lets be done what it finds. A helper whose time is over says that it leaves, looks once more, and ends
  * or stays; a tool that finds none starts another when the last one has ended. Where a filter forbids the helper's calls, a stopped helper is given, instead of

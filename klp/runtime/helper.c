@@ -23,7 +23,6 @@
 #define EEXIST_ 17
 #define EINVAL_ 22
 #define ENOSPC_ 28
-#define LOOKS 1024u    /* for a request, before it sleeps: they come in bursts. 20 to 50 us */
 #define IDLE_SECONDS 2 /* without a request: it leaves */
 
 void klp_rt_helper(struct klp_rt_cb *cb);
@@ -272,20 +271,14 @@ static int run(struct klp_rt_cb *cb)
 }
 
 /*
- * Until the next request, which comes soon after the last one or ends the wait by a stop (klp/wake.h;
- * docs/model/wake.pml). It waits for no signal: one of the program's could come to it instead of to the program. 1: its
- * time is over, or the kernel does not let it wait.
+ * Until the next request, which ends the wait by a stop (klp/wake.h; docs/model/wake.pml). It waits for no signal: one
+ * of the program's could come to it instead of to the program. 1: its time is over, or the kernel does not let it wait.
  */
 static int rest(struct klp_rt_cb *cb)
 {
 	uint64_t none = 0, timeout[2] = {IDLE_SECONDS, 0};
 	int64_t rc;
 
-	for (uint32_t n = 0; n < LOOKS; n++) {
-		if (__atomic_load_n(&cb->request, __ATOMIC_ACQUIRE) != cb->done)
-			return 0;
-		klp_relax();
-	}
 	__atomic_store_n(&cb->asleep, 1, __ATOMIC_SEQ_CST);
 	rc = klp_syscall4(KLP_NR_rt_sigtimedwait, (uint64_t)&none, 0, (uint64_t)timeout, 8);
 	__atomic_store_n(&cb->asleep, 0, __ATOMIC_SEQ_CST);
