@@ -76,6 +76,25 @@ static void helper_mask(pid_t tid, bool steps)
 	ptrace(PTRACE_SETSIGMASK, tid, (void *)sizeof(mask), &mask);
 }
 
+/* klpctl cannot wake who is traced here: as it would, when it has posted a request. */
+static pid_t helper_wait(const struct klp_session *s, pid_t tid, int *status)
+{
+	pid_t got;
+
+	while (!(got = waitpid(tid, status, __WALL | WNOHANG))) {
+		struct klp_error e = KLP_ERROR_INIT;
+		struct {
+			uint8_t request, done, asleep;
+		} now;
+
+		usleep(100);
+		if (!klp_process_read(&s->p, s->r.cb + offsetof(struct klp_rt_cb, request), &now, sizeof(now), &e) &&
+		    now.request != now.done && now.asleep)
+			ptrace(PTRACE_INTERRUPT, tid, 0, 0);
+	}
+	return got;
+}
+
 static void helper_watch(pid_t target)
 {
 	struct klp_session s;
@@ -86,7 +105,7 @@ static void helper_watch(pid_t target)
 	memory_open(&m, target);
 	if (!ptrace(PTRACE_SEIZE, tid, 0, 0) && !ptrace(PTRACE_INTERRUPT, tid, 0, 0))
 		for (unsigned n = 0; n < HELPER_STEPS; n++) {
-			if (waitpid(tid, &status, __WALL) != tid || !WIFSTOPPED(status))
+			if (helper_wait(&s, tid, &status) != tid || !WIFSTOPPED(status))
 				_exit(0);
 			if (!n)
 				helper_mask(tid, true);
@@ -94,7 +113,7 @@ static void helper_watch(pid_t target)
 			if (ptrace(PTRACE_SINGLESTEP, tid, 0, 0))
 				_exit(0);
 		}
-	if (waitpid(tid, &status, __WALL) == tid && WIFSTOPPED(status)) {
+	if (helper_wait(&s, tid, &status) == tid && WIFSTOPPED(status)) {
 		helper_mask(tid, false);
 		ptrace(PTRACE_DETACH, tid, 0, 0);
 	}
