@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "klp/written.h"
+
 /* The count was read before: if nobody has the tid now, a thread that has it later begins with that count, clean. The
  * helper never dispatches. */
 static bool klp_tid_is_free(struct klp_session *s, uint32_t ns_tid)
@@ -80,7 +82,7 @@ static int klp_entries_look(struct klp_run *run, const struct klp_rt_thread *tab
 int klp_entries_settle(struct klp_run *run, struct klp_error *e)
 {
 	struct klp_session *s = run->s;
-	struct klp_rt_thread *table = malloc(KLP_MAX_THREADS * sizeof(*table));
+	struct klp_rt_thread *table = calloc(KLP_MAX_THREADS, sizeof(*table));
 	bool *proven = calloc(KLP_MAX_THREADS, sizeof(*proven));
 	uint32_t *index = malloc(KLP_MAX_OPS * sizeof(*index));
 	int rc = 0;
@@ -94,7 +96,7 @@ int klp_entries_settle(struct klp_run *run, struct klp_error *e)
 			proven[m->index] = m->moved && !m->gone;
 	}
 	if (!rc)
-		rc = klp_process_read(&s->p, klp_thread_addr(s, 0), table, KLP_MAX_THREADS * sizeof(*table), e);
+		rc = klp_process_read_written(&s->p, klp_thread_addr(s, 0), table, KLP_MAX_THREADS * sizeof(*table), e);
 	if (!rc)
 		rc = klp_entries_look(run, table, proven, index, e);
 	free(index);

@@ -7,6 +7,7 @@
 #include "klp/movers.h"
 #include "klp/running.h"
 #include "klp/transition.h"
+#include "klp/written.h"
 
 int klp_look_at_threads(struct klp_session *s, const struct klp_range *range, size_t count, klp_thread_fn fn, void *ctx,
 			struct klp_error *e)
@@ -92,10 +93,10 @@ int klp_transition_waits_for(struct klp_session *s, json_t *list, uint64_t since
 
 	if (!p)
 		return 0;
-	w.table = malloc(KLP_MAX_THREADS * sizeof(*w.table));
+	w.table = calloc(KLP_MAX_THREADS, sizeof(*w.table));
 	if (!w.table)
 		return klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for the thread table");
-	rc = klp_process_read(&s->p, klp_thread_addr(s, 0), w.table, KLP_MAX_THREADS * sizeof(*w.table), e);
+	rc = klp_process_read_written(&s->p, klp_thread_addr(s, 0), w.table, KLP_MAX_THREADS * sizeof(*w.table), e);
 	if (!rc)
 		rc = klp_transition_ranges(s, p, (enum klp_transition_kind)s->cb->transition_kind, left, &range, &count,
 					   e);

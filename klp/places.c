@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "klp/written.h"
+
 #define KLP_PLACES_TIDY (KLP_MAX_THREADS / 4u) /* taken places from which on it is worth reading the table */
 
 static int klp_compare_tids(const void *a, const void *b)
@@ -72,14 +74,14 @@ int klp_places_tidy(struct klp_session *s, struct klp_error *e)
 				      sizeof(overflow), e);
 	if (rc || (places < KLP_PLACES_TIDY && !overflow))
 		return rc;
-	table = malloc(KLP_MAX_THREADS * sizeof(*table));
+	table = calloc(KLP_MAX_THREADS, sizeof(*table));
 	op = calloc(KLP_MAX_OPS, sizeof(*op));
 	if (!table || !op)
 		rc = klp_fail(e, ENOMEM, KLP_NOMEM, "no memory for the thread table");
 	/* The table first: who is in it and not among those that live afterwards has ended. */
 	if (!rc)
-		rc = klp_process_read(&s->p, s->r.cb + offsetof(struct klp_rt_cb, threads), table,
-				      KLP_MAX_THREADS * sizeof(*table), e);
+		rc = klp_process_read_written(&s->p, s->r.cb + offsetof(struct klp_rt_cb, threads), table,
+					      KLP_MAX_THREADS * sizeof(*table), e);
 	if (!rc)
 		rc = klp_places_living(s, &living, &count, e);
 	if (!rc)
