@@ -267,7 +267,7 @@ bool kb_prepare(struct kb_run *r)
 		r->root = kb_format("%s", r->tree);
 		json_array_append_new(
 		    r->notes, json_string("this system permits no private mounts: the trees were built in a copy, with "
-					  "-ffile-prefix-map, and compilers called by an absolute path are not seen"));
+					  "-fmacro-prefix-map, and compilers called by an absolute path are not seen"));
 	}
 	ok = true;
 out:
@@ -305,11 +305,11 @@ static void kb_build_child(const struct kb_run *r, const char *log)
 		setenv("KLP_BUILD_NUMBERED", r->numbered, 1);
 	if (r->again)
 		setenv("KLP_BUILD_AGAIN", r->again, 1);
-	if (r->place == KB_PLACE_COPY) {
-		char *map = kb_format("-ffile-prefix-map=%s=%s", r->tree, r->source);
-
-		setenv("KLP_BUILD_MAP", map, 1);
-	}
+	if (r->place == KB_PLACE_COPY)
+		setenv("KLP_BUILD_MAP", kb_format("-fdebug-prefix-map=%s=%s", r->tree, r->source), 1);
+	if (r->place == KB_PLACE_COPY || r->built_at)
+		setenv("KLP_BUILD_MACROS",
+		       kb_format("-fmacro-prefix-map=%s=%s", r->root, r->built_at ? r->built_at : r->source), 1);
 	if (r->jobs)
 		_exit(kb_run_jobs(r));
 	execl("/bin/sh", "sh", "-c", r->o->build, (char *)NULL);

@@ -63,6 +63,7 @@ struct kb_run {
 	char *self;      /* this program */
 	char *path;      /* the build's PATH without wrap/ */
 	char *compilers; /* kb_producers of what runs, for the recorder */
+	char *built_at;  /* where the tree was when what runs was built, or NULL: here, or not known */
 	char *numbered;  /* list of source files that the compiler reads with their old line numbers, or NULL */
 	char *again;     /* list of sources to compile once more with another option, or NULL */
 	enum kb_place place;
@@ -198,6 +199,10 @@ bool kb_same_compiler(const struct kb_compiler *a, const struct kb_compiler *b);
 json_t *kb_producers(const char *path);
 /* The producer of the source that is called `unit` within its tree, NULL: not known. */
 const char *kb_producer_find(const json_t *producers, const char *unit);
+/* Where the tree was that they were compiled in, as most of them say, if that is not `source`; else NULL. The caller
+ * frees.
+ */
+char *kb_built_at(const json_t *producers, const char *source);
 /* The first string of .comment, or NULL. The caller frees. */
 char *kb_object_comment(const char *path);
 /* Does an option of a command line keep gcc's -fipa-ra on? It starts with both false. */

@@ -83,6 +83,10 @@ void kb_read_all_producers(struct kb_drive *d)
 	}
 	if (!all)
 		return;
+	r->built_at = kb_built_at(all, r->source);
+	if (r->built_at)
+		json_array_append_new(
+		    r->notes, json_sprintf("what runs was built in %s: __FILE__ is what it was there", r->built_at));
 	r->compilers = kb_format("%s/compilers", r->work);
 	if (json_dump_file(all, r->compilers, JSON_COMPACT)) {
 		kb_error("%s cannot be written: %s", r->compilers, strerror(errno));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The recorder. It runs the compiler or linker with the command that it was given, unchanged but for three cases that
- * do not change code: clang is asked for its dependencies (gcc reads SUNPRO_DEPENDENCIES), a copy that cannot be
- * mounted over the source tree needs -ffile-prefix-map, and types stay in the unit that uses them, where kb_layouts()
+ * do not change code: clang is asked for its dependencies (gcc reads SUNPRO_DEPENDENCIES), a tree that is not where it
+ * was when what runs was built needs -fmacro-prefix-map, and types stay in the unit that uses them, where kb_layouts()
  * looks. Only the driver's own last build of the patched tree, for the first use of another object's datum, adds an
  * option that does (KLP_BUILD_AGAIN).
  *
@@ -386,7 +386,7 @@ static json_t *kb_compile_again(struct kb_recorder *w, const char *source, size_
 	const struct kb_command *c = &w->c;
 	char *kept = kb_format("%s-%zu.o", w->stem, index), *ours = kb_format("%s-%zu.d", w->stem, index);
 	char **argv = kb_alloc((c->argc + 12) * sizeof(*argv));
-	const char *map = getenv("KLP_BUILD_MAP");
+	const char *maps[] = {getenv("KLP_BUILD_MAP"), getenv("KLP_BUILD_MACROS")};
 	json_t *deps, *o = NULL;
 	size_t n = 0;
 
@@ -407,8 +407,9 @@ static json_t *kb_compile_again(struct kb_recorder *w, const char *source, size_
 				argv[n++] = c->argv[i + k];
 		i += words - 1;
 	}
-	if (map)
-		argv[n++] = kb_format("%s", map);
+	for (size_t i = 0; i < 2; i++)
+		if (maps[i])
+			argv[n++] = kb_format("%s", maps[i]);
 	if (w->extra)
 		argv[n++] = kb_format("%s", w->extra);
 	if (c->type_units)
@@ -680,7 +681,7 @@ static int kb_run_numbered(struct kb_recorder *w, char **command, const char *de
 int kb_record_command(int argc, char **argv)
 {
 	struct kb_recorder *w = kb_alloc(sizeof(*w));
-	const char *map = getenv("KLP_BUILD_MAP");
+	const char *maps[] = {getenv("KLP_BUILD_MAP"), getenv("KLP_BUILD_MACROS")};
 	char *ours = NULL, **command = argv;
 	struct timespec now;
 	int status;
@@ -694,8 +695,9 @@ int kb_record_command(int argc, char **argv)
 	if (getenv("KLP_BUILD_NESTED") || !getcwd(w->cwd, sizeof(w->cwd)))
 		goto run;
 	kb_parse_command(&w->c, argc, argv, w->root);
-	if (map && !kb_is_linker(kb_base(argv[0])))
-		command = kb_append(command, map);
+	for (size_t i = 0; i < 2; i++)
+		if (maps[i] && !kb_is_linker(kb_base(argv[0])))
+			command = kb_append(command, maps[i]);
 	if (w->c.kind == KB_OTHER || (w->c.to_stdout && !kb_follow_stdout(w)))
 		goto run;
 	w->extra = kb_extra_option(w);
