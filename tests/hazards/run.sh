@@ -68,7 +68,7 @@ if [ $action = check ]; then
 	done
 	while read -r name; do
 		[ -e "$mutations/$name" ] || complain "docs/hazards.md names $name, which does not exist"
-	done < <(grep -oE '`[ABHS][0-9]+-[a-z0-9-]+`' "$root/docs/hazards.md" | tr -d '`' | sort -u)
+	done < <(grep -oE '`[A-Z][0-9]+-[a-z0-9-]+`' "$root/docs/hazards.md" | tr -d '`' | sort -u)
 	echo "${#selected[@]} mutations, $bad complaints"
 	[ $bad = 0 ]
 	exit
@@ -107,7 +107,7 @@ needs() {
 		line=$(find "$dir/build" -name CTestTestfile.cmake -exec grep -hE "^add_test\((\[=\[)?$t(\]=\])? " {} +)
 		grep -oE '"[^"]*"' <<<"$line" | tr -d '"' | while read -r word; do
 			case $word in
-			"$dir/build/"*) echo "${word#"$dir/build/"}" ;;
+			"$dir/build/"*) if [ -d "$word" ]; then echo "${word#"$dir/build/"}/all"; else echo "${word#"$dir/build/"}"; fi ;;
 			*.sh) printf 'bin/%s\n' klpctl klp-build live_uprobe live_midway live_entered live_adopted live_lateness live_reopened live_reused live_oversleeps live_watch_fails ;;
 			esac
 		done
