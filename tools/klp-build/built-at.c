@@ -6,15 +6,21 @@
  */
 #include "klp-build.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+
+#define KB_MAX_DEPTH 64u   /* directories */
+#define KB_MAX_ASKED 4096u /* units: enough to tell where most of them were */
 
 /* The length of the part of an absolute path of a source that its tree was, by a file of the same name in `source`; 0:
  * it is not of this tree. The longest name counts: lib/a.c is not a.c. */
 static size_t kb_tree_length(const char *path, const char *source)
 {
-	for (const char *p = path; p; p = strchr(p + 1, '/')) {
+	const char *p = path;
+
+	for (unsigned depth = 0; p && depth < KB_MAX_DEPTH; depth++, p = strchr(p + 1, '/')) {
 		char *here = kb_format("%s%s", source, p);
 		struct stat st;
 		bool is = !stat(here, &st) && S_ISREG(st.st_mode);
@@ -37,8 +43,10 @@ char *kb_built_at(const json_t *producers, const char *source)
 	json_array_foreach(producers, i, e)
 	{
 		const char *path = json_string_value(json_object_get(e, "path"));
-		size_t n = path && *path == '/' ? kb_tree_length(path, source) : 0;
+		size_t n = path && *path == '/' && strlen(path) < PATH_MAX ? kb_tree_length(path, source) : 0;
 
+		if (i >= KB_MAX_ASKED)
+			break;
 		if (!n)
 			continue;
 		name = kb_format("%.*s", (int)n, path);
